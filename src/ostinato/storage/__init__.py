@@ -1,0 +1,28 @@
+"""Where everything that outlives a request is kept; the only room that knows database drivers.
+
+``DataDirectory`` owns the files of an embedded server; ``open_database`` gives a ``Database`` (SQLite or PostgreSQL)
+and ``migrate`` brings it up to date. On top: ``Declarations`` (versioned settings with history), ``Notices`` (something
+changed, here or in another process), ``Snapshot`` (an immutable value that is swapped whole). Types of columns that
+mean the same on both engines are in ``columns``; how to write a revision is told in ``migrating``.
+"""
+
+from ostinato.storage import columns
+from ostinato.storage.database import Database, open_database
+from ostinato.storage.places import DataDirectory
+
+__all__ = ["DataDirectory", "Database", "columns", "downgrade", "migrate", "open_database"]
+
+
+def migrate(database: Database, revision: str = "head") -> str:
+    """Bring ``database`` up to ``revision``; see :func:`ostinato.storage.migrating.migrate`. Blocking."""
+    # Alembic takes 60 ms to import; commands that need no database should not pay for it.
+    from ostinato.storage import migrating  # noqa: PLC0415
+
+    return migrating.migrate(database, revision)
+
+
+def downgrade(database: Database, revision: str) -> str:
+    """Take ``database`` back to ``revision``; see :func:`ostinato.storage.migrating.downgrade`. Blocking."""
+    from ostinato.storage import migrating  # noqa: PLC0415
+
+    return migrating.downgrade(database, revision)

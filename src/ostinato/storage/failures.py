@@ -1,0 +1,126 @@
+"""Database errors as Ostinato's: who must act, and the way out. No statement, parameter or password gets through."""
+
+import sqlite3
+
+import psycopg
+import sqlalchemy.exc as sa_errors
+
+from ostinato.core.errors import Conflict, OstinatoError, Unavailable
+
+_CORRUPT = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
+_PRIMARY = 0xFF
+"""SQLite's extended result codes carry the primary one in the low byte."""
+
+
+def is_corrupt(error: BaseException) -> bool:
+    """Whether SQLite said that the file is damaged or no database at all."""
+    return _code(error) in _CORRUPT
+
+
+def from_sqlite(error: BaseException, name: str) -> OstinatoError:
+    """What a ``sqlite3`` error means for someone who runs Ostinato."""
+    code = _code(error)
+    if code in _CORRUPT:
+        return Unavailable(
+            f"The file of database {name!r} is damaged or is not a database.",
+            code="storage_corrupt",
+            hint="It was left as it is. Restore it from a backup, or move it away to begin with an empty one.",
+        )
+    if code == sqlite3.SQLITE_FULL:
+        return Unavailable(
+            f"The disk that holds database {name!r} is full; nothing was written.",
+            code="storage_full",
+            hint="Free some space; reads go on meanwhile.",
+        )
+    if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH):
+        return Unavailable(
+            f"The file of database {name!r} cannot be opened for writing.",
+            code="storage_read_only",
+            hint="Check that the data directory exists, is on a writable disk and belongs to the user of the server.",
+        )
+    if code == sqlite3.SQLITE_IOERR:
+        return Unavailable(
+            f"The disk refused to read or write database {name!r}; nothing was written.",
+            code="storage_io",
+            hint="Check the disk, its free space and the file size limit of the process.",
+        )
+    if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+        return Unavailable(
+            f"The database {name!r} is held by another process.",
+            code="storage_busy",
+            hint="Exactly one server may own a data directory; stop the other one.",
+        )
+    if code == sqlite3.SQLITE_CONSTRAINT:
+        return _conflict(name)
+    return Unavailable(f"The database {name!r} failed ({type(error).__name__}).", code="storage_failed")
+
+
+def from_postgres(error: BaseException, name: str) -> OstinatoError:
+    """What a ``psycopg`` error means for someone who runs Ostinato."""
+    state = getattr(error, "sqlstate", None) or ""
+    if state.startswith("23"):
+        return _conflict(name)
+    if state in ("53100", "53200"):
+        return Unavailable(
+            f"PostgreSQL has no space or memory left for database {name!r}.", code="storage_full", hint="Free some."
+        )
+    if state == "25006":
+        return Unavailable(
+            f"PostgreSQL serves database {name!r} read-only.",
+            code="storage_read_only",
+            hint="Point the URL at the primary, not at a replica.",
+        )
+    if state.startswith("28") or state in ("3D000", "42501"):
+        return Unavailable(
+            f"PostgreSQL does not let us into database {name!r} (SQLSTATE {state}).",
+            code="storage_denied",
+            hint="Check user, password, database name and rights in the storage URL.",
+        )
+    if state in ("57014", "55P03", "40P01", "40001"):
+        return Unavailable(
+            f"PostgreSQL gave up a statement on database {name!r} (SQLSTATE {state}); nothing was written.",
+            code="storage_busy",
+            hint="Try again.",
+        )
+    if isinstance(error, psycopg.OperationalError | psycopg.InterfaceError) or state.startswith(("08", "57")):
+        return Unavailable(
+            f"PostgreSQL, which holds database {name!r}, cannot be reached.",
+            code="storage_unreachable",
+            hint="Check that it runs and that the storage URL is right; it is used again as soon as it answers.",
+        )
+    return Unavailable(f"The database {name!r} failed ({type(error).__name__} {state}).", code="storage_failed")
+
+
+def translate(error: BaseException, name: str) -> OstinatoError | None:
+    """The error of ours for one of SQLAlchemy's or a driver's; ``None`` for what is no database failure but a bug."""
+    if isinstance(error, sa_errors.TimeoutError):
+        return Unavailable(f"Every connection to database {name!r} is busy.", code="storage_busy", hint="Try again.")
+    cause = error.orig if isinstance(error, sa_errors.DBAPIError) else error
+    if isinstance(cause, sqlite3.ProgrammingError | psycopg.ProgrammingError) and not _is_denied(cause):
+        return None
+    if isinstance(cause, sqlite3.Error):
+        # A wrong statement is SQLITE_ERROR: our mistake, to be seen as it is.
+        return None if _code(cause) == sqlite3.SQLITE_ERROR else from_sqlite(cause, name)
+    if isinstance(cause, psycopg.Error):
+        return from_postgres(cause, name)
+    return None
+
+
+def _is_denied(error: BaseException) -> bool:
+    return (getattr(error, "sqlstate", None) or "") in ("42501", "3D000")
+
+
+def _conflict(name: str) -> Conflict:
+    return Conflict(
+        f"Database {name!r} already holds something that excludes this change.",
+        code="already_exists",
+        hint="Look at what is there and try again.",
+    )
+
+
+def _code(error: BaseException) -> int:
+    original = error.orig if isinstance(error, sa_errors.DBAPIError) else error
+    code = getattr(original, "sqlite_errorcode", None)
+    if isinstance(code, int):
+        return code & _PRIMARY
+    return sqlite3.SQLITE_NOTADB if "not a database" in str(original) else 0

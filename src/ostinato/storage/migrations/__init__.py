@@ -1,0 +1,1 @@
+"""One Alembic tree per database: ``control`` and ``traces``. How to write a revision: see ``storage.migrating``."""
