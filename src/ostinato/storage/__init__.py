@@ -8,9 +8,28 @@ mean the same on both engines are in ``columns``; how to write a revision is tol
 
 from ostinato.storage import columns
 from ostinato.storage.database import Database, open_database
+from ostinato.storage.declarations import Change, Declarations, Declared
+from ostinato.storage.notices import Notices
 from ostinato.storage.places import DataDirectory
+from ostinato.storage.records import Query, Record, RecordStore
+from ostinato.storage.snapshot import Snapshot
 
-__all__ = ["DataDirectory", "Database", "columns", "downgrade", "migrate", "open_database"]
+__all__ = [
+    "Change",
+    "DataDirectory",
+    "Database",
+    "Declarations",
+    "Declared",
+    "Notices",
+    "Query",
+    "Record",
+    "RecordStore",
+    "Snapshot",
+    "columns",
+    "downgrade",
+    "migrate",
+    "open_database",
+]
 
 
 def migrate(database: Database, revision: str = "head") -> str:

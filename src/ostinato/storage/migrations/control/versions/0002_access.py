@@ -84,6 +84,7 @@ def upgrade() -> None:
         sa.Column("holder", columns.Id, nullable=False),
         sa.Column("granted", columns.Nano, nullable=False),
         sa.Column("spent", columns.Nano, nullable=False),
+        sa.Column("step", sa.BigInteger, nullable=False),
         sa.Column("updated_at", columns.Micros, nullable=False),
         sa.PrimaryKeyConstraint("account", "period", "holder", name="pk_budget_lease"),
     )
