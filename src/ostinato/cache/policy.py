@@ -15,9 +15,7 @@ from ostinato.cache.model import Policy
 from ostinato.core import hashing
 from ostinato.core.errors import Invalid
 
-KIND: Final = "policies"
-"""The kind of declaration, and the topic of its notices."""
-
+_SECTION: Final = "policies"
 DIRECTIVES: Final = ("no-cache", "no-store", "max-age", "only-if-cached")
 _OWN = ("project", "alias")
 _FIELDS = tuple(name for name in Policy.__struct_fields__ if name != "version")
@@ -77,7 +75,7 @@ def compile_policies(bodies: Mapping[str, Any], checks: Mapping[str, Any] | None
             raise Invalid(
                 f"The policies {taken[0]!r} and {name!r} are for the same project and alias.",
                 code="policy_conflict",
-                param=f"{KIND}.{name}",
+                param=f"{_SECTION}.{name}",
                 hint="Remove one, or give one of them another `project` or `alias`.",
             )
         declared[project, alias] = (name, policy)
@@ -94,7 +92,7 @@ def compile_policies(bodies: Mapping[str, Any], checks: Mapping[str, Any] | None
 
 def read(name: str, body: object, checks: Mapping[str, Any]) -> tuple[str, str, Policy]:
     """One declaration as (project, alias, policy); ``""`` stands for all. Raises ``Invalid`` as above."""
-    where = f"{KIND}.{name}"
+    where = f"{_SECTION}.{name}"
     if not isinstance(body, Mapping):
         raise Invalid(
             f"The policy {name!r} is no table of settings.", param=where, hint=f"Allowed: {_listed((*_OWN, *_FIELDS))}."
