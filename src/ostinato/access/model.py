@@ -20,6 +20,20 @@ class MoneyBudget(msgspec.Struct, frozen=True, gc=False):
     """``day``, ``month`` or ``total``; UTC calendar."""
 
 
+class Account(msgspec.Struct, frozen=True, gc=False):
+    """A purse that a call is paid from. A key may draw on several: its own, its issuer's, its project's."""
+
+    id: str
+    """``key:ID`` (kept when the key is rotated) or ``project:ID``."""
+    budget: MoneyBudget
+
+
+class SystemActor(msgspec.Struct, frozen=True, gc=False):
+    """Ostinato itself, or the person at the machine: ``init``, ``config``. Bound by no key's limits."""
+
+    name: str
+
+
 class Caller(msgspec.Struct, frozen=True):
     """The actor of a data-plane call, as its key says. Everything that can change a decision is in ``digest``."""
 
@@ -42,6 +56,10 @@ class Caller(msgspec.Struct, frozen=True):
     store_text: bool = False
     """Whether the project lets the ledger keep prompt and answer text."""
     digest: bytes = b""
+    name: str = ""
+    """The key's name, for people."""
+    accounts: tuple[Account, ...] = ()
+    """Every purse that each of this key's calls must fit into; empty: no money limit."""
 
     def sealed(self) -> "Caller":
         """This caller with ``digest`` set from every field that can change what is answered."""
@@ -58,3 +76,80 @@ class Caller(msgspec.Struct, frozen=True):
                 ]
             ),
         )
+
+
+Actor = Caller | SystemActor
+"""Who changes something: a key over the API, or the system itself."""
+
+
+def actor_name(actor: Actor) -> str:
+    """The actor as it is written down: ``key:ID`` or ``system:NAME``."""
+    return f"system:{actor.name}" if isinstance(actor, SystemActor) else f"key:{actor.key_id}"
+
+
+class Organization(msgspec.Struct, frozen=True, kw_only=True):
+    """The outermost owner of everything."""
+
+    id: str
+    key: str
+    """Short name for URLs and command lines; unique."""
+    name: str
+    created_at: int
+    created_by: str
+    version: int
+    """Counts changes; sent back with an update to notice that somebody else was quicker."""
+
+
+class Project(msgspec.Struct, frozen=True, kw_only=True):
+    """What shares a cache and a ledger: the scope that a key brings along."""
+
+    id: str
+    org_id: str
+    key: str
+    """Short name; unique in its organization."""
+    name: str
+    store_text: bool = False
+    """Whether the ledger may keep prompt and answer text."""
+    budget: MoneyBudget | None = None
+    """A limit on what all of its keys together spend."""
+    created_at: int
+    created_by: str
+    version: int
+
+
+class ApiKey(msgspec.Struct, frozen=True, kw_only=True):
+    """What is known of a key. The secret is not among it: it was shown once and is stored as a digest."""
+
+    id: str
+    org_id: str
+    project_id: str
+    name: str
+    prefix: str
+    permissions: frozenset[str]
+    allowed_models: frozenset[str] | None = None
+    end_user_required: bool = False
+    may_act_for_users: bool = True
+    rate: RateLimit | None = None
+    """``None``: the default of the settings."""
+    budget: MoneyBudget | None = None
+    created_at: int
+    created_by: str
+    expires_at: int | None = None
+    revoked_at: int | None = None
+    rotated_from: str | None = None
+    """Id of the key that this one replaced."""
+    rotated_to: str | None = None
+    """Id of the key that replaced this one."""
+    last_used_at: int | None = None
+    """Within the last minute or so of the true time, in UTC microseconds."""
+    account: str = ""
+    """The purse of its own budget; a rotated key keeps the purse."""
+    bound_by: tuple[str, ...] = ()
+    """Purses of the key that issued it: their budgets bind this key too."""
+    version: int = 1
+
+    def state(self, now: int) -> str:
+        """``active``, ``expired`` or ``revoked`` at ``now``."""
+        if self.revoked_at is not None:
+            return "revoked"
+        return "expired" if self.expires_at is not None and self.expires_at <= now else "active"

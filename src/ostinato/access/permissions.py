@@ -1,0 +1,99 @@
+"""Every permission and role, on one page. A permission is ``resource:verb``; a role is a named set of them.
+
+An endpoint names the permission it needs; a key carries the permissions it has. Nothing else grants anything.
+"""
+
+from collections.abc import Iterable
+
+from ostinato.access.model import Actor, Caller, SystemActor
+from ostinato.core.errors import Denied, Invalid
+
+DESCRIPTIONS: dict[str, str] = {
+    "chat:call": "call models through the data plane (/v1)",
+    "organizations:read": "see every organization of this installation",
+    "organizations:write": "create and change organizations, and act in all of them",
+    "projects:read": "see projects",
+    "projects:write": "create and change projects, and act in every project of the organization",
+    "keys:read": "see keys (never their secrets)",
+    "keys:write": "create, change, rotate and revoke keys that can do no more than one's own",
+    "targets:read": "see providers, targets and model aliases",
+    "targets:write": "change targets and model aliases",
+    "prices:read": "see the price book",
+    "prices:write": "change the price book",
+    "policies:read": "see cache policies and checks",
+    "policies:write": "change cache policies and checks",
+    "cache:read": "see cache entries and their counts",
+    "cache:write": "invalidate cache entries",
+    "traces:read": "see the ledger's rows without texts",
+    "traces:text": "see prompt and answer texts, where the project keeps them",
+    "stats:read": "see aggregated statistics, cost and savings",
+    "metrics:read": "read /metrics",
+}
+
+ALL: frozenset[str] = frozenset(DESCRIPTIONS)
+
+ROLES: dict[str, frozenset[str]] = {
+    # Everything: the first administrator.
+    "owner": ALL,
+    # Runs the gateway of one organization; reads no texts and creates no organizations.
+    "operator": ALL - {"organizations:read", "organizations:write", "traces:text"},
+    # An application in production: it calls models and nothing else.
+    "service": frozenset({"chat:call"}),
+    # Looks at figures; changes and calls nothing.
+    "analyst": frozenset(
+        {
+            "projects:read",
+            "targets:read",
+            "prices:read",
+            "policies:read",
+            "cache:read",
+            "traces:read",
+            "stats:read",
+            "metrics:read",
+        }
+    ),
+}
+
+
+def allows(actor: Actor, permission: str) -> bool:
+    """Whether ``actor`` has ``permission``. What this page does not know, nobody may."""
+    if permission not in ALL:
+        return False
+    return isinstance(actor, SystemActor) or permission in actor.permissions
+
+
+def require(actor: Actor, permission: str) -> None:
+    """Raise :class:`Denied` unless ``actor`` has ``permission``."""
+    if not allows(actor, permission):
+        who = f"The key {actor.key_prefix}" if isinstance(actor, Caller) else "The system"
+        raise Denied(
+            f"{who} may not do this: it lacks the permission {permission}.",
+            hint="Use a key that has it, or ask an administrator to add it to this one.",
+        )
+
+
+def known(names: Iterable[str]) -> frozenset[str]:
+    """``names`` as a set. Raises :class:`Invalid` naming what does not exist."""
+    wanted = frozenset(names)
+    unknown = sorted(wanted - ALL)
+    if unknown:
+        raise Invalid(
+            f"There is no permission {', '.join(repr(name[:80]) for name in unknown[:5])}.",
+            code="unknown_permission",
+            param="permissions",
+            hint=f"The permissions are: {', '.join(sorted(ALL))}.",
+        )
+    return wanted
+
+
+def of_role(name: str) -> frozenset[str]:
+    """The permissions of a role. Raises :class:`Invalid` naming the roles that exist."""
+    try:
+        return ROLES[name]
+    except KeyError:
+        raise Invalid(
+            f"There is no role {name[:80]!r}.",
+            code="unknown_role",
+            param="role",
+            hint=f"The roles are: {', '.join(sorted(ROLES))}.",
+        ) from None
