@@ -49,7 +49,8 @@ class CallRow(msgspec.Struct, frozen=True, kw_only=True):
     project: str = ""
     key_id: str = ""
     wire: str = ""
-    """``openai.chat``, ``anthropic.messages``, ``openai.responses``, ``openai.embeddings``, ``anthropic.count_tokens``."""
+    """``openai.chat``, ``openai.responses``, ``openai.embeddings``, ``anthropic.messages``,
+    ``anthropic.count_tokens``."""
     stream: bool = False
     alias: str = ""
     provider: str = ""
@@ -85,3 +86,141 @@ class CallRow(msgspec.Struct, frozen=True, kw_only=True):
     input_text: str | None = None
     output_text: str | None = None
     extra: Json | None = None
+
+
+HIT_KINDS = ("raw", "memory", "shared", "joined", "stale")
+"""Names of ``HitRow.kind``, by number."""
+
+
+class Filter(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Which rows: every field that is not empty must be equal."""
+
+    org: str = ""
+    project: str = ""
+    key_id: str = ""
+    alias: str = ""
+    target: str = ""
+    """``provider/model``."""
+    intent: str = ""
+
+
+class Window(msgspec.Struct, frozen=True):
+    """From ``since`` (included) to ``until`` (excluded), UTC microseconds."""
+
+    since: int
+    until: int
+
+
+class RequestEvent(msgspec.Struct, frozen=True, kw_only=True):
+    """One request as the view ``request_event`` tells it: a call row, or a hit row joined with the call it repeats.
+
+    Of a hit, ``cost`` is 0 and tokens, model, finish and digests are those of the call named by ``origin``; they are
+    empty where that call is no longer in the ledger.
+    """
+
+    request_id: str
+    at: int
+    client_request_id: str
+    org: str
+    project: str
+    key_id: str
+    wire: str
+    stream: bool
+    alias: str
+    provider: str
+    model: str
+    target: str
+    attempts: tuple[AttemptRow, ...]
+    cache: str
+    kind: str
+    """How a hit was found (``HIT_KINDS``); empty for a call."""
+    origin: str
+    """Request id of the call whose answer a hit repeats; empty for a call."""
+    age_s: int | None
+    reason: str
+    stored: bool
+    generation: str
+    fingerprint: str
+    input_digest: str
+    user_digest: str
+    session: str
+    tags: str
+    intent: str
+    input: int | None
+    cache_read: int | None
+    cache_write: int | None
+    output: int | None
+    reasoning: int | None
+    usage_raw: Json | None
+    cost: int | None
+    counterfactual: int | None
+    saved: int
+    status: int
+    error: str
+    finish: str
+    auth_us: int
+    lookup_us: int
+    upstream_us: int
+    first_token_us: int
+    total_us: int
+    system_fingerprint: str
+    input_text: str | None
+    output_text: str | None
+    extra: Json | None
+
+
+class Page(msgspec.Struct, frozen=True):
+    """Some rows, oldest first, and the cursor that continues after them."""
+
+    rows: tuple[RequestEvent, ...]
+    after: str
+
+
+class Latency(msgspec.Struct, frozen=True):
+    """Percentiles in microseconds, each within 2.5 %; ``None`` where there is nothing to measure."""
+
+    count: int
+    p50: int | None
+    p95: int | None
+    p99: int | None
+
+
+class Stats(msgspec.Struct, frozen=True, kw_only=True):
+    """What happened in a window. Rates are ``None``, not zero, where nothing was counted. Money is nano-dollars."""
+
+    window: Window
+    """What was really counted: the asked window, widened to whole buckets."""
+    requests: int
+    hits: int
+    hits_by_kind: dict[str, int]
+    misses: int
+    bypasses: int
+    refused: int
+    """Requests that never came to a look-up: not authenticated, invalid, over a limit."""
+    hit_rate: float | None
+    """hits / (hits + misses): of the requests that could have been hits."""
+    token_hit_rate: float | None
+    """Tokens avoided / tokens that would have been spent."""
+    tokens: dict[str, int]
+    """Spent, by bucket: ``input``, ``cache_read``, ``cache_write``, ``output``, ``reasoning``."""
+    tokens_avoided: int
+    cost: int
+    saved: int
+    counterfactual: int
+    """What the window would have cost without the response cache."""
+    pricing_coverage: float | None
+    """Tokens with a known price / all tokens, spent and avoided."""
+    latency: dict[str, Latency]
+    """``hit``, ``miss``, ``first_token``, ``upstream``, ``overhead`` (total less upstream, of misses)."""
+    errors: int
+    errors_by_class: dict[str, int]
+    reasons: dict[str, int]
+    """Why answers were not taken from the cache or not stored, by one word."""
+    rows_dropped: int
+    """Rows shed because the queue was full, in every project."""
+    rows_lost: int
+    """Rows that a crash took, in every project."""
+    rows_refused: int
+    """Rows that no database would take, in every project."""
+    unattributed: int
+    """Hits whose call is not in the ledger: counted, but without alias, tokens and project."""

@@ -1,0 +1,198 @@
+"""The ledger's tables in the database ``traces``, and the view that shows a hit and a call alike.
+
+Rows are only ever inserted. Beside the order of writing (``seq``) there is an index on the request id - a UUIDv7, hence
+also the index on time - and one on the caller's own ``x-request-id`` that holds only rows that have one.
+"""
+
+import sqlalchemy as sa
+
+from ostinato.storage import columns
+from ostinato.traces.model import HIT_KINDS, RequestEvent
+
+metadata = columns.metadata()
+
+
+def _count(name: str) -> sa.Column[int]:
+    return sa.Column(name, sa.BigInteger, nullable=False)
+
+
+def _text(name: str) -> sa.Column[str]:
+    return sa.Column(name, sa.Text, nullable=False)
+
+
+def _optional(name: str) -> sa.Column[int]:
+    return sa.Column(name, sa.BigInteger, nullable=True)
+
+
+hit = sa.Table(
+    "hit",
+    metadata,
+    sa.Column("seq", columns.Serial, primary_key=True, autoincrement=True),
+    _text("request_id"),
+    sa.Column("at", columns.Micros, nullable=False),
+    _text("key_id"),
+    _text("origin"),
+    _count("total_us"),
+    sa.Column("saved", columns.Nano, nullable=False),
+    _count("age_s"),
+    sa.Column("kind", sa.SmallInteger, nullable=False),
+    sa.Column("stream", sa.Boolean, nullable=False),
+    _text("user_digest"),
+    _text("session"),
+    _text("client_request_id"),
+    sa.UniqueConstraint("request_id"),
+)
+"""Columns after ``seq`` are the fields of ``HitRow``, in order: a row is written as the struct's tuple."""
+
+call = sa.Table(
+    "call",
+    metadata,
+    sa.Column("seq", columns.Serial, primary_key=True, autoincrement=True),
+    _text("request_id"),
+    sa.Column("at", columns.Micros, nullable=False),
+    _text("client_request_id"),
+    _text("org"),
+    _text("project"),
+    _text("key_id"),
+    _text("wire"),
+    sa.Column("stream", sa.Boolean, nullable=False),
+    _text("alias"),
+    _text("provider"),
+    _text("model"),
+    _text("target"),
+    _text("attempts"),
+    _text("cache"),
+    _text("reason"),
+    sa.Column("stored", sa.Boolean, nullable=False),
+    _text("generation"),
+    _text("fingerprint"),
+    _text("input_digest"),
+    _text("user_digest"),
+    _text("session"),
+    _text("tags"),
+    _text("intent"),
+    _optional("input"),
+    _optional("cache_read"),
+    _optional("cache_write"),
+    _optional("output"),
+    _optional("reasoning"),
+    sa.Column("usage_raw", sa.Text, nullable=True),
+    sa.Column("cost", columns.Nano, nullable=True),
+    sa.Column("counterfactual", columns.Nano, nullable=True),
+    sa.Column("saved", columns.Nano, nullable=False),
+    sa.Column("status", sa.Integer, nullable=False),
+    _text("error"),
+    _text("finish"),
+    _count("auth_us"),
+    _count("lookup_us"),
+    _count("upstream_us"),
+    _count("first_token_us"),
+    _count("total_us"),
+    _text("system_fingerprint"),
+    sa.Column("input_text", sa.Text, nullable=True),
+    sa.Column("output_text", sa.Text, nullable=True),
+    sa.Column("extra", sa.Text, nullable=True),
+    sa.UniqueConstraint("request_id"),
+)
+
+for _table in (hit, call):
+    _named = _table.c.client_request_id != ""
+    sa.Index(None, _table.c.client_request_id, sqlite_where=_named, postgresql_where=_named)
+
+ledger_writer = sa.Table(
+    "ledger_writer",
+    metadata,
+    sa.Column("writer", columns.Id, primary_key=True),
+    _count("batch"),
+    _count("accounted"),
+    _count("dropped"),
+    sa.Column("updated_at", columns.Micros, nullable=False),
+)
+"""Per writer: its last batch, the accepted rows accounted for (written, refused or lost), and those shed."""
+
+ledger_loss = sa.Table(
+    "ledger_loss",
+    metadata,
+    sa.Column("seq", columns.Serial, primary_key=True, autoincrement=True),
+    sa.Column("at", columns.Micros, nullable=False),
+    sa.Column("writer", columns.Id, nullable=False),
+    _text("kind"),
+    _count("rows"),
+)
+"""Rows that are missing, counted: ``dropped`` (queue full), ``crash`` (killed before the write), ``refused``."""
+
+SUMS = (
+    "requests",
+    "hit_raw",
+    "hit_memory",
+    "hit_shared",
+    "hit_joined",
+    "hit_stale",
+    "unattributed",
+    "misses",
+    "bypasses",
+    "refused",
+    "errors",
+    "input",
+    "cache_read",
+    "cache_write",
+    "output",
+    "reasoning",
+    "avoided",
+    "priced",
+    "cost",
+    "saved",
+    "counterfactual",
+)
+"""Columns of ``rollup`` that are simply added up. Tokens and nano-dollars; ``priced`` counts tokens with a price."""
+
+DIMENSIONS = ("org", "project", "key_id", "alias", "target", "intent")
+
+rollup = sa.Table(
+    "rollup",
+    metadata,
+    sa.Column("grain", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("bucket", columns.Micros, primary_key=True, autoincrement=False),
+    sa.Column("writer", columns.Id, primary_key=True),
+    *(sa.Column(name, sa.Text, primary_key=True) for name in DIMENSIONS),
+    *(_count(name) for name in SUMS),
+    sa.Column("detail", columns.Bytes, nullable=False),
+)
+"""Sums per ``grain`` (10, 60, 3600 s) and writer, by the time a request *ended*. ``detail`` is ``rollup.Detail``."""
+
+EVENT_COLUMNS = RequestEvent.__struct_fields__
+"""Columns of the view ``request_event``, in order."""
+
+_OF_HIT = {
+    **{name: f"hit.{name}" for name in ("request_id", "at", "client_request_id", "key_id", "stream", "user_digest")},
+    **{name: f"hit.{name}" for name in ("session", "origin", "age_s", "saved", "total_us")},
+    "cache": "CASE WHEN hit.kind = 4 THEN 'stale' ELSE 'hit-exact' END",
+    "kind": "CASE hit.kind {} ELSE '' END".format(
+        " ".join(f"WHEN {i} THEN '{kind}'" for i, kind in enumerate(HIT_KINDS))
+    ),
+    "stored": "hit.kind < 0",
+    "attempts": "'[]'",
+    "cost": "0",
+    "counterfactual": "hit.saved",
+    "status": "200",
+    **dict.fromkeys(("reason", "error"), "''"),
+    **dict.fromkeys(("auth_us", "lookup_us", "upstream_us", "first_token_us"), "0"),
+    **dict.fromkeys(("input_text", "output_text", "extra"), "NULL"),
+}
+_OF_ORIGIN = ("input", "cache_read", "cache_write", "output", "reasoning", "usage_raw")
+_OF_CALL = {"kind": "''", "origin": "''", "age_s": "NULL"}
+
+
+def _hit_column(name: str) -> str:
+    if name in _OF_HIT:
+        return _OF_HIT[name]
+    return f"call.{name}" if name in _OF_ORIGIN else f"coalesce(call.{name}, '')"
+
+
+HIT_EVENTS = "SELECT {} FROM hit LEFT JOIN call ON call.request_id = hit.origin".format(  # noqa: S608 - all names are constants of this module
+    ", ".join(f"{_hit_column(name)} AS {name}" for name in EVENT_COLUMNS)
+)
+CALL_EVENTS = "SELECT {} FROM call".format(  # noqa: S608 - as above
+    ", ".join(f"{_OF_CALL.get(name, f'call.{name}')} AS {name}" for name in EVENT_COLUMNS)
+)
+"""The two halves of the view; ``ledger`` reads them apart where it walks in the order of writing."""
