@@ -1,0 +1,100 @@
+"""Withdrawals between processes that share a store.
+
+Whoever withdraws writes the selector into the store first, then says "something changed". Every other process reads
+the new selectors, when told and each half second anyway, and does the same withdrawal itself: in its memory, its
+queue, and once more in the store, where an answer of its own may have landed in between.
+"""
+
+import asyncio
+import contextlib
+import os
+from collections.abc import Awaitable, Callable
+
+import msgspec
+
+from ostinato.cache.model import Selector
+from ostinato.core.clock import Clock
+from ostinato.core.errors import OstinatoError
+from ostinato.storage import Notices
+from ostinato.storage.records import Query, Record, RecordStore
+
+TOPIC = "cache"
+
+_SCOPE = b"ostinato withdrawals"
+"""No scope of an entry: those are digests of 32 bytes."""
+_KEPT_SECONDS = 600
+_MOST = 1000
+
+_pack = msgspec.msgpack.Encoder().encode
+_unpack = msgspec.msgpack.Decoder(Selector).decode
+
+
+class Heeding:
+    """Announces this process's withdrawals and follows those of others."""
+
+    def __init__(
+        self,
+        store: RecordStore,
+        clock: Clock,
+        withdraw: Callable[[Selector], Awaitable[object]],
+        forget: Callable[[], Awaitable[None]],
+        notices: Notices | None,
+    ) -> None:
+        self._store = store
+        self._clock = clock
+        self._withdraw = withdraw
+        self._forget = forget
+        self._notices = notices
+        self._seen: dict[bytes, int] = {}
+        self._heeded_at = clock.monotonic()
+        self._lock = asyncio.Lock()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._unsubscribe: Callable[[], None] | None = None
+
+    async def start(self) -> None:
+        """Begin to hear. Withdrawals of the past concern nobody whose memory is empty."""
+        if self._notices is not None:
+            self._unsubscribe = self._notices.subscribe(TOPIC, self._heard)
+
+    def stop(self) -> None:
+        if self._unsubscribe is not None:
+            self._unsubscribe()
+            self._unsubscribe = None
+        for task in self._tasks:
+            task.cancel()
+
+    async def announce(self, selector: Selector) -> None:
+        """Tell the other processes. Raises ``Unavailable`` if they cannot be told: nothing has been withdrawn then."""
+        key = os.urandom(32)
+        expires = self._clock.now() + _KEPT_SECONDS * 1_000_000
+        self._seen[key] = expires
+        record = Record(key, _SCOPE, key.hex(), {"withdrawal": "1"}, (), expires, _pack(selector))
+        await self._store.put_many([record])
+        if self._notices is not None:
+            self._notices.publish(TOPIC)
+
+    async def heed(self) -> None:
+        """Do what others have announced since the last time. Raises ``Unavailable`` if that cannot be known."""
+        async with self._lock:
+            began = self._clock.monotonic()
+            records = await self._store.find(Query(scope=_SCOPE), _MOST)
+            if began - self._heeded_at > _KEPT_SECONDS / 2 or len(records) >= _MOST:
+                await self._forget()
+            now = self._clock.now()
+            self._seen = {
+                key: expires for key, expires in self._seen.items() if expires > now - _KEPT_SECONDS * 1_000_000
+            }
+            for record in records:
+                if record.key not in self._seen:
+                    self._seen[record.key] = record.expires
+                    await self._withdraw(_unpack(record.blob))  # repeats itself where the store fails half-way
+            self._heeded_at = began
+
+    def _heard(self, detail: str) -> None:
+        task = asyncio.get_running_loop().create_task(self._heed_quietly())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _heed_quietly(self) -> None:
+        with contextlib.suppress(OstinatoError):  # asked again in half a second
+            await self.heed()
