@@ -5,6 +5,9 @@ from typing import Protocol
 from ostinato.core.errors import OstinatoError
 from ostinato.wire.model import Answer, ChatRequest, Event, Identity, Json, WireName
 
+CONTENT_TYPE = "application/json"
+STREAM_CONTENT_TYPE = "text/event-stream; charset=utf-8"
+
 
 class StreamReader(Protocol):
     """Turns a provider's stream into events. One per answer; not shared."""
@@ -12,7 +15,8 @@ class StreamReader(Protocol):
     def feed(self, data: bytes) -> list[Event]:
         """Events completed by ``data`` (any split of the byte stream, also inside a character).
 
-        Raises ``wire.Malformed`` on what is no stream of this wire, and ``wire.ErrorInStream`` on an error event.
+        Raises ``wire.Malformed`` on what is no stream of this wire, and ``wire.ErrorInStream`` on an error event;
+        their ``events`` hold what the same bytes completed before.
         """
         ...
 
@@ -48,6 +52,11 @@ class Codec(Protocol):
     @property
     def name(self) -> WireName: ...
 
+    @property
+    def prefix(self) -> str:
+        """What stands before ``Identity.id`` in an answer: ``chatcmpl-``, ``msg_``, ``resp_``."""
+        ...
+
     def read_request(self, body: Json) -> ChatRequest:
         """Raises ``Invalid`` naming the field (``param``) that is wrong."""
         ...
@@ -61,7 +70,10 @@ class Codec(Protocol):
         ...
 
     def read_answer(self, body: bytes) -> Answer:
-        """A provider's complete answer. Raises ``wire.Malformed``, or ``wire.ErrorInStream`` for an error inside a 200."""
+        """A provider's complete answer.
+
+        Raises ``wire.Malformed``, or ``wire.ErrorInStream`` for an error inside a 200.
+        """
         ...
 
     def stream_reader(self) -> StreamReader: ...

@@ -1,10 +1,16 @@
 """What can be wrong with a provider's bytes."""
 
-from ostinato.wire.model import Json
+from ostinato.wire.model import Event, Json
 
 
 class Malformed(Exception):
-    """The bytes are no answer of this wire: HTML, half a JSON, a wrong shape. The message tells what, never the text."""
+    """The bytes are no answer of this wire: HTML, half a JSON, a wrong shape. The message never repeats the text."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.message = message
+        self.events: tuple[Event, ...] = ()
+        """Raised by ``StreamReader.feed``: what the same bytes completed before the fault."""
 
 
 class ErrorInStream(Exception):
@@ -18,3 +24,5 @@ class ErrorInStream(Exception):
         self.status = status
         """The HTTP status this error would have had, where the kind tells."""
         self.raw = raw
+        self.events: tuple[Event, ...] = ()
+        """Raised by ``StreamReader.feed``: what the same bytes completed before the error."""

@@ -129,9 +129,22 @@ class ChatRequest(msgspec.Struct, frozen=True, omit_defaults=True):
 NOT_IN_FINGERPRINT = frozenset({"wire", "stream", "include_usage", "user", "original"})
 """``model`` is replaced by the route's digest and the alias; see ``cache.fingerprint``."""
 
-# --- answer -----------------------------------------------------------------------------------------------------
 
-FinishReason: TypeAlias = Literal["stop", "stop_sequence", "length", "tool_use", "content_filter", "refusal", "pause", "other"]
+def changed(request: ChatRequest, **fields: Any) -> ChatRequest:
+    """``request`` with other ``fields``, and without ``original``: the provider must get what was changed to, and the
+    body as it came would be forwarded verbatim."""
+    return msgspec.structs.replace(request, **fields, original=None)
+
+
+# --- answer -----------------------------------------------------------------------------------------------------
+#
+# ``extra`` of an event belongs to the wire that ``Start.wire`` names: what that wire's writer needs to say the same
+# thing in the same shape again (unknown fields, odd chunk shapes, log probabilities). Other writers leave it alone.
+# It may repeat tokens of the text (``logprobs``): whoever changes a text drops the ``extra`` beside it.
+
+FinishReason: TypeAlias = Literal[
+    "stop", "stop_sequence", "length", "tool_use", "content_filter", "refusal", "pause", "other"
+]
 BlockKind: TypeAlias = Literal["text", "thinking", "redacted_thinking", "tool_use", "refusal", "opaque"]
 
 
@@ -140,7 +153,9 @@ class Start(msgspec.Struct, frozen=True, array_like=True, tag="s", gc=False):
 
     model: str
     extra: Json | None = None
-    """Unknown top-level fields, e.g. ``system_fingerprint``, ``service_tier``."""
+    """``{"top": {...}}``: unknown top-level fields, e.g. ``system_fingerprint``, ``service_tier``; and shapes."""
+    wire: str = ""
+    """The wire that the events were read from; empty where a provider makes them itself."""
 
 
 class BlockStart(msgspec.Struct, frozen=True, array_like=True, tag="b", gc=False):
@@ -194,8 +209,20 @@ class Finish(msgspec.Struct, frozen=True, array_like=True, tag="f", gc=False):
     extra: Json | None = None
 
 
-Event: TypeAlias = Start | BlockStart | Delta | BlockStop | Usage | Finish
-"""Order: Start, then blocks (BlockStart, Delta*, BlockStop), Finish and at least one Usage; a later Usage replaces an earlier."""
+class Note(msgspec.Struct, frozen=True, array_like=True, tag="n", gc=False):
+    """A piece of the provider's stream that says nothing of the answer: a ping, a heartbeat, an unknown event.
+
+    Kept so that a stream is relayed as it came; everybody else ignores it.
+    """
+
+    kind: str
+    extra: Json | None = None
+
+
+Event: TypeAlias = Start | BlockStart | Delta | BlockStop | Usage | Finish | Note
+"""Order: Start, then blocks (BlockStart, Delta*, BlockStop), Finish and at least one Usage; a later Usage replaces an
+earlier. A Usage may also follow Start directly, and Notes may stand anywhere after it. A provider that interleaves tool
+calls may send a Delta after the BlockStop of its block."""
 
 
 class Answer(msgspec.Struct, frozen=True, gc=False):
@@ -214,6 +241,8 @@ class Identity(msgspec.Struct, frozen=True, gc=False):
     """Unix seconds."""
     model: str
     """Echo of what the caller asked for."""
+    echo: Json | None = None
+    """Fields of the request that the Responses wire repeats in its answer; see ``wire.openai_responses.echo``."""
 
 
 # --- embeddings -------------------------------------------------------------------------------------------------

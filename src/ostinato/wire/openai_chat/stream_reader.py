@@ -1,0 +1,477 @@
+"""A Chat Completions stream, read into events.
+
+Providers disagree on the shape of a chunk: the role once or in every chunk, ``finish_reason`` null or absent, several
+fields in one chunk. What this wire's writer cannot guess is told in ``extra`` as a *shape*: the chunk without its texts
+(``top``, ``choice``, ``delta``, and ``holes``: where the texts go). The shape of a block's fragments is told once, with
+the first that has it, and holds until another is told.
+"""
+
+import re
+from typing import Any, TypeAlias, cast
+
+import msgspec
+
+from ostinato.wire.errors import ErrorInStream, Malformed
+from ostinato.wire.failures import reported
+from ostinato.wire.jsons import DECODE_ERRORS, decode, decode_string, is_array, is_integer, is_object, string
+from ostinato.wire.model import (
+    BlockKind,
+    BlockStart,
+    BlockStop,
+    Delta,
+    Event,
+    Finish,
+    Json,
+    Note,
+    Start,
+    Usage,
+)
+from ostinato.wire.openai_chat.answer import finish_reason
+from ostinato.wire.openai_chat.request_reader import NAME
+from ostinato.wire.sse import Parser
+from ostinato.wire.usage import read_openai
+
+Hole: TypeAlias = str | int
+"""A field of the delta, or the position of a tool call whose arguments are meant."""
+
+_MAX_ERROR = 65_536
+"""Bytes of a JSON body that may still be an error rather than an answer."""
+_STRING = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
+_VALUE = rb":\s*(" + _STRING.pattern + rb")"
+_PADDING = re.compile(rb'"obfuscation"' + _VALUE, re.DOTALL)
+_FIELDS = {
+    kind: (field, re.compile(field + _VALUE, re.DOTALL))
+    for kind, field in (("text", b'"content"'), ("thinking", b'"reasoning_content"'), ("tool_use", b'"arguments"'))
+}
+"""Where a fragment's text stands in the bytes of a chunk."""
+
+
+def fragment_shape(top: Json, hole: str) -> Json:
+    """The shape of a fragment as OpenAI itself sends it."""
+    return {
+        "top": top,
+        "choice": {"index": 0, "logprobs": None, "finish_reason": None},
+        "delta": {hole: None},
+        "holes": [hole],
+    }
+
+
+def tool_fragment_shape(top: Json, number: int) -> Json:
+    """The shape of a fragment of a tool call's arguments as OpenAI itself sends it."""
+    return {
+        "top": top,
+        "choice": {"index": 0, "logprobs": None, "finish_reason": None},
+        "delta": {"tool_calls": [{"index": number, "function": {"arguments": None}}]},
+        "holes": [0],
+    }
+
+
+def start_shape(top: Json) -> Json:
+    return {
+        "top": top,
+        "choice": {"index": 0, "logprobs": None, "finish_reason": None},
+        "delta": {"role": "assistant", "content": "", "refusal": None},
+        "holes": [],
+    }
+
+
+def tool_start_shape(top: Json, number: int, identifier: str, name: str) -> Json:
+    call = {"index": number, "id": identifier, "type": "function", "function": {"name": name, "arguments": ""}}
+    return {
+        "top": top,
+        "choice": {"index": 0, "logprobs": None, "finish_reason": None},
+        "delta": {"tool_calls": [call]},
+        "holes": [],
+    }
+
+
+def finish_shape(top: Json, raw: str) -> Json:
+    return {"top": top, "choice": {"index": 0, "logprobs": None, "finish_reason": raw}, "delta": {}, "holes": []}
+
+
+class Reader:
+    """``StreamReader`` of this wire."""
+
+    def __init__(self) -> None:
+        self._sse = Parser()
+        self._done = False
+        self._started = False
+        self._before: list[Json] = []
+        self._top: Json = {}
+        self._blocks = 0
+        self._open: int | None = None
+        """Index of the open block."""
+        self._kind: BlockKind | None = None
+        self._tools: dict[object, tuple[int, int, str]] = {}
+        """Tool call's index on the wire -> block, number, id."""
+        self._last_tool: object = None
+        self._refused = False
+        self._shapes: dict[int, Json] = {}
+        self._finished = False
+        self._usage: Usage | None = None
+        self._told_usage = False
+        # The fast path: a chunk that equals the last one but for the text.
+        self._head: bytes | None = None
+        self._tail = b""
+        self._middle: bytes | None = None
+
+    @property
+    def finished(self) -> bool:
+        """Whether ``[DONE]`` was seen."""
+        return self._done or self._sse.pending.strip() == b"data: [DONE]"
+
+    @property
+    def answered(self) -> bool:
+        """Whether a finish reason was seen: for the few providers that never send ``[DONE]``."""
+        return self._finished
+
+    def feed(self, data: bytes) -> list[Event]:
+        events: list[Event] = []
+        try:
+            for name, payload in self._sse.feed(data):
+                head = self._head
+                if head is not None and payload.startswith(head):
+                    delta = self._shortcut(payload, len(head))
+                    if delta is not None:
+                        events.append(delta)
+                        continue
+                self._take(name, payload, events)
+            if self._sse.untouched:
+                self._refuse_other_bodies()
+        except (Malformed, ErrorInStream) as error:
+            error.events = tuple(events)
+            raise
+        return events
+
+    def _refuse_other_bodies(self) -> None:
+        """A provider may answer a request for a stream with a whole JSON or HTML body."""
+        begin = self._sse.pending.lstrip()
+        if begin[:1] == b"<":
+            raise Malformed("The provider sent HTML or XML instead of a stream.")
+        if begin[:1] == b"{":
+            if len(begin) > _MAX_ERROR:
+                raise Malformed("The provider sent a JSON body instead of a stream.")
+            try:
+                value: object = decode(begin)
+            except DECODE_ERRORS:
+                return
+            if is_object(value) and value.get("error") is not None:
+                raise reported(value["error"])
+            raise Malformed("The provider sent a JSON body instead of a stream.")
+
+    def _take(self, name: bytes, payload: bytes, events: list[Event]) -> None:
+        self._head = None
+        if self._done or not payload.strip():
+            return
+        if payload.strip() == b"[DONE]":
+            self._finish_up(events)
+            self._done = True
+            return
+        try:
+            chunk: object = decode(payload)
+        except DECODE_ERRORS as error:
+            raise Malformed("The provider's stream holds an event that is no JSON.") from error
+        if not is_object(chunk):
+            raise Malformed("The provider's stream holds an event that is no object.")
+        if chunk.get("error") is not None:
+            raise reported(chunk["error"])
+        if name == b"error" or chunk.get("object") == "error":
+            raise reported(chunk)
+        before = len(events)
+        self._chunk(chunk, events)
+        if len(events) == before + 1:
+            self._learn(payload, events[-1])
+
+    def _shortcut(self, payload: bytes, begin: int) -> Delta | None:
+        """The fragment in a chunk that equals the last one but for its text (and its padding)."""
+        tail = self._tail
+        padding: Json | None = None
+        try:
+            if self._middle is None:
+                if not payload.endswith(tail):
+                    return None
+                text = decode_string(payload[begin : len(payload) - len(tail)])
+            else:
+                found = _STRING.match(payload, begin)
+                if found is None or not payload.startswith(self._middle, found.end()):
+                    return None
+                padded = _STRING.match(payload, found.end() + len(self._middle))
+                if padded is None or payload[padded.end() :] != tail:
+                    return None
+                text = decode_string(found[0])
+                padding = {"obfuscation": decode_string(padded[0])}
+        except DECODE_ERRORS:
+            return None
+        return Delta(cast(int, self._open), text, padding) if text else None
+
+    def _learn(self, payload: bytes, event: Event) -> None:
+        """Remembers the bytes around the text, so that the next chunk need not be decoded."""
+        if type(event) is not Delta or event.index != self._open or self._kind not in _FIELDS:
+            return
+        padded = event.extra is not None and "obfuscation" in event.extra
+        if event.extra is not None and not event.extra.keys() <= {"shape", "obfuscation"}:
+            return
+        field, pattern = _FIELDS[self._kind]
+        found = pattern.search(payload) if payload.count(field) == 1 else None
+        if found is None or decode(found[1]) != event.text:
+            return
+        begin, end = found.span(1)
+        if padded:
+            padding = _PADDING.search(payload, end) if payload.count(b'"obfuscation"') == 1 else None
+            if padding is None:
+                return
+            self._middle = payload[end : padding.start(1)]
+            self._tail = payload[padding.end(1) :]
+        else:
+            self._middle = None
+            self._tail = payload[end:]
+        self._head = payload[:begin]
+
+    def _chunk(self, chunk: Json, events: list[Event]) -> None:
+        pop = chunk.pop
+        pop("id", None)
+        pop("created", None)
+        pop("object", None)
+        model: object = pop("model", None)
+        choices: object = pop("choices", None)
+        nulls = "usage" in chunk and chunk["usage"] is None
+        usage: object = pop("usage", None)
+        choice: object = choices[0] if is_array(choices) and choices else None
+        if choice is not None and not is_object(choice):
+            raise Malformed("The provider's stream holds a choice that is no object.")
+        if choice is None:
+            self._without_choice(chunk, usage, choices, events)
+        else:
+            obfuscation: object = pop("obfuscation", None)
+            group: list[Event] = []
+            if not self._started:
+                self._started = True
+                self._top = dict(chunk)
+                extra: Json = {"top": self._top} if self._top else {}
+                if nulls:
+                    extra["usage_null"] = True
+                group.append(Start(string(model), extra or None, NAME))
+            self._choice(chunk, choice, obfuscation, group)
+            events.extend(group)
+        if is_object(usage):
+            self._usage = read_openai(usage)
+        if self._finished and self._usage is not None and not (self._told_usage and usage is None):
+            self._told_usage = True
+            events.append(self._usage)
+
+    def _without_choice(self, top: Json, usage: object, choices: object, events: list[Event]) -> None:
+        """The usage chunk, or a look-alike's remark (Azure's filter results come first)."""
+        top.pop("obfuscation", None)
+        if is_object(usage):
+            if self._started and top != self._top:
+                events.append(Note("usage", {"top": top}))
+            return
+        remark: Json = {"top": top}
+        if choices is not None:
+            remark["choices"] = []
+        if self._started:
+            events.append(Note("remark", remark))
+        else:
+            self._before.append(remark)
+
+    # --- a chunk with a choice -------------------------------------------------------------------------------
+
+    def _choice(self, top: Json, choice: Json, obfuscation: object, group: list[Event]) -> None:
+        delta: object = choice.pop("delta", None)
+        if delta is None:
+            delta = {}
+        if not is_object(delta):
+            raise Malformed("The provider's stream holds a delta that is no object.")
+        logprobs: object = choice.get("logprobs")
+        raw: object = choice.get("finish_reason")
+        holes: list[Hole] = []
+        shaped = dict(delta)
+        if not self._finished:
+            self._texts(delta, shaped, holes, group)
+            if delta.get("tool_calls"):
+                self._calls(delta["tool_calls"], shaped, holes, group)
+            if isinstance(raw, str):
+                self._end(raw, group)
+        elif any(delta.get(key) for key in ("content", "tool_calls")):
+            raise Malformed("The provider's stream goes on after its finish reason.")
+        shape: Json = {"top": top, "choice": choice, "delta": shaped, "holes": holes}
+        self._attach(shape, logprobs, obfuscation, group)
+
+    def _texts(self, delta: Json, shaped: Json, holes: list[Hole], group: list[Event]) -> None:
+        for field in ("reasoning_content", "reasoning", "content", "refusal"):
+            text: object = delta.get(field)
+            if not text:
+                continue
+            if is_array(text) and field == "content":
+                text = "".join([string(part.get("text")) for part in text if is_object(part)])
+            if not isinstance(text, str):
+                if field == "reasoning":
+                    continue
+                raise Malformed(f"The provider's stream holds a {field} that is no text.")
+            if field == "reasoning" and "reasoning_content" in holes:
+                # The same thoughts under two names: told once, kept in both places.
+                shaped[field] = None
+                holes.append(field)
+                continue
+            kind: BlockKind = "text" if field == "content" else "refusal" if field == "refusal" else "thinking"
+            self._refused = self._refused or kind == "refusal"
+            index = self._block(kind, group)
+            if kind == "thinking" and field == "reasoning" and isinstance(group[-1], BlockStart):
+                group[-1] = BlockStart(index, kind, "", "", {"field": field})
+            shaped[field] = None
+            holes.append(field)
+            group.append(Delta(index, text))
+
+    def _block(self, kind: BlockKind, group: list[Event], identifier: str = "", name: str = "") -> int:
+        """The open block if it is of this kind, else a new one; tools always begin a new one."""
+        if self._open is not None:
+            if kind == self._kind and kind != "tool_use":
+                return self._open
+            group.append(BlockStop(self._open))
+        index = self._blocks
+        self._blocks += 1
+        self._open = index
+        self._kind = kind
+        group.append(BlockStart(index, kind, identifier, name))
+        return index
+
+    def _calls(self, calls: object, shaped: Json, holes: list[Hole], group: list[Event]) -> None:
+        if not is_array(calls):
+            raise Malformed("The provider's stream holds tool calls that are no array.")
+        bare: list[Any] = []
+        for position, call in enumerate(calls):
+            if not is_object(call):
+                raise Malformed("The provider's stream holds a tool call that is no object.")
+            custom = is_object(call.get("custom"))
+            inner: object = call.get("custom") if custom else call.get("function")
+            function: Json = inner if is_object(inner) else {}
+            field = "input" if custom else "arguments"
+            arguments: object = function.get(field)
+            if is_object(arguments):
+                arguments = msgspec.json.encode(arguments).decode()
+            index = self._tool(call, function, custom, group)
+            if isinstance(arguments, str) and arguments:
+                group.append(Delta(index, arguments))
+                holes.append(position)
+                call = {**call, ("custom" if custom else "function"): {**function, field: None}}  # noqa: PLW2901
+            bare.append(call)
+        shaped["tool_calls"] = bare
+
+    def _tool(self, call: Json, function: Json, custom: bool, group: list[Event]) -> int:
+        """The block that a fragment belongs to; a new one for a new index, or a new id under an old index."""
+        identifier = string(call.get("id"))
+        wire_index: object = call.get("index")
+        if not is_integer(wire_index):
+            # Gemini gives no index: a named call is a new one, anything else continues the last.
+            wire_index = ("unnumbered", len(self._tools)) if function.get("name") else self._last_tool
+        known = self._tools.get(wire_index)
+        self._last_tool = wire_index
+        if known is not None and not (identifier and known[2] and identifier != known[2] and function.get("name")):
+            return known[0]
+        index = self._block("tool_use", group, identifier, string(function.get("name")))
+        if custom:
+            group[-1] = BlockStart(index, "tool_use", identifier, string(function.get("name")), {"type": "custom"})
+        self._tools[wire_index] = (index, len(self._tools) if known is None else known[1], identifier)
+        return index
+
+    def _end(self, raw: str, group: list[Event]) -> None:
+        if self._open is not None:
+            group.append(BlockStop(self._open))
+            self._open = None
+        self._finished = True
+        group.append(Finish(finish_reason(raw, tool_use=bool(self._tools), refusal=self._refused), raw))
+
+    def _finish_up(self, events: list[Event]) -> None:
+        """``[DONE]``: whatever the provider left out is said as such."""
+        if not self._started:
+            raise Malformed("The provider's stream ended before it began.")
+        if not self._finished:
+            group: list[Event] = []
+            self._end("", group)
+            events.extend(group)
+        if not self._told_usage:
+            self._told_usage = True
+            events.append(self._usage or Usage())
+
+    # --- shapes ----------------------------------------------------------------------------------------------
+
+    def _attach(self, shape: Json, logprobs: object, obfuscation: object, group: list[Event]) -> None:
+        visible = [position for position, event in enumerate(group) if _visible(event)]
+        if len(visible) == 1:
+            position = visible[0]
+            event = group[position]
+            if type(event) is Delta:
+                group[position] = self._shaped_delta(event, shape, logprobs, obfuscation)
+                return
+            if isinstance(obfuscation, str):
+                shape["top"] = {**shape["top"], "obfuscation": obfuscation}
+            if shape != self._expected(event):
+                group[position] = _with(event, shape, 0)
+        else:
+            if isinstance(obfuscation, str):
+                shape["top"] = {**shape["top"], "obfuscation": obfuscation}
+            if not visible:
+                group.append(Note("chunk", {"shape": shape}))
+            else:
+                if is_object(logprobs):
+                    self._beside_text(logprobs, group)
+                group[visible[0]] = _with(group[visible[0]], shape, len(visible))
+        if self._before and isinstance(group[0], Start):
+            group[0] = Start(group[0].model, {**(group[0].extra or {}), "before": self._before}, NAME)
+
+    def _shaped_delta(self, event: Delta, shape: Json, logprobs: object, obfuscation: object) -> Delta:
+        extra: Json = {}
+        if is_object(logprobs):
+            shape["choice"]["logprobs"] = None
+            extra["logprobs"] = logprobs
+        if isinstance(obfuscation, str):
+            extra["obfuscation"] = obfuscation
+        expected = self._shapes.get(event.index)
+        if expected is None:
+            expected = self._expected(event)
+        if shape != expected:
+            extra["shape"] = shape
+        self._shapes[event.index] = shape
+        return Delta(event.index, event.text, extra) if extra else event
+
+    def _beside_text(self, logprobs: Json, group: list[Event]) -> None:
+        for position, event in enumerate(group):
+            if type(event) is Delta:
+                group[position] = Delta(event.index, event.text, {"logprobs": logprobs})
+                return
+
+    def _expected(self, event: Event) -> Json | None:
+        """The shape that the writer takes where none is told."""
+        top = self._top
+        if isinstance(event, Delta):
+            for block, number, _ in self._tools.values():
+                if block == event.index:
+                    return tool_fragment_shape(top, number)
+            hole = {"thinking": "reasoning_content", "refusal": "refusal"}.get(self._kind or "", "content")
+            return fragment_shape(top, hole)
+        if isinstance(event, Start):
+            return start_shape(top)
+        if isinstance(event, BlockStart):
+            number = next((n for block, n, _ in self._tools.values() if block == event.index), 0)
+            return tool_start_shape(top, number, event.id, event.name)
+        if isinstance(event, Finish):
+            return finish_shape(top, event.raw)
+        return None
+
+
+def _visible(event: Event) -> bool:
+    """Whether the writer makes a chunk of it."""
+    if isinstance(event, BlockStart):
+        return event.kind == "tool_use"
+    return isinstance(event, Delta | Start | Finish)
+
+
+def _with(event: Event, shape: Json, span: int) -> Event:
+    """``event`` with the shape of the chunk that it and the next ``span - 1`` visible events make."""
+    if isinstance(event, Usage | Note):
+        return event
+    extra = dict(event.extra or {})
+    extra["shape"] = shape
+    if span:
+        extra["span"] = span
+    return msgspec.structs.replace(event, extra=extra)
