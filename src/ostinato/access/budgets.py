@@ -35,8 +35,8 @@ class _Slice:
     """What this process holds of one purse in one period: ``granted = free + reserved + spent``."""
 
     __slots__ = (
-        "account", "budget", "changed", "empty_until", "free", "granted", "left", "low", "operation", "period",
-        "reserved", "spent", "step", "used_at", "waiting",
+        "account", "budget", "changed", "empty_until", "free", "granted", "largest", "left", "low", "operation",
+        "period", "reserved", "spent", "step", "used_at", "waiting",
     )  # fmt: skip
 
     def __init__(self, account: str, budget: MoneyBudget, period: Period) -> None:
@@ -49,8 +49,10 @@ class _Slice:
         self.spent = 0
         self.low = 0
         """Below this much free, a new slice is fetched ahead of need."""
-        self.waiting = 0
-        """What callers wait for, in all."""
+        self.largest = 0
+        """The largest reservation of late: a slice should hold a few of them."""
+        self.waiting: list[int] = []
+        """What each waiting caller needs."""
         self.left = 0
         """What nobody held when we last asked; believed until ``empty_until``."""
         self.empty_until = 0.0
@@ -215,13 +217,14 @@ class Budgets:
         piece.free -= nano
         piece.reserved += nano
         piece.used_at = self._clock.monotonic()
+        piece.largest = max(nano, piece.largest - piece.largest // 16)
         if piece.free < piece.low and piece.operation is None and piece.used_at >= piece.empty_until:
             self._fetch_soon(piece)
 
     async def _take(self, account: Account, nano: int) -> _Slice:
         """Set aside in one purse, with as many new slices as it takes."""
         piece = self._slice(account)
-        piece.waiting += nano
+        piece.waiting.append(nano)
         try:
             while piece.free < nano:
                 if self._clock.monotonic() < piece.empty_until and nano > piece.free + max(piece.left, 0):
@@ -233,7 +236,7 @@ class Budgets:
                     if failure is not None:
                         raise failure
         finally:
-            piece.waiting -= nano
+            piece.waiting.remove(nano)
         self._set_aside(piece, nano)
         return piece
 
@@ -244,12 +247,11 @@ class Budgets:
     async def _fetch(self, piece: _Slice) -> OstinatoError | None:
         """Get another slice. Failures are handed to whoever waits, not raised: perhaps nobody does."""
         holding = piece.holding(self._holder)
-        limit = piece.budget.nano
-        size = max(int(limit * self._share), self._minimum)
-        need, debt, now = piece.waiting - piece.free, -piece.free, self._clock.now()
+        limit, free, needs = piece.budget.nano, piece.free, list(piece.waiting)
+        size, now = self._size(piece), self._clock.now()
         try:
             granted = await self._database.run(
-                lambda c: leases.take(c, holding, limit=limit, slice_size=size, need=need, debt=debt, now=now)
+                lambda c: leases.take(c, holding, limit=limit, free=free, needs=needs, slice_size=size, now=now)
             )
         except Exception as error:
             # Whether it took effect is unknown; the next declaration says again what we hold for sure.
@@ -263,20 +265,27 @@ class Budgets:
         more = granted.total - piece.granted
         piece.granted = granted.total
         piece.free += more
-        piece.low = min(size, max(more, 0)) // 2
+        piece.low = max(min(size, more) // 2, 0)
         piece.left = granted.left
-        wish = max(need, size)
+        wish = max(size, sum(needs) - free)
         piece.empty_until = self._clock.monotonic() + _KNOWN_EMPTY if more < wish else 0.0
         return None
+
+    def _size(self, piece: _Slice) -> int:
+        """How much of a purse to hold ready: a share of the budget, or enough for a few calls."""
+        return max(int(piece.budget.nano * self._share), self._minimum, 4 * piece.largest)
 
     def _due(self, piece: _Slice, now: int, moment: float) -> bool:
         """Whether the slice should be written down; gives back what may go first."""
         ended = piece.period.ends is not None and piece.period.ends <= now
-        idle = moment - piece.used_at >= self._idle and piece.waiting == 0
-        if (ended or idle) and piece.free > 0:
-            piece.granted -= piece.free
-            piece.free = 0
-            piece.low = 0
+        idle = moment - piece.used_at >= self._idle and not piece.waiting
+        size = self._size(piece)
+        # A call that was estimated much too high leaves more than a slice behind.
+        keep = 0 if ended or idle else size if piece.free > 2 * size else piece.free
+        if piece.free > keep:
+            piece.granted -= piece.free - keep
+            piece.free = keep
+            piece.low = min(piece.low, keep)
             piece.changed = True
         return piece.changed and piece.step > 0
 

@@ -179,8 +179,8 @@ def _find(connection: sa.Connection, actor: Actor, ref: str) -> ApiKey:
     if fields.could_be_a_name(ref):
         rows = connection.execute(query.limit(2)).mappings().all()
     if len(rows) != 1:
-        # A whole secret may have been given by mistake: show no more than its public part.
-        shown = ref[: keys.PREFIX_LENGTH] if ref.startswith(keys.MARK) else ref[:40]
+        # A secret may have been given by mistake, whole or in part: show no more than its public part would be.
+        shown = ref if ids.is_id(ref) else ref[: keys.PREFIX_LENGTH]
         raise NotFound(f"There is no key {shown!r}.", code="key_not_found", param="key", hint="List the keys.")
     return store.api_key(rows[0])
 

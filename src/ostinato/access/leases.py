@@ -72,20 +72,31 @@ def period_of(kind: str, now: int) -> Period:
 
 
 def take(
-    connection: sa.Connection, holding: Holding, *, limit: int, slice_size: int, need: int, debt: int, now: int
+    connection: sa.Connection, holding: Holding, *, limit: int, free: int, needs: list[int], slice_size: int, now: int
 ) -> Granted:
-    """Grant more of a purse to a process that declares ``holding``.
+    """Grant more of a purse to a process that declares ``holding`` and has ``free`` of it left.
 
-    ``need``: what calls are waiting for; ``slice_size``: how much it would like to have ready beyond that, as long as
-    three quarters of the rest stay for others; both only as far as ``limit`` goes. ``debt``: spent already and to be
-    written down even beyond the limit.
+    ``needs``: what calls are waiting for; as many as can be are served, small ones first, and nothing is taken for one
+    that cannot be. ``slice_size``: how much the process would like to have ready, as long as three quarters of the
+    rest stay for others. A negative ``free`` was spent already and is written down even beyond the ``limit``.
     """
     leased, held = _lock(connection, holding, now)
     left = limit - (leased - held + holding.total)
-    wish = max(need, min(slice_size, left // 4), 0)
-    amount = max(min(wish, left), debt, 0)
+    amount = _amount(left, free, sorted(needs), slice_size)
     _declare(connection, holding, held=held, total=holding.total + amount, leased=leased, now=now)
     return Granted(holding.total + amount, left - amount)
+
+
+def _amount(left: int, free: int, needs: list[int], slice_size: int) -> int:
+    """How much of ``left`` to grant; ``needs`` in rising order."""
+    total, served = -free, 0
+    for need in needs:
+        if total + need > left:
+            break
+        total += need
+        served += 1
+    spare = 0 if needs and not served else min(slice_size, left // 4)
+    return max(total, spare, 0)
 
 
 def declare(connection: sa.Connection, holdings: list[Holding], now: int) -> None:

@@ -87,7 +87,9 @@ def create_project(
 ) -> Project:
     """A new project in the actor's organization, or in the one named. Raises :class:`Conflict` where taken."""
     permissions.require(actor, "projects:write")
-    org = _organization(connection, actor, organization or _home(actor, "organization"), changing=True)
+    if organization is None:
+        organization = _home(actor, "organization")
+    org = _organization(connection, actor, organization, changing=True)
     value = Project(
         id=ids.new(now),
         org_id=org.id,
@@ -145,7 +147,8 @@ def update_project(
 
 def find_project(connection: sa.Connection, actor: Actor, ref: str | None) -> Project:
     """The project that the actor means and reaches; ``None``: its own. No permission is asked for here."""
-    ref = ref or _home(actor, "project")
+    if ref is None:
+        ref = _home(actor, "project")
     table = tables.project
     query = sa.select(table).where(authority.visible_projects(actor))
     if ids.is_id(ref):
