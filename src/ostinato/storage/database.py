@@ -152,7 +152,14 @@ def open_database(name: str, url: str | Path, *, readers: int = 4) -> Database:
     the server cannot be reached. A damaged file is refused and left alone: never replaced by an empty one.
     """
     parsed = _parse(name, url)
-    database = Database(name, parsed, readers=readers)
+    try:
+        database = Database(name, parsed, readers=readers)
+    except ModuleNotFoundError as error:
+        raise Invalid(
+            f"The driver for database {name!r} is not installed.",
+            code="storage_driver",
+            hint="Install the extra: pip install 'ostinato[postgres]'.",
+        ) from error
     try:
         if database.dialect == "sqlite":
             _check_file(database)

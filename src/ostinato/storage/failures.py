@@ -1,13 +1,16 @@
 """Database errors as Ostinato's: who must act, and the way out. No statement, parameter or password gets through."""
 
 import sqlite3
+import sys
+from typing import cast
 
-import psycopg
 import sqlalchemy.exc as sa_errors
 
 from ostinato.core.errors import Conflict, OstinatoError, Unavailable
 
 _CORRUPT = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
+_LOST = frozenset({"OperationalError", "InterfaceError", "ConnectionTimeout", "AdminShutdown", "CrashShutdown"})
+_DENIED = frozenset({"42501", "3D000"})
 _PRIMARY = 0xFF
 """SQLite's extended result codes carry the primary one in the low byte."""
 
@@ -70,7 +73,7 @@ def from_postgres(error: BaseException, name: str) -> OstinatoError:
             code="storage_read_only",
             hint="Point the URL at the primary, not at a replica.",
         )
-    if state.startswith("28") or state in ("3D000", "42501"):
+    if state.startswith("28") or state in _DENIED:
         return Unavailable(
             f"PostgreSQL does not let us into database {name!r} (SQLSTATE {state}).",
             code="storage_denied",
@@ -82,7 +85,7 @@ def from_postgres(error: BaseException, name: str) -> OstinatoError:
             code="storage_busy",
             hint="Try again.",
         )
-    if isinstance(error, psycopg.OperationalError | psycopg.InterfaceError) or state.startswith(("08", "57")):
+    if type(error).__name__ in _LOST or state.startswith(("08", "57")):
         return Unavailable(
             f"PostgreSQL, which holds database {name!r}, cannot be reached.",
             code="storage_unreachable",
@@ -96,18 +99,25 @@ def translate(error: BaseException, name: str) -> OstinatoError | None:
     if isinstance(error, sa_errors.TimeoutError):
         return Unavailable(f"Every connection to database {name!r} is busy.", code="storage_busy", hint="Try again.")
     cause = error.orig if isinstance(error, sa_errors.DBAPIError) else error
-    if isinstance(cause, sqlite3.ProgrammingError | psycopg.ProgrammingError) and not _is_denied(cause):
+    if isinstance(cause, sqlite3.ProgrammingError):
         return None
     if isinstance(cause, sqlite3.Error):
         # A wrong statement is SQLITE_ERROR: our mistake, to be seen as it is.
         return None if _code(cause) == sqlite3.SQLITE_ERROR else from_sqlite(cause, name)
-    if isinstance(cause, psycopg.Error):
-        return from_postgres(cause, name)
+    if isinstance(cause, _psycopg_error()):
+        denied = (getattr(cause, "sqlstate", None) or "") in _DENIED
+        return from_postgres(cause, name) if denied or not isinstance(error, sa_errors.ProgrammingError) else None
     return None
 
 
-def _is_denied(error: BaseException) -> bool:
-    return (getattr(error, "sqlstate", None) or "") in ("42501", "3D000")
+def _psycopg_error() -> type[Exception]:
+    """The driver's base error, without importing it: who has no PostgreSQL need not have the driver."""
+    driver = sys.modules.get("psycopg")
+    return cast("type[Exception]", driver.Error) if driver is not None else _Never
+
+
+class _Never(Exception):
+    pass
 
 
 def _conflict(name: str) -> Conflict:

@@ -74,6 +74,10 @@ class Client:
         """One command; bytes come back as bytes."""
         return await self._client.custom_command(list(arguments))
 
+    async def get(self, key: bytes) -> bytes | None:
+        """The value of one key; the shortest way there is."""
+        return await self._client.get(key)
+
     async def batch(self, commands: Sequence[Sequence[Argument]], timeout_ms: int = _BATCH_MS) -> list[Any]:
         """Many commands in one go, not atomic, in no order across the nodes of a cluster; raises the first error."""
         if not commands:
@@ -136,6 +140,12 @@ async def connect(
         advanced_config=glide.AdvancedGlideClientConfiguration(connection_timeout=CONNECT_MS),
     )
     return Client(await glide.GlideClient.create(single), cluster=False)
+
+
+def is_down(error: BaseException) -> bool:
+    """Whether the server is away or silent; any other failure is an answer of a server that lives."""
+    lost = glide.TimeoutError | glide.ConnectionError | glide.ClosingError | OSError
+    return isinstance(error, lost) or "connect failed" in str(error)
 
 
 def away(error: BaseException) -> Unavailable:
