@@ -11,7 +11,8 @@ the ``extra`` beside it, which may repeat the text's tokens.
 
 from collections.abc import Mapping
 
-from ostinato.wire import embeddings, model
+from ostinato.wire import anthropic_messages, embeddings, model
+from ostinato.wire.anthropic_messages import AnthropicMessages
 from ostinato.wire.codec import CONTENT_TYPE, STREAM_CONTENT_TYPE, Codec, StreamReader, StreamWriter
 from ostinato.wire.errors import ErrorInStream, Malformed
 from ostinato.wire.model import (
@@ -48,7 +49,7 @@ from ostinato.wire.openai_chat import OpenAIChat
 from ostinato.wire.storage_form import decode_answer, encode_answer
 from ostinato.wire.summary import Summary, count_input, input_text, is_content, summary, text_of
 
-CODECS: Mapping[WireName, Codec] = {"openai.chat": OpenAIChat()}
+CODECS: Mapping[WireName, Codec] = {"openai.chat": OpenAIChat(), "anthropic.messages": AnthropicMessages()}
 
 
 def codec(name: WireName) -> Codec:
@@ -93,6 +94,7 @@ __all__ = [
     "ToolUse",
     "Usage",
     "WireName",
+    "anthropic_messages",
     "changed",
     "codec",
     "count_input",
