@@ -1,0 +1,28 @@
+"""The flow of a request: who asks, from where it can be answered, who is asked, what is kept and written down.
+
+``Gateway.handle`` answers a request of the data plane (``pipeline`` tells the story of a chat request, ``vectors`` of
+embeddings, ``side`` of the rest); ``Repeater.whole`` answers a repeated one from its raw bytes before ASGI begins.
+"""
+
+from ostinato.gateway.gateway import Gateway
+from ostinato.gateway.repeat import Repeater, Tried
+from ostinato.gateway.replies import Header, Renderer, Reply, StreamReply
+from ostinato.gateway.rooms import Current, Rooms
+from ostinato.gateway.settings import Settings
+from ostinato.gateway.snapshots import Epoch
+from ostinato.gateway.turn import Operation
+
+__all__ = [
+    "Current",
+    "Epoch",
+    "Gateway",
+    "Header",
+    "Operation",
+    "Renderer",
+    "Repeater",
+    "Reply",
+    "Rooms",
+    "Settings",
+    "StreamReply",
+    "Tried",
+]

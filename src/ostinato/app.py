@@ -1,0 +1,305 @@
+"""The one file that knows every room: builds them from a ``Config``, starts them in order, stops them in reverse.
+
+Nothing that a request needs is built on first use. A part whose server is optional (the shared cache, a provider's
+network) does not keep the process from starting; a database that cannot be opened, or a configuration that cannot be
+obeyed, does, with the reason.
+"""
+
+import asyncio
+import logging
+import secrets
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import TypeVar
+
+from ostinato import access, cache, outbound, providers, routing, storage, traces
+from ostinato.cache import policy as policies
+from ostinato.cache.flights import Sharing
+from ostinato.config import DECLARATIONS, Config
+from ostinato.core import hashing, ids
+from ostinato.core.clock import Clock, SystemClock
+from ostinato.core.errors import OstinatoError
+from ostinato.gateway import Epoch, Gateway, Renderer, Rooms
+from ostinato.gateway.asking import Item, Outcome
+from ostinato.gateway.inspecting import Checkers, compile_checkers
+from ostinato.providers import Provider
+from ostinato.storage import Database, DataDirectory, Declarations, Notices, RecordStore, Snapshot
+from ostinato.web.server import Health
+
+_log = logging.getLogger("ostinato")
+
+T = TypeVar("T")
+
+TOPICS = {"models": "routes", "prices": "prices", "policies": "policies", "rules": "policies"}
+"""Which notice tells that declarations of a kind have changed."""
+
+_SECRET = "installation"  # noqa: S105 - the name of a secret
+
+
+class App:
+    """One server process."""
+
+    def __init__(self, config: Config, clock: Clock | None = None) -> None:
+        self.config = config
+        self.clock = clock or SystemClock()
+        self.embedded = not config.storage.url
+        self.directory = DataDirectory(config.storage.directory, self.clock)
+        self.ready = False
+        self.draining = False
+        self._undo: list[tuple[str, Callable[[], Awaitable[None]]]] = []
+
+    async def start(self) -> None:
+        """Build and start everything. Raises the reason if that cannot be; what had been started is stopped again."""
+        try:
+            await self._start()
+        except BaseException:
+            await self.stop()
+            raise
+        self.ready = True
+
+    async def drain(self) -> None:
+        """Say that no new work should be sent here."""
+        self.draining = True
+        self.ready = False
+
+    async def stop(self) -> None:
+        """Stop everything in reverse order. A part that fails to stop does not keep the others from stopping."""
+        self.ready = False
+        while self._undo:
+            name, undo = self._undo.pop()
+            try:
+                await undo()
+            except Exception:
+                _log.exception("Stopping %s failed", name)
+
+    async def _start(self) -> None:
+        config, clock = self.config, self.clock
+        if self.embedded:
+            self.directory.acquire()
+            self._later("the data directory", _plain(self.directory.release))
+        else:
+            self.directory.prepare()
+        self.control = await self._database("control", self.directory.control)
+        self.ledger_database = await self._database("traces", self.directory.traces)
+        self.notices = Notices(
+            None if self.embedded else self.control,
+            config.storage.valkey,
+            poll_seconds=config.storage.notice_poll_seconds,
+        )
+        await self.notices.start()
+        self._later("notices", self.notices.close)
+        self.declarations = Declarations(self.control, clock, self.notices, topics=TOPICS)
+        self.secret = await self._installation_secret()
+        self.epoch = Epoch()
+        await self._start_providers()
+        await self._declare()
+        self.access = access.Access(self.control, self.notices, clock, config.access)
+        await self.access.start()
+        self._later("access", self.access.stop)
+        self.access.snapshot.on_swap(lambda _: self.epoch.advance())
+        await self._start_cache()
+        await self._start_ledger()
+        self.router = routing.Router(self.providers, clock, config.routing)
+        self.catalog.on_swap(lambda catalog: self.router.keep(catalog.targets()))
+        await self._start_gateway()
+
+    async def _database(self, name: str, path: Path) -> Database:
+        where = path if self.embedded else self.config.storage.url
+        database = await asyncio.to_thread(open_migrated, name, where)
+        self._later(f"database {name}", lambda: asyncio.to_thread(database.close))
+        return database
+
+    async def _installation_secret(self) -> bytes:
+        """What keys digests of users and inputs: a file when embedded, shared through ``control`` when scaled out."""
+        if self.embedded:
+            found = self.directory.read_key(_SECRET)
+            if found is None:
+                found = secrets.token_bytes(32)
+                self.directory.write_key(_SECRET, found)
+            return found
+        if not await self.declarations.load(_SECRET):
+            try:
+                await self.declarations.put(_SECRET, "secret", secrets.token_hex(32), "system", expect=0)
+            except OstinatoError:
+                _log.info("Another process was first to make the installation's secret; using it.")
+        return bytes.fromhex(str((await self.declarations.load(_SECRET))["secret"]))
+
+    async def _start_providers(self) -> None:
+        self.client = outbound.Client(self.config.outbound, self.clock)
+        await self.client.start()
+        self._later("the outbound client", self.client.close)
+        self.providers: dict[str, Provider] = {}
+        for name, settings in self.config.providers.items():
+            provider = providers.build(name, settings, self.client, self.clock)
+            self.providers[name] = provider
+            self._later(f"provider {name}", provider.close)
+        await asyncio.gather(*(provider.start() for provider in self.providers.values()))
+        self.provider_digests = {
+            name: hashing.digest_of([settings.kind, settings.base_url, sorted(settings.query.items()), settings.spec])
+            for name, settings in self.config.providers.items()
+        }
+
+    async def _declare(self) -> None:
+        """Apply what the file declares to ``control``, as the actor ``config``; then follow all declarations."""
+        config = self.config
+        # Judged before anything is written: a file that cannot be obeyed changes nothing.
+        routing.compile_routes(config.models, self.provider_digests)
+        policies.compile_policies(config.policies, config.rules)
+        compile_checkers(config.rules, config.checks)
+        traces.PriceBook.compile(config.prices)
+        for kind in DECLARATIONS:
+            await self.declarations.apply(kind, getattr(config, kind), "config")
+        self.catalog = await self._snapshot("routes", self._load_catalog)
+        self.policies = await self._snapshot("policies", self._load_policies)
+        self.checkers = await self._snapshot("policies", self._load_checkers)
+        self.prices = await self._snapshot("prices", self._load_prices)
+
+    async def _snapshot(self, topic: str, load: Callable[[], Awaitable[T]]) -> "Snapshot[T]":
+        snapshot = Snapshot(load, self.notices, topic, self.clock)
+        await snapshot.start()
+        snapshot.on_swap(lambda _: self.epoch.advance())
+        self._later(f"the snapshot of {topic}", snapshot.close)
+        return snapshot
+
+    async def _load_catalog(self) -> routing.Catalog:
+        return routing.compile_routes(await self.declarations.load("models"), self.provider_digests)
+
+    async def _load_policies(self) -> policies.Policies:
+        return policies.compile_policies(
+            await self.declarations.load("policies"), await self.declarations.load("rules")
+        )
+
+    async def _load_checkers(self) -> Checkers:
+        return compile_checkers(await self.declarations.load("rules"), self.config.checks)
+
+    async def _load_prices(self) -> traces.PriceBook:
+        return traces.PriceBook.compile(await self.declarations.load("prices"))
+
+    async def _start_cache(self) -> None:
+        settings = self.config.cache
+        self.store = self._record_store()
+        self.cache = cache.ResponseCache(settings, self.clock, self.store, secret=self.secret, notices=self.notices)
+        await self.cache.start()
+        self._later("the cache", self.cache.stop)
+
+    def _record_store(self) -> RecordStore | None:
+        settings = self.config.cache
+        if settings.url == "off":
+            return None
+        if settings.url:
+            from ostinato.storage.records_valkey import ValkeyRecordStore  # noqa: PLC0415 - only with the extra
+
+            return ValkeyRecordStore(settings.url, clock=self.clock)
+        if not self.embedded:
+            return None
+        return storage.SqliteRecordStore(self.directory.cache, max_bytes=settings.shared_bytes, clock=self.clock)
+
+    async def _start_ledger(self) -> None:
+        settings = self.config.traces
+        self.metrics = traces.Metrics()
+        self.recorder = traces.Recorder(
+            self.ledger_database,
+            self.clock,
+            settings,
+            directory=self.directory.path,
+            watchers=(self.metrics,),
+        )
+        self.recorder.start()
+        self._later("the ledger", self._stop_recorder)
+        self.ledger = traces.Ledger(self.ledger_database)
+
+    async def _start_gateway(self) -> None:
+        config = self.config
+        flights: cache.Flights[Item, Outcome] = cache.Flights(
+            self.clock, withdrawals=lambda: self.cache.withdrawals, most=config.cache.flights
+        )
+        if self.store is not None and self.store.shared and self.cache.shared is not None:
+            flights.sharing = Sharing(
+                self.store, ids.new(self.clock.now()), config.cache.lease, self.cache.shared.flush
+            )
+        self.gateway = Gateway(
+            Rooms(
+                access=self.access,
+                cache=self.cache,
+                router=self.router,
+                recorder=self.recorder,
+                catalog=self.catalog,
+                policies=self.policies,
+                checkers=self.checkers,
+                prices=self.prices,
+                renderer=Renderer(),
+                epoch=self.epoch,
+                clock=self.clock,
+                settings=config.gateway,
+                secret=self.secret,
+            ),
+            flights,
+        )
+        self.gateway.start()
+        self._later("the gateway", lambda: self.gateway.stop(config.server.drain_seconds))
+
+    async def _stop_recorder(self) -> None:
+        lost = await asyncio.to_thread(self.recorder.stop)
+        if lost:
+            _log.error("%d rows of the ledger could not be written before the end.", lost)
+
+    def health(self) -> Health:
+        """What works and what does not: for ``/readyz``."""
+        parts = {
+            "keys": self.access.snapshot.failing or "ok",
+            "routes": self.catalog.failing or "ok",
+            "policies": self.policies.failing or "ok",
+            "prices": self.prices.failing or "ok",
+        }
+        if self.store is not None:
+            parts["cache"] = "ok" if self.store.healthy else "the shared tier cannot be reached: answered from memory"
+        if self.draining:
+            parts["server"] = "draining"
+        return Health(ready=self.ready, parts=parts)
+
+    def metrics_page(self) -> bytes:
+        """All counters, as Prometheus reads them."""
+        return self.metrics.render()
+
+    def _later(self, name: str, undo: Callable[[], Awaitable[None]]) -> None:
+        self._undo.append((name, undo))
+
+
+def _plain(function: Callable[[], None]) -> Callable[[], Awaitable[None]]:
+    async def call() -> None:
+        function()
+
+    return call
+
+
+async def first_start(config: Config) -> str:
+    """Make the first organization, project and administrator key; gives the key's secret, once.
+
+    Raises ``Conflict`` where there is one already, or where a server owns the data directory.
+    """
+    clock = SystemClock()
+    directory = DataDirectory(config.storage.directory, clock)
+    embedded = not config.storage.url
+    if embedded:
+        directory.acquire()
+    try:
+        control = await asyncio.to_thread(open_migrated, "control", config.storage.url or directory.control)
+        try:
+            _, _, secret = await access.Access(control, Notices(), clock, config.access).first_start()
+            return secret
+        finally:
+            control.close()
+    finally:
+        if embedded:
+            directory.release()
+
+
+def open_migrated(name: str, where: str | Path) -> Database:
+    """A database of this version's tables. Blocking."""
+    database = storage.open_database(name, where)
+    try:
+        storage.migrate(database)
+    except BaseException:
+        database.close()
+        raise
+    return database

@@ -1,0 +1,86 @@
+"""Reading a configuration whole: file, environment, secrets."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, cast
+
+import msgspec
+
+from ostinato import providers
+from ostinato.config import secrets
+from ostinato.config.model import DECLARATIONS, SECTIONS, Config
+from ostinato.config.reading import Source, Table, convert, overridden, read_toml
+from ostinato.providers import ApiKey
+from ostinato.providers import Settings as ProviderSettings
+
+
+def load(path: Path, environment: Mapping[str, str] | None = None) -> Config:
+    """The configuration in ``path``, with the environment laid over it. Raises ``ConfigError``."""
+    tables, source = read_toml(path)
+    return parse(tables, source, os.environ if environment is None else environment)
+
+
+def parse(tables: Table, source: Source, environment: Mapping[str, str]) -> Config:
+    """Tables as a configuration. Raises ``ConfigError``."""
+    tables = dict(tables)
+    if isinstance(tables.get("checks"), dict):
+        # Rules have names of their own, so they stand below [checks] and not in it.
+        tables["checks"] = dict(tables["checks"])
+        tables["rules"] = tables["checks"].pop("rules", {})
+    known = (*SECTIONS, "providers", *DECLARATIONS)
+    for name, table in tables.items():
+        if name not in known:
+            raise source.error(f"[{name}] does not exist.", name, hint=f"Sections: {', '.join(known)}.")
+        if not isinstance(table, dict):
+            raise source.error(f"{name} must be a section.", name, hint=f"Write [{name}].")
+    merged = overridden(tables, environment, SECTIONS)
+    sections: dict[str, Any] = {
+        name: convert(merged.get(name, {}), kind, source, name) for name, kind in SECTIONS.items()
+    }
+    for name in DECLARATIONS:
+        sections[name] = _declared(tables.get(name, {}), source, name)
+    sections["providers"] = {
+        name: _provider(name, table, source, environment)
+        for name, table in _declared(tables.get("providers", {}), source, "providers").items()
+    }
+    return Config(**sections)
+
+
+def _declared(table: Table, source: Source, section: str) -> dict[str, Table]:
+    for name, body in table.items():
+        if not isinstance(body, dict):
+            raise source.error(f"{section}.{name} must be a table.", section, name, hint=f"Write [{section}.{name}].")
+    return table
+
+
+def _provider(name: str, table: Table, source: Source, environment: Mapping[str, str]) -> ProviderSettings:
+    """One provider, with the secrets that ``api_key`` and ``api_keys`` point to."""
+    table = dict(table)
+    keys: list[ApiKey] = []
+    if "api_key" in table:
+        keys.append(ApiKey(secrets.resolve(table.pop("api_key"), environment, source, "providers", name, "api_key")))
+    listed = table.pop("api_keys", [])
+    if not isinstance(listed, list):
+        raise source.error(f"providers.{name}.api_keys must be a list.", "providers", name, "api_keys")
+    for reference in cast("list[object]", listed):
+        keys.append(ApiKey(secrets.resolve(reference, environment, source, "providers", name, "api_keys")))
+    settings = convert(table, ProviderSettings, source, "providers", name)
+    if settings.kind not in providers.KINDS:
+        raise source.error(
+            f"providers.{name}.kind is {settings.kind!r}.",
+            "providers",
+            name,
+            "kind",
+            hint=f"Allowed: {', '.join(sorted(providers.KINDS))}.",
+        )
+    return msgspec.structs.replace(settings, api_keys=tuple(keys))
+
+
+def load_storage(path: Path, environment: Mapping[str, str] | None = None) -> Config:
+    """Only what tells where things are kept: needs no provider's secret. Raises ``ConfigError``."""
+    tables, source = read_toml(path)
+    environment = os.environ if environment is None else environment
+    kinds = {name: SECTIONS[name] for name in ("storage", "access")}
+    merged = overridden(tables, environment, kinds)
+    return Config(**{name: convert(merged.get(name, {}), kind, source, name) for name, kind in kinds.items()})

@@ -1,0 +1,75 @@
+"""The whole configuration: one section per room, composed of the rooms' own settings."""
+
+import msgspec
+
+from ostinato.access import Settings as AccessSettings
+from ostinato.cache import Settings as CacheSettings
+from ostinato.checks import Settings as ChecksSettings
+from ostinato.gateway import Settings as GatewaySettings
+from ostinato.outbound import Settings as OutboundSettings
+from ostinato.providers import Settings as ProviderSettings
+from ostinato.routing import Settings as RoutingSettings
+from ostinato.traces import Settings as TracesSettings
+from ostinato.web.settings import Settings as ServerSettings
+from ostinato.wire.model import Json
+
+
+class Storage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """``[storage]``: where things are kept."""
+
+    directory: str = "./.ostinato"
+    """Of the embedded server's files."""
+    url: str = ""
+    """Of PostgreSQL (``postgresql://user@host/name``) when scaled out; empty: SQLite files in ``directory``."""
+    valkey: str = ""
+    """Of a Valkey (``valkey://host:6379``) that carries notices between processes; the cache has its own ``url``."""
+    notice_poll_seconds: float = 1.0
+    """How often a scaled-out process asks whether something changed, in case a notice was lost."""
+
+
+class Logging(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """``[log]``."""
+
+    level: str = "info"
+
+
+class Config(msgspec.Struct, frozen=True):
+    """Everything that a process needs to know at its start."""
+
+    server: ServerSettings = ServerSettings()
+    storage: Storage = Storage()
+    log: Logging = Logging()
+    access: AccessSettings = AccessSettings()
+    cache: CacheSettings = CacheSettings()
+    gateway: GatewaySettings = GatewaySettings()
+    routing: RoutingSettings = RoutingSettings()
+    traces: TracesSettings = TracesSettings()
+    outbound: OutboundSettings = OutboundSettings()
+    checks: ChecksSettings = ChecksSettings()
+    providers: dict[str, ProviderSettings] = {}
+    models: dict[str, Json] = {}
+    """Declarations of routes: ``[models.ALIAS]``."""
+    prices: dict[str, Json] = {}
+    """Declarations of prices: ``[prices."provider/model"]``."""
+    policies: dict[str, Json] = {}
+    """Declarations of cache policies: ``[policies.NAME]``."""
+    rules: dict[str, Json] = {}
+    """Declarations of check rules: ``[checks.rules.NAME]``."""
+
+
+SECTIONS: dict[str, type[msgspec.Struct]] = {
+    "server": ServerSettings,
+    "storage": Storage,
+    "log": Logging,
+    "access": AccessSettings,
+    "cache": CacheSettings,
+    "gateway": GatewaySettings,
+    "routing": RoutingSettings,
+    "traces": TracesSettings,
+    "outbound": OutboundSettings,
+    "checks": ChecksSettings,
+}
+"""Sections with fixed keys."""
+
+DECLARATIONS = ("models", "prices", "policies", "rules")
+"""Sections of named declarations: applied to ``control`` at start."""

@@ -1,0 +1,70 @@
+"""From a request to its place in the cache: who it is for, which policy holds, under which key its answer lies."""
+
+import msgspec
+
+from ostinato import routing
+from ostinato.cache import admission, directives, fingerprint, scope
+from ostinato.core.errors import Invalid, NotFound
+from ostinato.gateway import controls
+from ostinato.gateway.rooms import Rooms
+from ostinato.gateway.turn import Turn
+from ostinato.wire.model import ChatRequest
+
+_MOST_TAGS = 16
+
+
+def name_parties(turn: Turn, body_user: str | None) -> None:
+    """Read from our headers, and ``user`` of the body, for whom and in which conversation the caller asks."""
+    read = turn.controls
+    if read.ours is None:
+        turn.user = body_user or ""
+        return
+    turn.user = controls.text(read, b"ostinato-user") or body_user or ""
+    turn.session = controls.text(read, b"ostinato-session")
+    turn.context = controls.text(read, b"ostinato-context")
+    tags = tuple(tag for tag in (part.strip() for part in controls.text(read, b"ostinato-tags").split(",")) if tag)
+    if len(tags) > _MOST_TAGS:
+        raise Invalid(f"ostinato-tags names {len(tags)} tags; at most {_MOST_TAGS} are kept.", param="ostinato-tags")
+    turn.tags = tags
+    intent = controls.text(read, b"ostinato-intent")
+    if intent:
+        raise NotFound(
+            f"There is no intent {intent[:80]!r}.",
+            code="intent_not_found",
+            hint="Leave ostinato-intent out: none is declared.",
+        )
+
+
+def address(turn: Turn, rooms: Rooms, request: ChatRequest) -> None:
+    """Choose the targets and work out policy, scope, generation and key; say why where the cache takes no part."""
+    caller, route = turn.caller, turn.route
+    assert caller is not None
+    assert route is not None
+    turn.policy = policy = rooms.policies.value.for_(caller.project, route.alias)
+    turn.directives = asked = directives.parse(turn.controls.cache_control, policy)
+    turn.scope = within = scope.scope_of(
+        caller, user=turn.user, session=turn.session, context=turn.context, policy=policy
+    )
+    turn.fingerprint = fingerprint.fingerprint(with_headers(request, turn))
+    seed = turn.session.encode() or turn.fingerprint
+    turn.targets = rooms.router.draw(route, seed)
+    turn.bypass = admission.eligible(request, policy, caller, within, asked)
+    if within is None:
+        return
+    drawn = routing.key_digest(route, turn.targets[0])
+    turn.generation = fingerprint.generation(
+        release="", route_digest=drawn, policy_version=policy.version, epoch=rooms.cache.epoch
+    )
+    turn.user_digest = scope.user_digest(within, rooms.secret) if within.user else ""
+    turn.scope_digest = scope.digest(within)
+    turn.key = fingerprint.key(
+        within, turn.fingerprint, alias=route.alias, route_digest=drawn, generation=turn.generation
+    )
+
+
+def with_headers(request: ChatRequest, turn: Turn) -> ChatRequest:
+    """The request with the headers that the provider will see: they shape the answer, so they are fingerprinted."""
+    forwarded = controls.forwarded(turn.controls)
+    if not forwarded:
+        return request
+    return msgspec.structs.replace(request, extra={**(request.extra or {}), "headers": forwarded})

@@ -1,0 +1,306 @@
+"""The upstream half of a miss: reserve money, call the targets, settle, offer the answer to the cache, write it down.
+
+:func:`ask` runs for one payer, and perhaps for followers who wait for the same answer. However it ends, the money is
+settled once and one row is written.
+"""
+
+import random
+from typing import TypeAlias
+
+import msgspec
+
+from ostinato import checks, routing, wire
+from ostinato.cache import Flight, Private, admission, fingerprint
+from ostinato.cache.memory import Entry
+from ostinato.cache.model import EntryMeta
+from ostinato.core.errors import Invalid, OstinatoError
+from ostinato.gateway import controls, inspecting, recording
+from ostinato.gateway.rooms import Rooms
+from ostinato.gateway.turn import Turn
+from ostinato.routing import Routed, RoutedStream
+from ostinato.routing.model import Target
+from ostinato.wire.model import Answer, Delta, Event, Usage
+
+_random = random.Random()  # noqa: S311 - spreads expiry, guards nothing
+
+_EVENT_BYTES = 96
+"""What an event weighs in a flight's buffer, beside its text."""
+
+
+class Begun(msgspec.Struct, frozen=True):
+    """What is known when an answer begins: sent in the headers of a stream."""
+
+    target: str
+    wire: str
+    headers: dict[str, str]
+
+
+Item: TypeAlias = Begun | list[Event]
+"""What a flight hands out: once what has begun, then batches of events."""
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """How an upstream call ended well."""
+
+    answer: Answer
+    target: str
+    headers: dict[str, str]
+    usage: Usage | None
+    cost: int | None
+    upstream_us: int
+    origin: str
+    """Request id of the one who paid."""
+    entry: Entry | None
+    """Where the answer is kept, if it is."""
+    not_stored: str
+    """Why not, in one word."""
+
+
+class PriceUnknown(Invalid):
+    """A key with a money budget asked for a model that has no price."""
+
+    status = 403
+    default_code = "price_unknown"
+
+
+def estimate(turn: Turn, rooms: Rooms, target: Target) -> int | None:
+    """Nano-dollars that an answer may cost at most, as far as can be told beforehand; ``None``: unknown price."""
+    request = turn.request
+    assert request is not None
+    output = request.max_tokens or target.max_tokens or rooms.settings.default_max_tokens
+    return rooms.prices.value.price(
+        target.provider, target.model, Usage(input=wire.count_input(request), output=output), turn.at
+    )
+
+
+async def ask(turn: Turn, rooms: Rooms, flight: Flight[Item, Outcome]) -> Outcome:
+    """Make the upstream call of ``turn`` for everybody who waits in ``flight``.
+
+    Raises ``Private`` where the money of this caller does not suffice: a follower may have more.
+    """
+    caller = turn.caller
+    assert caller is not None
+    reservation = None
+    if rooms.access.budgets.required(caller):
+        expected = max_estimate(turn, rooms)
+        try:
+            reservation = await rooms.access.budgets.reserve(caller, expected)
+        except OstinatoError as error:
+            raise Private(error) from None
+    call = Call(turn, rooms)
+    cost: int | None = None
+    try:
+        await (call.streamed(flight) if turn.stream else call.plain(flight))
+        outcome = call.succeeded(flight.begun)
+        cost = outcome.cost
+        return outcome
+    except BaseException as error:
+        cost = call.failed(error)
+        raise
+    finally:
+        if reservation is not None:
+            rooms.access.budgets.settle(reservation, cost or 0)
+
+
+def max_estimate(turn: Turn, rooms: Rooms) -> int:
+    """The dearest of the targets that may be asked. Raises :class:`PriceUnknown` where one has no price."""
+    dearest = 0
+    for target in turn.targets:
+        cost = estimate(turn, rooms, target)
+        if cost is None:
+            raise PriceUnknown(
+                f"{target.name} has no price, and this key has a money budget.",
+                hint="Declare its price under [prices], or use a key without a budget.",
+            )
+        dearest = max(dearest, cost)
+    return dearest
+
+
+class Call:
+    """One upstream call, and what is known of it so far."""
+
+    def __init__(self, turn: Turn, rooms: Rooms) -> None:
+        self.turn = turn
+        self.rooms = rooms
+        self.deadline = rooms.clock.monotonic() + rooms.settings.deadline_seconds
+        self.headers = controls.forwarded(turn.controls)
+        self.routed: Routed | RoutedStream | None = None
+        self.answer: Answer | None = None
+        self.events: list[Event] = []
+        self.upstream_us = 0
+        self.first_token_us = 0
+
+    async def plain(self, flight: Flight[Item, Outcome]) -> None:
+        turn, rooms = self.turn, self.rooms
+        assert turn.request is not None
+        routed = await rooms.router.chat(turn.targets, turn.request, self.deadline, self.headers)
+        self.routed = routed
+        self.upstream_us = routed.upstream_us
+        self.first_token_us = routed.first_byte_us
+        self.answer = routed.answer
+        if turn.checker is not None:
+            self.answer = inspecting.checked_answer(turn, self.answer)
+        # A plain caller reads the outcome; only a follower that wants a stream looks at these.
+        if len(flight.seats) > 1:
+            await flight.emit(Begun(routed.target.name, self.answer.wire, dict(routed.headers)), 0)
+            await flight.emit(list(self.answer.events), _EVENT_BYTES * len(self.answer.events))
+
+    async def streamed(self, flight: Flight[Item, Outcome]) -> None:
+        turn, rooms = self.turn, self.rooms
+        assert turn.request is not None
+        events = self.events
+        filtering = turn.checker.stream_filter() if turn.checker is not None else None
+        begun = rooms.clock.monotonic()
+        async with rooms.router.chat_stream(turn.targets, turn.request, self.deadline, self.headers) as stream:
+            self.routed = stream
+            self.first_token_us = int((rooms.clock.monotonic() - begun) * 1e6)
+            await flight.emit(Begun(stream.target.name, stream.wire, dict(stream.headers)), 0)
+            async for batch in stream:
+                safe = batch if filtering is None else filtering.feed(batch)
+                if safe:
+                    events.extend(safe)
+                    await flight.emit(safe, _EVENT_BYTES * len(safe))
+                elif filtering is not None and filtering.blocked:
+                    raise checks.refusal(filtering.findings, "answer")
+            self.answer = Answer(wire=stream.wire, events=tuple(events))
+        self.upstream_us = int((rooms.clock.monotonic() - begun) * 1e6)
+
+    def succeeded(self, begun: int) -> Outcome:
+        """Price the answer, offer it to the cache, write the row."""
+        # The rules see a streamed answer whole only now; what they forbid has not left, but must not be kept either.
+        if self.turn.stream and self.answer is not None:
+            self.answer = inspecting.checked_answer(self.turn, self.answer)
+        turn, rooms, routed, answer = self.turn, self.rooms, self.routed, self.answer
+        assert routed is not None
+        assert answer is not None
+        target = routed.target
+        summary = wire.summary(answer)
+        cost = None
+        if summary.usage is not None:
+            cost = rooms.prices.value.price(target.provider, target.model, summary.usage, turn.at)
+        entry, reason = self._offer(answer, summary, cost, begun)
+        recording.record(
+            turn,
+            rooms,
+            cache="bypass" if turn.bypass else "miss",
+            reason=turn.bypass or reason,
+            target=target.name,
+            attempts=routed.attempts,
+            stored=entry is not None,
+            usage=summary.usage,
+            cost=cost,
+            finish=summary.finish or "",
+            system_fingerprint=summary.system_fingerprint,
+            upstream_us=self.upstream_us,
+            first_token_us=self.first_token_us,
+            answer=answer,
+        )
+        return Outcome(
+            answer=answer,
+            target=target.name,
+            headers=dict(routed.headers),
+            usage=summary.usage,
+            cost=cost,
+            upstream_us=self.upstream_us,
+            origin=turn.request_id,
+            entry=entry,
+            not_stored=reason,
+        )
+
+    def _offer(self, answer: Answer, summary: wire.Summary, cost: int | None, begun: int) -> tuple[Entry | None, str]:
+        turn, rooms, routed = self.turn, self.rooms, self.routed
+        if turn.bypass or turn.no_store:
+            return None, turn.bypass or turn.no_store
+        policy, within, caller, request = turn.policy, turn.scope, turn.caller, turn.request
+        assert routed is not None and policy is not None and within is not None
+        assert caller is not None and request is not None
+        packed = wire.encode_answer(answer)
+        reason = admission.admissible(
+            summary,
+            policy=policy,
+            is_fallback=routed.is_fallback,
+            status=200,
+            complete=True,
+            size=len(packed),
+            request=request,
+            answer=answer,
+        )
+        if reason:
+            return None, reason
+        now = rooms.clock.now()
+        expires, stale_until = admission.expiry(policy, now, _random, is_fallback=routed.is_fallback)
+        turn.input_digest = fingerprint.input_digest(request, rooms.secret)
+        meta = EntryMeta(
+            fingerprint_version=fingerprint.VERSION,
+            alias=turn.route.alias if turn.route else "",
+            target=routed.target.name,
+            release="",
+            generation=turn.generation,
+            org=caller.org,
+            project=caller.project,
+            user_digest=turn.user_digest,
+            context=turn.context,
+            tags=turn.tags,
+            created=now,
+            expires=expires,
+            stale_until=stale_until,
+            input_digest=turn.input_digest,
+            usage=summary.usage or Usage(),
+            cost=cost,
+            origin=turn.request_id,
+        )
+        entry = rooms.cache.put(turn.key, turn.scope_digest, meta, packed, begun=begun)
+        return entry, "" if entry is not None else "withdrawn"
+
+    def failed(self, error: BaseException) -> int | None:
+        """Write the row of a call that failed, was cut or was left; gives what it has cost all the same."""
+        turn, rooms, routed = self.turn, self.rooms, self.routed
+        target = routed.target if routed is not None else None
+        usage, cost = None, None
+        if target is not None and self.events:
+            usage = counted(turn, self.events)
+            cost = rooms.prices.value.price(target.provider, target.model, usage, turn.at)
+        known = isinstance(error, OstinatoError)
+        attempts = routing.attempts_of(error) or (routed.attempts if routed is not None else ())
+        recording.record(
+            turn,
+            rooms,
+            cache="bypass" if turn.bypass else "miss",
+            reason=turn.bypass or ("error" if known else "caller-left"),
+            target=target.name if target is not None else (attempts[-1].target if attempts else ""),
+            attempts=attempts,
+            usage=usage,
+            cost=cost,
+            status=recording.status_of(error) if known else recording.CALLER_LEFT,
+            error=error.code if known else "caller_left",
+            first_token_us=self.first_token_us,
+        )
+        return cost
+
+
+def counted(turn: Turn, events: list[Event]) -> Usage:
+    """Usage of an answer that was cut: the larger of what the provider reported and what was counted."""
+    assert turn.request is not None
+    reported = wire.summary(events).usage or Usage()
+    letters = sum(len(event.text) for event in events if isinstance(event, Delta))
+    return Usage(
+        input=max(reported.input, wire.count_input(turn.request) - reported.cache_read - reported.cache_write),
+        cache_read=reported.cache_read,
+        cache_write=reported.cache_write,
+        output=max(reported.output, letters // 4),
+        reasoning=reported.reasoning,
+        raw=reported.raw,
+    )
+
+
+def shares(total: int, weights: list[int]) -> list[int]:
+    """``total`` split by weight into whole parts that add up to it."""
+    whole = sum(weights)
+    parts: list[int] = []
+    given = seen = 0
+    for weight in weights:
+        seen += weight
+        upto = total * seen // whole
+        parts.append(upto - given)
+        given = upto
+    return parts

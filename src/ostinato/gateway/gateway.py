@@ -1,0 +1,108 @@
+"""The gateway as ``web`` knows it: one call for a request, one for a refusal."""
+
+from ostinato import wire
+from ostinato.cache import Flights
+from ostinato.core import ids
+from ostinato.core.errors import Denied, OstinatoError
+from ostinato.gateway import controls, recording, side
+from ostinato.gateway.asking import Item, Outcome
+from ostinato.gateway.keepalive import Keepalive
+from ostinato.gateway.pipeline import Pipeline
+from ostinato.gateway.recording import status_of
+from ostinato.gateway.repeat import Repeater, Tried
+from ostinato.gateway.replies import JSON_TYPE, Header, Reply, StreamReply
+from ostinato.gateway.rooms import Rooms
+from ostinato.gateway.turn import CHAT_WIRES, Operation, Turn
+from ostinato.gateway.vectors import Vectors
+from ostinato.providers.model import ProviderFailure
+
+
+class Gateway:
+    """Answers the data plane's requests. Built by ``app``; started and stopped with it."""
+
+    def __init__(self, rooms: Rooms, flights: Flights[Item, Outcome]) -> None:
+        self.rooms = rooms
+        self.flights = flights
+        self.repeater = Repeater(rooms.access, rooms.cache, rooms.recorder, rooms.renderer, rooms.epoch, rooms.clock)
+        self._keepalive = Keepalive(rooms.clock, rooms.settings.ping_seconds)
+        self._pipeline = Pipeline(rooms, self.repeater, self._keepalive, flights)
+        self._vectors = Vectors(rooms)
+
+    def start(self) -> None:
+        self._keepalive.start()
+
+    async def stop(self, grace: float) -> None:
+        """Let calls under way end within ``grace`` seconds, then cancel them."""
+        await self._keepalive.stop()
+        await self.flights.stop(grace)
+
+    async def handle(
+        self, operation: Operation, path: str, headers: list[Header], body: bytes, tried: Tried | None, raw_path: bytes
+    ) -> Reply | StreamReply:
+        """Answer one request. Errors come back as replies in the caller's wire; every request leaves its row."""
+        rooms = self.rooms
+        if tried is None:
+            tried = self.repeater.tried(raw_path, headers, body)
+        at = rooms.clock.now()
+        turn = Turn(
+            operation=operation,
+            request_id=ids.new(at),
+            at=at,
+            started=tried.started,
+            controls=tried.controls,
+            raw_key=tried.key,
+        )
+        try:
+            if operation in CHAT_WIRES:
+                return await self._pipeline.chat(turn, body)
+            self._pipeline.authenticate(turn)
+            if operation == "openai.embeddings":
+                return await self._vectors.embed(turn, body)
+            if operation == "anthropic.count_tokens":
+                return await side.count_tokens(turn, rooms, body)
+            return side.models(turn, rooms, path)
+        except OstinatoError as error:
+            if not turn.recorded:
+                recording.record_refusal(turn, rooms, error)
+            return self._refusal(operation, turn.controls, turn.request_id, error, recording.rate_headers(turn))
+
+    def refuse(self, operation: Operation, headers: list[Header], error: OstinatoError) -> Reply:
+        """An error reply for a request that never became a turn."""
+        return self._refusal(operation, controls.read(headers), ids.new(self.rooms.clock.now()), error, [])
+
+    def _refusal(
+        self,
+        operation: Operation,
+        read: controls.Controls,
+        request_id: str,
+        error: OstinatoError,
+        rate: list[Header],
+    ) -> Reply:
+        status = status_of(error)
+        headers: list[Header] = [
+            (b"x-request-id", read.client_request_id or request_id.encode()),
+            (b"ostinato-cache", b"bypass; reason=error"),
+            *rate,
+        ]
+        content_type = JSON_TYPE
+        wire_name = "anthropic.messages" if operation.startswith("anthropic") else "openai.chat"
+        data = b""
+        if isinstance(error, ProviderFailure):
+            for name, value in error.headers.items():
+                headers.append((name.lower().encode(), value.encode("latin-1", "replace")))
+            if error.body is not None and error.wire == CHAT_WIRES.get(operation, wire_name):
+                data = error.body
+                content_type = error.content_type.encode("latin-1", "replace")
+            if error.failure != "request":
+                headers.append((b"x-should-retry", b"false"))
+        elif status in (402, 429):
+            headers.append((b"x-should-retry", b"false"))
+        if error.retry_after is not None and not any(name == b"retry-after" for name, _ in headers):
+            headers.append((b"retry-after", b"%d" % max(1, round(error.retry_after))))
+        if isinstance(error, Denied) and not error.authenticated:
+            headers.append((b"www-authenticate", b'Bearer realm="ostinato"'))
+        if not data:
+            data = wire.codec(wire_name).write_error(error)
+        headers.append((b"content-type", content_type))
+        headers.append((b"content-length", b"%d" % len(data)))
+        return Reply(status, headers, data)

@@ -1,0 +1,307 @@
+"""One chat request, from the caller's bytes to the caller's bytes.
+
+:meth:`Pipeline.chat` is the whole story; each step fills in the :class:`~ostinato.gateway.turn.Turn` and nothing below
+calls back. No SQL and no network come before the cache's look-up: keys, routes, policies, checks and prices are
+snapshots. A failing cache is a miss, a failing trace is a counter.
+"""
+
+from collections.abc import AsyncGenerator, Mapping
+
+import msgspec
+
+from ostinato import wire
+from ostinato.cache import Flight, Flights, Seat, admission, directives
+from ostinato.cache.memory import Entry
+from ostinato.core import ids
+from ostinato.core.errors import Denied, NotFound, OstinatoError, Unavailable, UpstreamFailed
+from ostinato.gateway import addressing, asking, body, inspecting, recording
+from ostinato.gateway.asking import Begun, Item, Outcome
+from ostinato.gateway.controls import Controls
+from ostinato.gateway.keepalive import Keepalive
+from ostinato.gateway.repeat import KIND_MEMORY, KIND_SHARED, KIND_STALE, Repeater
+from ostinato.gateway.replies import SSE_TYPE, Header, Reply, StreamReply
+from ostinato.gateway.rooms import Rooms
+from ostinato.gateway.turn import CHAT_WIRES, Turn
+from ostinato.providers.model import ProviderFailure
+from ostinato.wire.model import Identity
+
+
+class NotCached(OstinatoError):
+    """``only-if-cached``, and it is not (RFC 9111, section 5.2.1.7)."""
+
+    status = 504
+    default_code = "not_cached"
+
+
+class Pipeline:
+    """Chat, in any wire, streamed or not."""
+
+    def __init__(self, rooms: Rooms, repeater: Repeater, keepalive: Keepalive, flights: Flights[Item, Outcome]) -> None:
+        self._rooms = rooms
+        self._repeater = repeater
+        self._keepalive = keepalive
+        self._flights = flights
+        self._refreshing = 0
+
+    async def chat(self, turn: Turn, data: bytes) -> Reply | StreamReply:
+        """Answer a chat request. Raises what the caller must be told; ``Gateway.refuse`` puts it into their wire."""
+        self.authenticate(turn)
+        self.read(turn, data)
+        self.resolve(turn)
+        inspecting.inspect(turn, self._rooms)
+        found = await self.look_up(turn)
+        if found is not None:
+            return self.repeat(turn, *found)
+        return await self.ask(turn)
+
+    def authenticate(self, turn: Turn) -> None:
+        """Who calls, and whether they may now."""
+        rooms = self._rooms
+        turn.caller = caller = rooms.access.authenticate(turn.controls.token.decode("latin-1"), turn.at)
+        if "chat:call" not in caller.permissions:
+            raise Denied(
+                "This key may not call models.", hint="It lacks the permission chat:call; use a key that has it."
+            )
+        turn.rate = rooms.access.admit(caller, turn.at)
+        turn.auth_us = recording.since(turn, rooms)
+
+    def read(self, turn: Turn, data: bytes) -> None:
+        """The body as a canonical request, and for whom it is."""
+        codec = wire.codec(CHAT_WIRES[turn.operation])
+        request = codec.read_request(body.read(data, turn.controls))
+        turn.request = request
+        turn.stream = request.stream
+        turn.model = request.model
+        addressing.name_parties(turn, request.user)
+
+    def resolve(self, turn: Turn) -> None:
+        """What the model's name stands for, and whether this key may use it."""
+        caller, rooms = turn.caller, self._rooms
+        assert caller is not None
+        if turn.model.startswith("prompt:"):
+            raise NotFound(
+                f"There is no prompt {turn.model[7:87]!r}.",
+                code="prompt_not_found",
+                hint="No prompt is registered here; name a model alias and send messages.",
+            )
+        turn.route = rooms.catalog.value.route(caller.project, turn.model, "chat", caller.allowed_models)
+        if caller.allowed_models is not None and turn.route.alias not in caller.allowed_models:
+            raise Denied(
+                f"This key may not use the model {turn.route.alias!r}.",
+                code="model_not_allowed",
+                hint=f"It may use: {', '.join(sorted(caller.allowed_models))}.",
+            )
+
+    async def look_up(self, turn: Turn) -> tuple[Entry, int] | None:
+        """The entry that answers this request, and from which tier; ``None`` on a miss."""
+        rooms, request = self._rooms, turn.request
+        assert request is not None
+        addressing.address(turn, rooms, request)
+        asked, policy = turn.directives, turn.policy
+        assert asked is not None and policy is not None
+        found: tuple[Entry, int] | None = None
+        stale: Entry | None = None
+        if not turn.bypass and not asked.no_cache:
+            now = turn.at
+            entry = rooms.cache.get_now(turn.key, now)
+            kind = KIND_MEMORY
+            if entry is None:
+                entry = await rooms.cache.get(turn.key, turn.scope_digest, now)
+                kind = KIND_SHARED
+            if entry is not None:
+                if directives.accepts(asked, created=entry.created, expires=entry.expires, now=now):
+                    found = entry, kind
+                else:
+                    stale = entry
+        turn.lookup_us = recording.since(turn, rooms) - turn.auth_us
+        if found is not None:
+            return found
+        if stale is not None and self._serve_stale(turn, stale):
+            return stale, KIND_STALE
+        if asked.only_if_cached:
+            raise NotCached("The answer is not in the cache, and only-if-cached was asked.")
+        return None
+
+    def repeat(self, turn: Turn, entry: Entry, kind: int) -> Reply:
+        """The reply of a hit that the short cut did not know; it will the next time."""
+        rooms, request = self._rooms, turn.request
+        assert request is not None
+        answer = wire.decode_answer(entry.answer)
+        rendered = rooms.renderer.render(
+            answer,
+            entry_name=rooms.cache.entry_name(entry.key, turn.scope_digest),
+            target=entry.target,
+            wire_name=CHAT_WIRES[turn.operation],
+            model=turn.model,
+            stream=turn.stream,
+            include_usage=request.include_usage,
+            saved=entry.cost or 0,
+            user_digest=turn.user_digest,
+            session=turn.session,
+            result=b"stale" if kind == KIND_STALE else b"hit-exact",
+        )
+        if turn.raw_key and kind != KIND_STALE:
+            rooms.cache.raw.put(turn.raw_key, entry, rendered, rendered.weight)
+        return self._repeater.reply(turn, entry, rendered, kind)
+
+    async def ask(self, turn: Turn) -> Reply | StreamReply:
+        """Call a model, or join whoever is already asking the same."""
+        rooms, caller, policy = self._rooms, turn.caller, turn.policy
+        assert caller is not None and policy is not None
+        rooms.access.enter(caller)
+        seat = self._seat(turn, finish=policy.finish_and_store and not turn.bypass)
+        handed_over = False
+        try:
+            if turn.stream:
+                reply = await self._stream(turn, seat)
+                handed_over = True
+                return reply
+            return self._plain(turn, seat, await seat.outcome())
+        except OstinatoError as error:
+            old = self._stale_if_error(turn, error)
+            if old is None:
+                raise
+            return old
+        finally:
+            if not handed_over:
+                seat.leave()
+                rooms.access.leave(caller)
+
+    def _seat(self, turn: Turn, *, finish: bool) -> Seat[Item, Outcome]:
+        """A place in the flight of this request's key; one of its own where nothing may be shared."""
+        rooms, asked = self._rooms, turn.directives
+        alone = bool(turn.bypass or turn.no_store) or (asked is not None and asked.no_cache)
+
+        async def produce(flight: Flight[Item, Outcome]) -> Outcome:
+            return await asking.ask(turn, rooms, flight)
+
+        key = turn.request_id.encode() if alone else turn.key
+        return self._flights.start_or_join(key, produce, stream=turn.stream, finish=finish)
+
+    def _plain(self, turn: Turn, seat: Seat[Item, Outcome], outcome: Outcome) -> Reply:
+        rooms = self._rooms
+        identity = Identity(id=turn.request_id, created=turn.at // 1_000_000, model=turn.model)
+        data = wire.codec(CHAT_WIRES[turn.operation]).write_answer(outcome.answer, identity)
+        headers: list[Header] = [
+            (b"content-type", b"application/json"),
+            (b"content-length", b"%d" % len(data)),
+            *self._answered_headers(turn, seat, outcome.target, outcome.headers),
+        ]
+        if seat.pays:
+            headers += recording.money_headers(outcome.cost, 0)
+        else:
+            headers += recording.money_headers(0, outcome.cost or 0)
+            self._repeater.note_joined(turn, outcome)
+        headers.append(recording.timing(turn, recording.since(turn, rooms), outcome.upstream_us))
+        if seat.pays and outcome.entry is not None:
+            headers.append((b"ostinato-entry", rooms.cache.entry_name(turn.key, turn.scope_digest).encode()))
+        return Reply(200, headers, data)
+
+    async def _stream(self, turn: Turn, seat: Seat[Item, Outcome]) -> StreamReply:
+        """A reply that begins when the answer does. The generator owns the seat and the caller's place."""
+        begun = await anext(seat)
+        while not isinstance(begun, Begun):  # keep-alives may come before
+            begun = await anext(seat)
+        headers: list[Header] = [
+            (b"content-type", SSE_TYPE),
+            (b"cache-control", b"no-cache"),
+            (b"x-accel-buffering", b"no"),
+            *self._answered_headers(turn, seat, begun.target, begun.headers),
+            recording.timing(turn, recording.since(turn, self._rooms)),
+        ]
+        return StreamReply(200, headers, self._chunks(turn, seat))
+
+    async def _chunks(self, turn: Turn, seat: Seat[Item, Outcome]) -> AsyncGenerator[bytes, None]:
+        rooms, caller, request = self._rooms, turn.caller, turn.request
+        assert caller is not None and request is not None
+        identity = Identity(id=turn.request_id, created=turn.at // 1_000_000, model=turn.model)
+        codec = wire.codec(CHAT_WIRES[turn.operation])
+        writer = codec.stream_writer(identity, include_usage=request.include_usage)
+        self._keepalive.watch(seat.flight)
+        try:
+            async for item in seat:
+                if isinstance(item, Begun):
+                    continue
+                data = writer.write(item) if item else writer.ping()
+                if data:
+                    yield data
+            outcome = await seat.outcome()
+            if not seat.pays:
+                self._repeater.note_joined(turn, outcome)
+            yield writer.end()
+        except OstinatoError as error:
+            if not turn.recorded:
+                recording.record_refusal(turn, rooms, error)
+            yield writer.fail(error)
+        finally:
+            self._keepalive.forget(seat.flight)
+            seat.leave()
+            rooms.access.leave(caller)
+
+    def _answered_headers(
+        self, turn: Turn, seat: Seat[Item, Outcome], target: str, upstream: Mapping[str, str]
+    ) -> list[Header]:
+        """Headers that every answer of a model carries."""
+        if turn.bypass or turn.no_store:
+            state = f"bypass; reason={turn.bypass or turn.no_store}"
+        else:
+            state = "miss" if seat.leads else "miss; reason=joined"
+        headers: list[Header] = [
+            (b"x-request-id", turn.controls.client_request_id or turn.request_id.encode()),
+            (b"ostinato-cache", state.encode()),
+            (b"ostinato-target", target.encode()),
+        ]
+        headers += recording.rate_headers(turn)
+        for name, value in upstream.items():
+            lowered = name.lower()
+            if not (turn.rate is not None and lowered in recording.OUR_RATE_HEADERS):
+                headers.append((lowered.encode(), value.encode("latin-1", "replace")))
+        return headers
+
+    def _serve_stale(self, turn: Turn, entry: Entry) -> bool:
+        """Whether to answer from an entry past its time while a new answer is fetched; starts the fetching."""
+        policy, asked = turn.policy, turn.directives
+        assert policy is not None and asked is not None
+        now_allowed, _ = admission.stale_use(policy, expires=entry.expires, now=turn.at, directives=asked)
+        if not now_allowed:
+            return False
+        if self._refreshing < self._rooms.settings.refreshes:
+            self._refresh(turn)
+        return True
+
+    def _refresh(self, turn: Turn) -> None:
+        """Ask for a new answer in the background; whoever misses meanwhile joins."""
+        rooms = self._rooms
+        own = msgspec.structs.replace(
+            turn,
+            request_id=ids.new(turn.at),
+            stream=False,
+            lookup_us=0,
+            started=rooms.clock.monotonic(),
+            controls=Controls(forwarded=turn.controls.forwarded),
+        )
+        own.refreshes = turn.request_id
+
+        async def produce(flight: Flight[Item, Outcome]) -> Outcome:
+            self._refreshing += 1
+            try:
+                return await asking.ask(own, rooms, flight)
+            finally:
+                self._refreshing -= 1
+
+        self._flights.start_or_join(turn.key, produce, finish=True).leave()
+
+    def _stale_if_error(self, turn: Turn, error: OstinatoError) -> Reply | None:
+        """The entry past its time, where the policy prefers it to this error."""
+        policy, asked = turn.policy, turn.directives
+        assert policy is not None and asked is not None
+        if turn.bypass or (isinstance(error, ProviderFailure) and error.failure == "request"):
+            return None
+        if not isinstance(error, UpstreamFailed | Unavailable):
+            return None
+        now = self._rooms.clock.now()
+        entry = self._rooms.cache.get_now(turn.key, now)
+        if entry is None:
+            return None
+        _, if_error = admission.stale_use(policy, expires=entry.expires, now=now, directives=asked)
+        return self.repeat(turn, entry, KIND_STALE) if if_error or now < entry.expires else None

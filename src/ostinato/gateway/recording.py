@@ -1,0 +1,160 @@
+"""From a finished turn to its row in the ledger, its counters and its headers."""
+
+from ostinato import routing, wire
+from ostinato.checks import redact
+from ostinato.core import money
+from ostinato.core.errors import Denied, OstinatoError
+from ostinato.gateway.replies import Header
+from ostinato.gateway.rooms import Rooms
+from ostinato.gateway.turn import Turn
+from ostinato.providers.model import ProviderFailure
+from ostinato.traces import AttemptRow, CallRow
+from ostinato.wire.model import Answer, Usage
+
+CALLER_LEFT = 499
+"""The status that is written down for a request whose caller did not wait for the answer."""
+
+
+def elapsed(turn: Turn, now: float) -> int:
+    """Microseconds from the turn's beginning to ``now`` (monotonic seconds)."""
+    return int((now - turn.started) * 1e6)
+
+
+def since(turn: Turn, rooms: Rooms) -> int:
+    """Microseconds since the turn began."""
+    return elapsed(turn, rooms.clock.monotonic())
+
+
+def record(
+    turn: Turn,
+    rooms: Rooms,
+    *,
+    cache: str,
+    reason: str = "",
+    target: str = "",
+    attempts: tuple[AttemptRow, ...] = (),
+    stored: bool = False,
+    usage: Usage | None = None,
+    cost: int | None = None,
+    saved: int = 0,
+    status: int = 200,
+    error: str = "",
+    finish: str = "",
+    system_fingerprint: str = "",
+    upstream_us: int = 0,
+    first_token_us: int = 0,
+    answer: Answer | None = None,
+) -> None:
+    """Write one wide row for a turn that was not a plain hit, and count it. Never fails, never waits."""
+    caller = turn.caller
+    provider, _, model = target.partition("/")
+    total_us = since(turn, rooms)
+    keeps_text = caller is not None and caller.store_text and turn.request is not None
+    row = CallRow(
+        request_id=turn.request_id,
+        at=turn.at,
+        client_request_id=turn.controls.client_request_id.decode("latin-1"),
+        org=caller.org if caller else "",
+        project=caller.project if caller else "",
+        key_id=caller.key_id if caller else "",
+        wire=turn.operation,
+        stream=turn.stream,
+        alias=turn.route.alias if turn.route else "",
+        provider=provider,
+        model=model,
+        target=target,
+        attempts=attempts,
+        cache=cache,
+        reason=reason,
+        stored=stored,
+        generation=turn.generation,
+        fingerprint=turn.fingerprint.hex()[:32],
+        input_digest=turn.input_digest,
+        user_digest=turn.user_digest,
+        session=turn.session,
+        tags=",".join(turn.tags),
+        usage=usage,
+        cost=cost,
+        counterfactual=None if cost is None else cost + saved,
+        saved=saved,
+        status=status,
+        error=error,
+        finish=finish,
+        auth_us=turn.auth_us,
+        lookup_us=turn.lookup_us,
+        upstream_us=upstream_us,
+        first_token_us=first_token_us,
+        total_us=total_us,
+        system_fingerprint=system_fingerprint,
+        input_text=redact(wire.input_text(turn.request)) if keeps_text and turn.request else None,
+        output_text=redact(wire.text_of(answer)) if keeps_text and answer else None,
+    )
+    turn.recorded = True
+    rooms.recorder.call(row)
+
+
+def record_refusal(turn: Turn, rooms: Rooms, error: OstinatoError) -> None:
+    """Write down a turn that ended before a provider was asked."""
+    attempts = routing.attempts_of(error)
+    record(
+        turn,
+        rooms,
+        cache="bypass",
+        reason=turn.bypass or "refused",
+        status=status_of(error),
+        error=error.code,
+        attempts=attempts,
+        target=attempts[-1].target if attempts else "",
+    )
+
+
+def status_of(error: OstinatoError) -> int:
+    """The HTTP status that the caller will see."""
+    if isinstance(error, ProviderFailure):
+        upstream = error.upstream_status
+        if error.failure == "request" and upstream is not None:
+            return upstream
+        if error.failure == "rate":
+            return 429
+        if error.failure == "timeout":
+            return 504
+        if error.failure == "server" and upstream in (502, 503, 504, 529):
+            return upstream
+        return 502
+    if isinstance(error, Denied) and not error.authenticated:
+        return 401
+    return error.status
+
+
+def timing(turn: Turn, total_us: int, upstream_us: int = 0) -> Header:
+    """``server-timing`` in milliseconds, as its specification says."""
+    parts = [f"auth;dur={turn.auth_us / 1000:.3f}", f"lookup;dur={turn.lookup_us / 1000:.3f}"]
+    if upstream_us:
+        parts.append(f"upstream;dur={upstream_us / 1000:.3f}")
+    parts.append(f"total;dur={total_us / 1000:.3f}")
+    return b"server-timing", ", ".join(parts).encode()
+
+
+OUR_RATE_HEADERS = frozenset(
+    {"x-ratelimit-limit-requests", "x-ratelimit-remaining-requests", "x-ratelimit-reset-requests"}
+)
+
+
+def rate_headers(turn: Turn) -> list[Header]:
+    """The caller's own rate, in OpenAI's names."""
+    rate = turn.rate
+    if rate is None:
+        return []
+    return [
+        (b"x-ratelimit-limit-requests", b"%d" % rate.limit),
+        (b"x-ratelimit-remaining-requests", b"%d" % rate.remaining),
+        (b"x-ratelimit-reset-requests", b"%.3fs" % rate.reset_s),
+    ]
+
+
+def money_headers(cost: int | None, saved: int) -> list[Header]:
+    """``ostinato-cost`` where the price is known, ``ostinato-saved`` always."""
+    headers: list[Header] = [(b"ostinato-saved", money.to_dollars(saved).encode())]
+    if cost is not None:
+        headers.append((b"ostinato-cost", money.to_dollars(cost).encode()))
+    return headers

@@ -1,0 +1,48 @@
+"""The rooms that a request passes, handed over as one thing by ``app``."""
+
+from typing import Generic, Protocol, TypeVar
+
+import msgspec
+
+from ostinato.access import Access
+from ostinato.cache import ResponseCache
+from ostinato.cache.policy import Policies
+from ostinato.checks import Checker
+from ostinato.core.clock import Clock
+from ostinato.gateway.replies import Renderer
+from ostinato.gateway.settings import Settings
+from ostinato.gateway.snapshots import Epoch
+from ostinato.routing import Catalog, Router
+from ostinato.traces import PriceBook, Recorder
+
+T_co = TypeVar("T_co", covariant=True)
+
+
+class Current(Protocol, Generic[T_co]):
+    """A snapshot: ``value`` is swapped whole."""
+
+    @property
+    def value(self) -> T_co: ...
+
+
+class Checkers(Protocol):
+    """Compiled check rules by the names that a policy lists."""
+
+    def of(self, names: tuple[str, ...]) -> Checker | None: ...
+
+
+class Rooms(msgspec.Struct, frozen=True):
+    access: Access
+    cache: ResponseCache
+    router: Router
+    recorder: Recorder
+    catalog: Current[Catalog]
+    policies: Current[Policies]
+    checkers: Current[Checkers]
+    prices: Current[PriceBook]
+    renderer: Renderer
+    epoch: Epoch
+    clock: Clock
+    settings: Settings
+    secret: bytes
+    """Of the installation: keys the digests of users and inputs."""

@@ -1,0 +1,71 @@
+"""One request on its way through the gateway: what is known of it so far."""
+
+from typing import Literal, TypeAlias
+
+import msgspec
+
+from ostinato.access import Caller, RateState
+from ostinato.cache.directives import Directives
+from ostinato.cache.model import Policy, Scope
+from ostinato.checks import Checker
+from ostinato.gateway.controls import Controls
+from ostinato.routing.model import Route, Target
+from ostinato.wire.model import ChatRequest, WireName
+
+Operation: TypeAlias = Literal[
+    "openai.chat", "anthropic.messages", "openai.responses", "openai.embeddings", "anthropic.count_tokens", "models"
+]
+
+CHAT_WIRES: dict[str, WireName] = {
+    "openai.chat": "openai.chat",
+    "anthropic.messages": "anthropic.messages",
+    "openai.responses": "openai.responses",
+}
+
+
+class Turn(msgspec.Struct):
+    """Filled in step by step by the pipeline; the ledger's row is written from it, however the turn ends."""
+
+    operation: Operation
+    request_id: str
+    at: int
+    """UTC microseconds of arrival."""
+    started: float
+    """The same moment on the monotonic clock."""
+    controls: Controls
+    raw_key: bytes = b""
+
+    caller: Caller | None = None
+    rate: RateState | None = None
+    auth_us: int = 0
+
+    stream: bool = False
+    model: str = ""
+    """What the caller asked for; echoed in the answer."""
+    request: ChatRequest | None = None
+    route: Route | None = None
+    targets: tuple[Target, ...] = ()
+    checker: Checker | None = None
+
+    user: str = ""
+    session: str = ""
+    context: str = ""
+    tags: tuple[str, ...] = ()
+    policy: Policy | None = None
+    scope: Scope | None = None
+    directives: Directives | None = None
+    bypass: str = ""
+    """Why the cache is not asked, in one word."""
+    no_store: str = ""
+    """Why the answer will not be stored, where that is known beforehand."""
+    fingerprint: bytes = b""
+    generation: str = ""
+    input_digest: str = ""
+    key: bytes = b""
+    scope_digest: bytes = b""
+    user_digest: str = ""
+    lookup_us: int = 0
+    refreshes: str = ""
+    """Request id of the hit that this background call renews."""
+    recorded: bool = False
+    """Whether the turn's row has been written."""

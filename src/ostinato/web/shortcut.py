@@ -1,0 +1,159 @@
+"""The protocol short cut: a repeated request is answered inside uvicorn's parser callbacks, before ASGI begins.
+
+For a ``POST`` to a path that may be repeated, the request is *held*: neither scope nor cycle nor task is made until its
+body is whole. Then ``repeat`` is asked; if it knows the answer, one ``transport.write`` ends the matter. If not, the
+request is *released*: the ordinary ASGI cycle starts with the body already in place, and nothing is parsed twice.
+
+What is not plain goes the ordinary way from the start: HTTP/1.0, ``Connection: close``, ``Expect``, upgrades, a request
+pipelined behind one still in progress, a paused transport, a large body.
+
+This leans on the internals of uvicorn's ``HttpToolsProtocol`` (its callbacks and attributes), so uvicorn's version is
+pinned, and ``tests/web/test_shortcut.py`` drives pipelined, slow and split requests over real sockets.
+"""
+
+from collections.abc import Callable
+from typing import Any, ClassVar, cast
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+Headers = list[tuple[bytes, bytes]]
+
+Repeat = Callable[[bytes, Headers, bytes], Any]
+"""``repeat(path, headers, body)``: a whole HTTP response as bytes, or what the application shall find in its scope."""
+
+TRIED = "ostinato.tried"
+"""Scope key of what ``repeat`` returned when it had no answer."""
+
+LEFT = "ostinato.left"
+"""Scope key of the connection's callbacks for when the caller leaves; emptied, then called, when that happens."""
+
+HELD_BYTES = 262_144
+"""A request whose body grows beyond this is released, so that the transport's flow control takes over."""
+
+
+class ShortcutProtocol(HttpToolsProtocol):
+    """See the module. :func:`protocol_class` makes the subclass that knows ``paths`` and how to ``repeat``."""
+
+    paths: ClassVar[frozenset[bytes]]
+    held: bytes | bytearray | None = None
+    """The body so far, while a request is held."""
+    arriving: float = 0.0
+    """Loop time at which the request that is still arriving began; 0 where none is."""
+    tried: Any = None
+    left: list[Callable[[], object]]
+
+    def repeat(self, path: bytes, headers: Headers, body: bytes) -> Any:
+        """A whole HTTP response as bytes, or what the ASGI application shall find in its scope."""
+        return None
+
+    def connection_made(self, transport: Any) -> None:
+        self.left = []
+        self.arriving = self.loop.time()
+        super().connection_made(transport)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        callbacks = self.left[:]
+        self.left.clear()
+        super().connection_lost(exc)
+        for callback in callbacks:
+            callback()
+
+    def cut_off_if_slow(self, since: float) -> None:
+        """Close the connection if a request began to arrive before ``since`` and is still not whole."""
+        if 0.0 < self.arriving < since and not self.transport.is_closing():
+            self.transport.close()
+
+    def on_message_begin(self) -> None:
+        self.url = b""
+        self.expect_100_continue = False
+        self.headers = []
+        self.tried = None
+        self.arriving = self.loop.time()
+
+    def on_headers_complete(self) -> None:
+        cycle = cast("Any", self.cycle)  # uvicorn declares it as never None, and starts with None
+        parser = cast("Any", self.parser)
+        if (
+            self.url in self.paths
+            and parser.get_method() == b"POST"
+            and (cycle is None or cycle.response_complete)
+            and not self.expect_100_continue
+            and not self.flow.write_paused
+            and parser.should_keep_alive()
+            and parser.get_http_version() == "1.1"
+            and not parser.should_upgrade()
+        ):
+            self.held = b""
+        else:
+            self.begin_cycle()
+
+    def begin_cycle(self) -> None:
+        """Start the ordinary ASGI cycle for the request whose headers are complete."""
+        self.held = None
+        self.scope = cast(
+            "Any",
+            {
+                "type": "http",
+                "asgi": {"version": self.asgi_version, "spec_version": "2.3"},
+                "http_version": "1.1",
+                "server": self.server,
+                "client": self.client,
+                "scheme": self.scheme,
+                "root_path": self.root_path,
+                "headers": self.headers,
+                "state": self.app_state.copy(),
+                TRIED: self.tried,
+                LEFT: self.left,
+            },
+        )
+        super().on_headers_complete()
+
+    def release(self) -> None:
+        """Give a held request, with what has arrived of its body, to the ordinary path."""
+        body = self.held
+        self.begin_cycle()
+        if body:
+            super().on_body(bytes(body))
+
+    def on_body(self, body: bytes) -> None:
+        held = self.held
+        if held is None:
+            super().on_body(body)
+        elif not held:
+            self.held = body
+        elif len(held) + len(body) > HELD_BYTES:
+            self.release()
+            super().on_body(body)
+        else:
+            if not isinstance(held, bytearray):
+                self.held = held = bytearray(held)
+            held += body
+
+    def on_message_complete(self) -> None:
+        self.arriving = 0.0
+        held = self.held
+        if held is None:
+            super().on_message_complete()
+            return
+        answer: Any = self.repeat(self.url, self.headers, bytes(held))
+        if isinstance(answer, bytes):
+            self.held = None
+            self.server_state.total_requests += 1
+            self.transport.write(answer)
+            self.timeout_keep_alive_task = self.loop.call_later(
+                self.timeout_keep_alive, self.timeout_keep_alive_handler
+            )
+        else:
+            self.tried = answer
+            self.release()
+            super().on_message_complete()
+
+    def shutdown(self) -> None:
+        if self.held is not None:
+            self.release()
+        super().shutdown()
+
+
+def protocol_class(paths: frozenset[bytes], repeat: Repeat) -> type[ShortcutProtocol]:
+    """A protocol class for ``uvicorn.Config(http=...)`` that tries ``repeat`` for ``POST`` requests to ``paths``."""
+    return type("BoundShortcutProtocol", (ShortcutProtocol,), {"paths": paths, "repeat": staticmethod(repeat)})
