@@ -110,7 +110,7 @@ def test_which_answers_are_kept():
 
 
 @given(
-    st.sampled_from([None, "stop", "stop_sequence", "length", "tool_use", "content_filter", "refusal", "pause", "other"]),
+    st.sampled_from([None, "stop", "stop_sequence", "length", "tool_use", "content_filter", "refusal", "other"]),
     st.booleans(), st.booleans(), st.booleans(), st.booleans(), st.sampled_from([200, 206, 429, 500]),
 )  # fmt: skip
 def test_only_whole_and_good_answers_are_kept(

@@ -51,9 +51,9 @@ async def open_stream(provider: Provider, call: ChatCall, deadline: float, monot
     try:
         rest = aiter(stream)
         held: list[Event] = []
-        first_byte = 0.0
+        first_byte: float | None = None
         async for batch in rest:
-            if not first_byte:
+            if first_byte is None:
                 first_byte = monotonic()
             held.extend(batch)
             if has_content(batch):
@@ -84,7 +84,7 @@ class RoutedStream:
         self._rows = rows
         self._started = started
         self._monotonic = monotonic
-        self._ended = 0.0
+        self._ended: float | None = None
         self._struck = False
         self.is_fallback = is_fallback
         """Whether another than the first of the asked targets answers."""
@@ -120,7 +120,8 @@ class RoutedStream:
     @property
     def upstream_us(self) -> int:
         """From the first attempt to the end of the stream, or to now, microseconds."""
-        return int(((self._ended or self._monotonic()) - self._started) * 1_000_000)
+        until = self._monotonic() if self._ended is None else self._ended
+        return int((until - self._started) * 1_000_000)
 
     def __aiter__(self) -> "RoutedStream":
         return self
@@ -142,7 +143,7 @@ class RoutedStream:
 
     def _end(self, outcome: str, failure: ProviderFailure | None) -> None:
         """Report how it went, once."""
-        if self._ended:
+        if self._ended is not None:
             return
         asked = self._asked
         now = self._ended = self._monotonic()
