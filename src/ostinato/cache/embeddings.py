@@ -55,11 +55,15 @@ class EmbeddingCache:
             positions.setdefault(key, position)
         vectors: dict[bytes, bytes] = {}
         entries: list[Entry] = []
-        for entry in await self._known(list(positions), scope, now):
-            if entry.expires > now and not entry.withdrawn:
+
+        def take(entry: Entry | None) -> None:
+            if entry is not None and entry.expires > now and not entry.withdrawn:
                 vectors[entry.key] = entry.answer
                 entry.served(now)
                 entries.append(entry)
+
+        for key in positions:
+            take(self._cache.get_now(key, now) or await self._cache.get(key, scope, now))
         fetched = 0
         while missing := [key for key in positions if key not in vectors]:
             count = self._cache.withdrawals
@@ -73,14 +77,9 @@ class EmbeddingCache:
                 vector = await asyncio.shield(future)
                 if vector is not None:
                     vectors[key] = vector
+                else:
+                    take(self._cache.get_now(key, now))  # fetched by another of those who waited in vain
         return Embedded(tuple(vectors[key] for key in keys), len(keys) - fetched, tuple(entries))
-
-    async def _known(self, keys: list[bytes], scope: bytes, now: int) -> list[Entry]:
-        found = {key: self._cache.get_now(key, now) for key in keys}
-        for key, entry in found.items():
-            if entry is None:
-                found[key] = await self._cache.get(key, scope, now)
-        return [entry for entry in found.values() if entry is not None]
 
     async def _fetch(self, keys: list[bytes], positions: list[int], scope: bytes, fetch: Fetch) -> dict[bytes, bytes]:
         begun = self._cache.withdrawals
@@ -91,7 +90,7 @@ class EmbeddingCache:
         try:
             fetched = await fetch(positions)
             got = dict(zip(keys, fetched.vectors, strict=True))
-            for key, meta in zip(keys, fetched.metas, strict=False):
+            for key, meta in zip(keys, fetched.metas, strict=bool(fetched.metas)):
                 self._cache.put(key, scope, meta, got[key], begun=begun)
         finally:
             for key, future in futures.items():

@@ -14,10 +14,10 @@ from ostinato.cache.shards import SHARDS, Item, Shards
 from ostinato.wire.model import Json, Usage
 
 _KIND_TABLES = 64
-_ENTRY_OVERHEAD = 592
+_ENTRY_OVERHEAD = 664
 """Bytes of an entry beside its answer and packed head: struct, numbers, key, origin, share of the dictionary, allocator
 rounding. Calibrated: ``test_memory.py`` compares the sum of weights with resident memory."""
-_KIND_OVERHEAD = 640
+_KIND_OVERHEAD = 400
 _MOST_UNREPORTED = 10_000
 """Entries evicted between two reports whose hits are still told to the shared tier."""
 

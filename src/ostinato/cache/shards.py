@@ -64,7 +64,7 @@ class Shards(Generic[T]):
             item.drop()
             left.append(item)
             return left
-        while self.size + item.weight > self.max_bytes:
+        while self.size + item.weight > self.max_bytes and self.count:
             victim = self._next_victim()
             self.remove(victim)
             self.evicted += 1

@@ -72,11 +72,11 @@ class ResponseCache:
         """What the operator set; part of every generation."""
         self.get_now: Callable[[bytes, int], Entry | None] = self._memory.get
         """``get_now(key, now)``: the in-process tier alone; fresh or stale, see ``Entry.expires``. Counts no hit."""
-        self.refused = 0
+        self.withdrawn = self.refused = 0
 
     @property
     def withdrawals(self) -> int:
-        """Withdrawals so far. Note it when a request is addressed, and give it to :meth:`put` as ``begun``."""
+        """A count that every withdrawal raises. Note it when a request is addressed, give it to :meth:`put` as ``begun``."""
         return self._withdrawals.count
 
     @property
@@ -104,9 +104,11 @@ class ResponseCache:
             return entry
         begun = self._withdrawals.count
         record = await self._shared.get(key, scope)
-        if record is None:
-            return None
-        return self.get_now(key, now) or await self._promote(self._shared, record, begun)
+        # Memory again: a flight may have landed meanwhile, and a caller who now misses starts another.
+        entry = self.get_now(key, now)
+        if entry is not None or record is None:
+            return entry
+        return await self._promote(self._shared, record, begun)
 
     async def _promote(self, shared: SharedTier, record: Record, begun: int) -> Entry | None:
         try:
@@ -123,8 +125,7 @@ class ResponseCache:
             self._memory.withdraw(entry)
             return None
         if not shared.waits(record.key):
-            entry.hits = entry.written = record.hits
-            entry.last_hit = record.last_hit
+            self._memory.stored(entry)
         return entry
 
     def put(self, key: bytes, scope: bytes, meta: EntryMeta, answer: bytes, *, begun: int) -> Entry | None:
@@ -146,7 +147,7 @@ class ResponseCache:
         return blake3(scope + key, key=self._name_key).hexdigest(length=8)
 
     def describe(self, entry: Entry) -> Described:
-        """What may be told of an entry in memory."""
+        """What may be told of an entry in memory; ``hits`` since it came there. :meth:`list` tells all."""
         return Described(
             self.entry_name(entry.key, entry.scope), entry.meta(), entry.hits, entry.last_hit, len(entry.answer)
         )
@@ -200,7 +201,7 @@ class ResponseCache:
             "raw_entries": raw.count,
             "raw_bytes": raw.size,
             "raw_evicted": raw.evicted,
-            "withdrawals": self._withdrawals.count,
+            "withdrawn": self.withdrawn,
             "refused": self.refused,
         }
         if shared is not None:
@@ -242,6 +243,7 @@ class ResponseCache:
         self._withdrawals.add(matcher)
         try:
             memory, alone = await self._scan(matcher, self._memory.withdraw)
+            self.withdrawn += memory
             if self._shared is None:
                 return Report(memory, 0, memory, dry_run=False)
             removed = await self._shared.withdraw(matcher, self._query(matcher))
