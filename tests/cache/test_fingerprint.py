@@ -265,7 +265,7 @@ ANTHROPIC_BODY: dict[str, Any] = {
     "top_k": 5,
     "stop_sequences": ["x", "y"],
     "thinking": {"type": "enabled", "budget_tokens": 1024},
-    "metadata": {"user_id": "u1"},
+    "metadata": {"user_id": "u1", "team": "a"},
     "somebody_elses_field": {"deep": [1, {"deeper": "x"}]},
     "stream": True,
 }
@@ -273,6 +273,8 @@ LEFT_OUT = {
     "openai.chat": {("model",), ("user",), ("stream",), ("stream_options",)},
     "anthropic.messages": {("model",), ("metadata", "user_id"), ("stream",)},
 }
+DEFAULTS_WRITTEN_OUT = {("messages", 2, "content"), ("messages", 2, "tool_calls", 0, "type")}
+"""Places whose value is what their absence means: a turn of tool calls alone has no content, a tool is a function."""
 BODIES = {"openai.chat": OPENAI_BODY, "anthropic.messages": ANTHROPIC_BODY}
 
 
@@ -325,20 +327,21 @@ def test_any_changed_place_of_a_body_changes_the_fingerprint(name: str):
     body = BODIES[name]
     original = print_of(name, body)
     assert original is not None
-    told_apart = 0
+    told_apart, wrong = 0, []
     for path in paths(body):
         changed = [put(body, path, other) for other in variants(look(body, path))]
-        if isinstance(path[-1], str):
+        if isinstance(path[-1], str) and path not in DEFAULTS_WRITTEN_OUT:
             without = copy.deepcopy(body)
             del look(without, path[:-1])[path[-1]]
             changed.append(without)
+        left_out = any(path[: len(prefix)] == prefix for prefix in LEFT_OUT[name])
         for one in changed:
             found = print_of(name, one)
-            if found is None:
-                continue
-            left_out = any(path[: len(prefix)] == prefix for prefix in LEFT_OUT[name])
-            assert (found == original) == left_out, path
-            told_apart += 1
+            if found is not None:
+                told_apart += 1
+                if (found == original) != left_out:
+                    wrong.append(path)
+    assert not wrong
     assert told_apart > 100
 
 
