@@ -9,8 +9,8 @@ from ostinato.wire.model import Answer, BlockStart, BlockStop, Delta, Event, Jso
 
 Apply = Callable[[str], str]
 
-LOGPROBS = "logprobs"
-"""A second copy of the text, token by token: it goes when the text is changed."""
+_KEPT = frozenset({"signature"})
+"""What of a fragment's ``extra`` outlives a change of its text. The rest may repeat the text, as ``logprobs`` does."""
 
 
 def apply(answer: Answer, change: Apply) -> Answer:
@@ -43,7 +43,7 @@ def _rewritten(events: tuple[Event, ...], changed: dict[int, str], change: Apply
         if not isinstance(event, BlockStart | Delta | BlockStop):
             result.append(event)
             continue
-        extra = event.extra and extra_of(event.extra, change, keep_logprobs=event.index not in changed)
+        extra = event.extra and extra_of(event.extra, change, text_changed=event.index in changed)
         if isinstance(event, Delta) and event.index in changed:
             if event.index not in written:
                 written.add(event.index)
@@ -57,8 +57,8 @@ def _rewritten(events: tuple[Event, ...], changed: dict[int, str], change: Apply
     return tuple(result)
 
 
-def extra_of(extra: Json, change: Apply, *, keep_logprobs: bool) -> Json | None:
-    """What else came with a fragment, with ``change`` applied; the same object where nothing changed."""
-    if not keep_logprobs and LOGPROBS in extra:
-        extra = {name: value for name, value in extra.items() if name != LOGPROBS}
+def extra_of(extra: Json, change: Apply, *, text_changed: bool) -> Json | None:
+    """What else came with a piece of a block, with ``change`` applied; the same object where nothing changed."""
+    if text_changed:
+        extra = {name: value for name, value in extra.items() if name in _KEPT}
     return trees.body(extra, change) or None

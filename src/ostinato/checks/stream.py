@@ -83,7 +83,7 @@ class StreamFilter:
         return [] if self.blocked else safe
 
     def _with_extra(self, event: BlockStart | BlockStop) -> Event:
-        extra = event.extra and answers.extra_of(event.extra, self._scan.text, keep_logprobs=False)
+        extra = event.extra and answers.extra_of(event.extra, self._scan.text, text_changed=False)
         return event if extra is event.extra else msgspec.structs.replace(event, extra=extra)
 
     def _delta(self, event: Delta) -> list[Event]:
@@ -91,7 +91,8 @@ class StreamFilter:
         if block is None:
             block = self._blocks[event.index] = _Block("text", extras=[])
         if event.extra:
-            extra = answers.extra_of(event.extra, self._scan.text, keep_logprobs=False)
+            # Text leaves in other pieces than it came: what was said of a piece no longer fits any.
+            extra = answers.extra_of(event.extra, self._scan.text, text_changed=bool(event.text))
             if extra:
                 block.extras.append(extra)
         block.held += event.text

@@ -6,6 +6,11 @@ counters for ``/metrics``; ``export`` shows the same rows to OpenTelemetry. Prom
 only where the project says so, and a redactor runs before.
 """
 
+from typing import TYPE_CHECKING
+
+from ostinato.core.errors import Invalid
+from ostinato.traces.ledger import Ledger
+from ostinato.traces.metrics import Metrics
 from ostinato.traces.model import (
     HIT_KINDS,
     AttemptRow,
@@ -18,8 +23,12 @@ from ostinato.traces.model import (
     Stats,
     Window,
 )
+from ostinato.traces.prices import PriceBook, Rates, Tariff
 from ostinato.traces.record import Recorder, Watcher
 from ostinato.traces.settings import Settings
+
+if TYPE_CHECKING:
+    from ostinato.traces import export
 
 __all__ = [
     "HIT_KINDS",
@@ -28,11 +37,37 @@ __all__ = [
     "Filter",
     "HitRow",
     "Latency",
+    "Ledger",
+    "Metrics",
     "Page",
+    "PriceBook",
+    "Rates",
     "Recorder",
     "RequestEvent",
     "Settings",
     "Stats",
+    "Tariff",
     "Watcher",
     "Window",
+    "exporter",
 ]
+
+
+def exporter(settings: Settings) -> "export.Exporter | None":
+    """The exporter that the settings ask for, to be given to ``Recorder`` as a watcher; ``None`` where it is off.
+
+    Raises ``Invalid`` where OpenTelemetry is not installed.
+    """
+    if not settings.otel.enabled:
+        return None
+    try:
+        # An extra, and slow to import: only who exports needs it.
+        from ostinato.traces import export  # noqa: PLC0415
+    except ImportError as error:
+        raise Invalid(
+            "OpenTelemetry export is on, but OpenTelemetry is not installed.",
+            code="missing_extra",
+            param="traces.otel.enabled",
+            hint="Install it with: pip install 'ostinato[otel]'",
+        ) from error
+    return export.Exporter(settings.otel)

@@ -7,7 +7,7 @@ and a percentile read from one is right within 2.5 %.
 
 import math
 from collections.abc import Iterable, Mapping
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import msgspec
 
@@ -248,16 +248,16 @@ def _add_latency(detail: Detail, row: CallRow) -> None:
         _count(detail.first_token, bucket_of(row.first_token_us))
 
 
-def _count(counts: dict[int, int] | dict[str, int], name: int | str) -> None:
+def _count(counts: dict[Any, int], name: int | str) -> None:
     if isinstance(name, str) and name not in counts and len(counts) >= _CLASSES:
         name = "other"
-    counts[name] = counts.get(name, 0) + 1  # pyright: ignore[reportArgumentType, reportCallIssue] - keys are of one type
+    counts[name] = counts.get(name, 0) + 1
 
 
-def merge(into: dict[int, int] | dict[str, int], other: dict[int, int] | dict[str, int]) -> None:
+def merge(into: dict[Any, int], other: Mapping[Any, int]) -> None:
     """Add the counts of ``other``."""
     for name, count in other.items():
-        into[name] = into.get(name, 0) + count  # pyright: ignore[reportArgumentType, reportCallIssue] - as above
+        into[name] = into.get(name, 0) + count
 
 
 def coarser(cells: Cells, grain: int) -> Cells:

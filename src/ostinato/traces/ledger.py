@@ -1,0 +1,236 @@
+"""Reading the ledger: the last rows, one row, and what a window of time adds up to.
+
+Sums come from the rollup alone, however many rows there are. Rows are read in the order they were written, or by id.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import msgspec
+import sqlalchemy as sa
+
+from ostinato.core.clock import Clock, SystemClock
+from ostinato.core.errors import Invalid
+from ostinato.storage import Database
+from ostinato.traces import rollup, tables
+from ostinato.traces.model import HIT_KINDS, AttemptRow, Filter, Page, RequestEvent, Stats, Window
+from ostinato.traces.rollup import GRAINS, SECOND, Cell
+from ostinato.traces.settings import Settings
+
+_MOST_ROWS = 1_000
+_SCANNED = 100_000
+"""Rows of each table that a filtered ``tail`` looks through."""
+_SHOWN = 20
+"""Rows that ``show`` gives where a caller used the same ``x-request-id`` more than once."""
+_JSON = ("attempts", "usage_raw", "extra")
+_ATTEMPTS = msgspec.json.Decoder(tuple[AttemptRow, ...])
+_ANY = msgspec.json.Decoder(dict[str, Any] | None)
+
+Segment = tuple[int, int, int]
+"""Grain in seconds, and from when until when in microseconds."""
+
+
+class Ledger:
+    """The reader's side. Answers lag the requests by ``Settings.batch_seconds``."""
+
+    def __init__(self, database: Database, clock: Clock | None = None, settings: Settings | None = None) -> None:
+        self._database = database
+        self._clock = clock or SystemClock()
+        self._settings = settings or Settings()
+
+    async def tail(self, after: str = "", limit: int = 50, filters: Filter | None = None) -> Page:
+        """The newest rows; or, with the cursor of an earlier page, those written after it. Oldest first.
+
+        At most ``limit`` rows (1 to 1000), and with a cursor as many of hits and of calls. With filters at most the
+        last 100,000 rows of each are looked through. Raises ``Invalid`` for a cursor that is none.
+        """
+        most = max(1, min(limit, _MOST_ROWS))
+        cursor = _cursor(after) if after else None
+        chosen = filters or Filter()
+
+        def read(connection: sa.Connection) -> Page:
+            found: list[RequestEvent] = []
+            reached: list[int] = []
+            for number, table in enumerate(("hit", "call")):
+                rows, end = _walk(connection, table, cursor[number] if cursor else None, most, chosen)
+                found += rows
+                reached.append(end)
+            found.sort(key=lambda row: (row.at, row.request_id))
+            return Page(tuple(found if cursor else found[-most:]), f"{reached[0]}.{reached[1]}")
+
+        return await self._database.read(read)
+
+    async def show(self, request_id: str, filters: Filter | None = None) -> tuple[RequestEvent, ...]:
+        """The row with this request id; or those whose caller sent it as ``x-request-id``, newest first."""
+        chosen = filters or Filter()
+
+        def read(connection: sa.Connection) -> tuple[RequestEvent, ...]:
+            found: list[RequestEvent] = []
+            for table, events in (("hit", tables.HIT_EVENTS), ("call", tables.CALL_EVENTS)):
+                conditions, values = _conditions(table, chosen)
+                # The second condition on the name is what lets the partial index be used.
+                named = f"{table}.client_request_id = :id AND {table}.client_request_id <> ''"
+                for match in (f"{table}.request_id = :id", named):
+                    text = " AND ".join((match, *conditions))
+                    statement = f"{events} WHERE {text} ORDER BY {table}.seq DESC LIMIT {_SHOWN}"
+                    result = connection.execute(sa.text(statement), {"id": request_id, **values})
+                    found += [_event(row._mapping) for row in result]  # pyright: ignore[reportPrivateUsage] - public in spite of its name
+            by_id = {row.request_id: row for row in found}
+            return tuple(sorted(by_id.values(), key=lambda row: row.at, reverse=True)[:_SHOWN])
+
+        return await self._database.read(read)
+
+    async def stats(self, window: Window, filters: Filter | None = None) -> Stats:
+        """What a window adds up to. Its ends are widened to whole buckets: ten seconds, or what is still kept."""
+        chosen = filters or Filter()
+        covered, segments = self._segments(window)
+
+        def read(connection: sa.Connection) -> tuple[Cell, dict[str, int]]:
+            return _sum(connection, segments, chosen), _losses(connection, covered)
+
+        cell, losses = await self._database.read(read)
+        return _stats(covered, cell, losses)
+
+    def _segments(self, window: Window) -> tuple[Window, list[Segment]]:
+        """The window as few buckets: hours inside, minutes and tens of seconds at the ends."""
+        now = self._clock.now()
+        since, until = window.since, min(window.until, now + GRAINS[0] * SECOND)
+        if until <= since:
+            return Window(since, since), []
+        kept = {
+            10: now - (self._settings.keep_10s_hours - 1) * 3_600 * SECOND,
+            60: now - (self._settings.keep_1m_days * 24 - 1) * 3_600 * SECOND,
+        }
+        since -= since % (_finest(since, kept) * SECOND)
+        width = _finest(until, kept) * SECOND
+        until += -until % width
+        return Window(since, until), list(_cover(since, until))
+
+
+def _cover(since: int, until: int) -> Iterator[Segment]:
+    """Buckets of every size that fill the time from ``since`` to ``until`` exactly: the widest in the middle."""
+    at = since
+    for grain, wider in zip(GRAINS, (*GRAINS[1:], 0), strict=True):
+        end = min(until, at + -at % (wider * SECOND)) if wider else until - until % (grain * SECOND)
+        end -= end % (grain * SECOND)
+        if end > at:
+            yield grain, at, end
+            at = end
+    for grain in GRAINS[-2::-1]:
+        end = until - until % (grain * SECOND)
+        if end > at:
+            yield grain, at, end
+            at = end
+
+
+def _finest(moment: int, kept: Mapping[int, int]) -> int:
+    return next((grain for grain in GRAINS[:-1] if moment >= kept[grain]), GRAINS[-1])
+
+
+def _cursor(text: str) -> tuple[int, int]:
+    first, dot, second = text.partition(".")
+    if not (dot and first.isdecimal() and second.isdecimal() and len(text) < 40):
+        raise Invalid(
+            "This is no cursor of the ledger.", param="after", hint="Use the one that came with the last page."
+        )
+    return int(first), int(second)
+
+
+def _conditions(table: str, filters: Filter) -> tuple[list[str], dict[str, str]]:
+    """Conditions by bound parameters. What a hit row does not hold is that of the call it repeats."""
+    values = {name: value for name, value in msgspec.structs.asdict(filters).items() if value}
+    return [f"{table if name == 'key_id' else 'call'}.{name} = :{name}" for name in values], values
+
+
+def _walk(
+    connection: sa.Connection, table: str, after: int | None, limit: int, filters: Filter
+) -> tuple[list[RequestEvent], int]:
+    """Rows of one table: the newest, or those after a place in the order of writing; and how far that has come."""
+    head = connection.exec_driver_sql(f"SELECT coalesce(max(seq), 0) FROM {table}").scalar() or 0  # noqa: S608 - a constant
+    low = max(0, head - _SCANNED) if after is None else after
+    high = head if after is None else min(head, after + _SCANNED)
+    conditions, values = _conditions(table, filters)
+    where = " AND ".join((f"{table}.seq > :low", f"{table}.seq <= :high", *conditions))
+    events = tables.HIT_EVENTS if table == "hit" else tables.CALL_EVENTS
+    statement = events.replace("SELECT ", f"SELECT {table}.seq AS seq, ", 1)
+    statement += f" WHERE {where} ORDER BY {table}.seq {'DESC' if after is None else 'ASC'} LIMIT {limit}"
+    rows = connection.execute(sa.text(statement), {"low": low, "high": high, **values}).all()
+    end = rows[-1].seq if after is not None and len(rows) == limit else max(high, low)
+    return [_event(row._mapping) for row in rows], end  # pyright: ignore[reportPrivateUsage] - public in spite of its name
+
+
+def _event(row: Mapping[Any, Any]) -> RequestEvent:
+    values: dict[str, Any] = {name: row[name] for name in tables.EVENT_COLUMNS}
+    values["stream"], values["stored"] = bool(values["stream"]), bool(values["stored"])
+    values["attempts"] = _ATTEMPTS.decode(values["attempts"])
+    for name in ("usage_raw", "extra"):
+        values[name] = None if values[name] is None else _ANY.decode(values[name])
+    return RequestEvent(**values)
+
+
+def _sum(connection: sa.Connection, segments: Sequence[Segment], filters: Filter) -> Cell:
+    cell = Cell()
+    if not segments:
+        return cell
+    table = tables.rollup
+    times = [
+        sa.and_(table.c.grain == grain, table.c.bucket >= since, table.c.bucket < until)
+        for grain, since, until in segments
+    ]
+    chosen = [table.c[name] == value for name, value in msgspec.structs.asdict(filters).items() if value]
+    where = sa.and_(sa.or_(*times), *chosen)
+    sums = connection.execute(sa.select(*(sa.func.sum(table.c[name]) for name in tables.SUMS)).where(where)).one()
+    cell.sums = [int(value or 0) for value in sums]
+    for (blob,) in connection.execute(sa.select(table.c.detail).where(where)):
+        cell.add_detail(rollup.decode(bytes(blob)))
+    return cell
+
+
+def _losses(connection: sa.Connection, window: Window) -> dict[str, int]:
+    table = tables.ledger_loss
+    statement = (
+        sa.select(table.c.kind, sa.func.sum(table.c.rows))
+        .where(table.c.at >= window.since, table.c.at < window.until)
+        .group_by(table.c.kind)
+    )
+    return {kind: int(rows) for kind, rows in connection.execute(statement)}
+
+
+def _stats(window: Window, cell: Cell, losses: Mapping[str, int]) -> Stats:
+    kinds = {kind: cell[f"hit_{kind}"] for kind in HIT_KINDS}
+    hits = sum(kinds.values())
+    tokens = {name: cell[name] for name in ("input", "cache_read", "cache_write", "output", "reasoning")}
+    spent, avoided = sum(tokens.values()), cell["avoided"]
+    detail = cell.detail
+    return Stats(
+        window=window,
+        requests=cell["requests"],
+        hits=hits,
+        hits_by_kind=kinds,
+        misses=cell["misses"],
+        bypasses=cell["bypasses"],
+        refused=cell["refused"],
+        hit_rate=_share(hits, hits + cell["misses"]),
+        token_hit_rate=_share(avoided, avoided + spent),
+        tokens=tokens,
+        tokens_avoided=avoided,
+        cost=cell["cost"],
+        saved=cell["saved"],
+        counterfactual=cell["counterfactual"],
+        pricing_coverage=_share(cell["priced"], avoided + spent),
+        latency={
+            name: rollup.percentiles(getattr(detail, name))
+            for name in ("hit", "miss", "first_token", "upstream", "overhead")
+        },
+        errors=cell["errors"],
+        errors_by_class=detail.errors,
+        reasons=detail.reasons,
+        rows_dropped=losses.get("dropped", 0),
+        rows_lost=losses.get("crash", 0),
+        rows_refused=losses.get("refused", 0),
+        unattributed=cell["unattributed"],
+    )
+
+
+def _share(part: int, whole: int) -> float | None:
+    return part / whole if whole else None
