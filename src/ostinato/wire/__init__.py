@@ -11,7 +11,7 @@ the ``extra`` beside it, which may repeat the text's tokens.
 
 from collections.abc import Mapping
 
-from ostinato.wire import anthropic_messages, embeddings, model
+from ostinato.wire import anthropic_messages, embeddings, model, openai_responses
 from ostinato.wire.anthropic_messages import AnthropicMessages
 from ostinato.wire.codec import CONTENT_TYPE, STREAM_CONTENT_TYPE, Codec, StreamReader, StreamWriter
 from ostinato.wire.errors import ErrorInStream, Malformed
@@ -46,10 +46,15 @@ from ostinato.wire.model import (
     changed,
 )
 from ostinato.wire.openai_chat import OpenAIChat
+from ostinato.wire.openai_responses import OpenAIResponses
 from ostinato.wire.storage_form import decode_answer, encode_answer
 from ostinato.wire.summary import Summary, count_input, input_text, is_content, summary, text_of
 
-CODECS: Mapping[WireName, Codec] = {"openai.chat": OpenAIChat(), "anthropic.messages": AnthropicMessages()}
+CODECS: Mapping[WireName, Codec] = {
+    "openai.chat": OpenAIChat(),
+    "anthropic.messages": AnthropicMessages(),
+    "openai.responses": OpenAIResponses(),
+}
 
 
 def codec(name: WireName) -> Codec:
@@ -104,6 +109,7 @@ __all__ = [
     "input_text",
     "is_content",
     "model",
+    "openai_responses",
     "summary",
     "text_of",
 ]

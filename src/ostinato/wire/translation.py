@@ -97,6 +97,7 @@ PART_HINTS = frozenset(
         "status",
         "phase",
         "item",
+        "type",
     }
 )
 """Beside a part of a message."""

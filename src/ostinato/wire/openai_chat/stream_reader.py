@@ -1,13 +1,12 @@
 """A Chat Completions stream, read into events.
 
 Providers disagree on the shape of a chunk: the role once or in every chunk, ``finish_reason`` null or absent, several
-fields in one chunk. What this wire's writer cannot guess is told in ``extra`` as a *shape*: the chunk without its texts
-(``top``, ``choice``, ``delta``, and ``holes``: where the texts go). The shape of a block's fragments is told once, with
-the first that has it, and holds until another is told.
+fields in one chunk. What this wire's writer cannot guess is told in ``extra`` as a *shape* (see ``shapes``). The shape
+of a block's fragments is told once, with the first that has it, and holds until another is told.
 """
 
 import re
-from typing import Any, TypeAlias, cast
+from typing import Any, cast
 
 import msgspec
 
@@ -28,11 +27,18 @@ from ostinato.wire.model import (
 )
 from ostinato.wire.openai_chat.answer import finish_reason
 from ostinato.wire.openai_chat.request_reader import NAME
+from ostinato.wire.openai_chat.shapes import (
+    Hole,
+    finish_shape,
+    fragment_shape,
+    is_visible,
+    start_shape,
+    tool_fragment_shape,
+    tool_start_shape,
+    with_shape,
+)
 from ostinato.wire.sse import Parser
 from ostinato.wire.usage import read_openai
-
-Hole: TypeAlias = str | int
-"""A field of the delta, or the position of a tool call whose arguments are meant."""
 
 _MAX_ERROR = 65_536
 """Bytes of a JSON body that may still be an error rather than an answer."""
@@ -44,49 +50,6 @@ _FIELDS = {
     for kind, field in (("text", b'"content"'), ("thinking", b'"reasoning_content"'), ("tool_use", b'"arguments"'))
 }
 """Where a fragment's text stands in the bytes of a chunk."""
-
-
-def fragment_shape(top: Json, hole: str) -> Json:
-    """The shape of a fragment as OpenAI itself sends it."""
-    return {
-        "top": top,
-        "choice": {"index": 0, "logprobs": None, "finish_reason": None},
-        "delta": {hole: None},
-        "holes": [hole],
-    }
-
-
-def tool_fragment_shape(top: Json, number: int) -> Json:
-    """The shape of a fragment of a tool call's arguments as OpenAI itself sends it."""
-    return {
-        "top": top,
-        "choice": {"index": 0, "logprobs": None, "finish_reason": None},
-        "delta": {"tool_calls": [{"index": number, "function": {"arguments": None}}]},
-        "holes": [0],
-    }
-
-
-def start_shape(top: Json) -> Json:
-    return {
-        "top": top,
-        "choice": {"index": 0, "logprobs": None, "finish_reason": None},
-        "delta": {"role": "assistant", "content": "", "refusal": None},
-        "holes": [],
-    }
-
-
-def tool_start_shape(top: Json, number: int, identifier: str, name: str) -> Json:
-    call = {"index": number, "id": identifier, "type": "function", "function": {"name": name, "arguments": ""}}
-    return {
-        "top": top,
-        "choice": {"index": 0, "logprobs": None, "finish_reason": None},
-        "delta": {"tool_calls": [call]},
-        "holes": [],
-    }
-
-
-def finish_shape(top: Json, raw: str) -> Json:
-    return {"top": top, "choice": {"index": 0, "logprobs": None, "finish_reason": raw}, "delta": {}, "holes": []}
 
 
 class Reader:
@@ -396,7 +359,7 @@ class Reader:
     # --- shapes ----------------------------------------------------------------------------------------------
 
     def _attach(self, shape: Json, logprobs: object, obfuscation: object, group: list[Event]) -> None:
-        visible = [position for position, event in enumerate(group) if _visible(event)]
+        visible = [position for position, event in enumerate(group) if is_visible(event)]
         if len(visible) == 1:
             position = visible[0]
             event = group[position]
@@ -406,7 +369,7 @@ class Reader:
             if isinstance(obfuscation, str):
                 shape["top"] = {**shape["top"], "obfuscation": obfuscation}
             if shape != self._expected(event):
-                group[position] = _with(event, shape, 0)
+                group[position] = with_shape(event, shape, 0)
         else:
             if isinstance(obfuscation, str):
                 shape["top"] = {**shape["top"], "obfuscation": obfuscation}
@@ -415,7 +378,7 @@ class Reader:
             else:
                 if is_object(logprobs):
                     self._beside_text(logprobs, group)
-                group[visible[0]] = _with(group[visible[0]], shape, len(visible))
+                group[visible[0]] = with_shape(group[visible[0]], shape, len(visible))
         if self._before and isinstance(group[0], Start):
             group[0] = Start(group[0].model, {**(group[0].extra or {}), "before": self._before}, NAME)
 
@@ -457,21 +420,3 @@ class Reader:
         if isinstance(event, Finish):
             return finish_shape(top, event.raw)
         return None
-
-
-def _visible(event: Event) -> bool:
-    """Whether the writer makes a chunk of it."""
-    if isinstance(event, BlockStart):
-        return event.kind == "tool_use"
-    return isinstance(event, Delta | Start | Finish)
-
-
-def _with(event: Event, shape: Json, span: int) -> Event:
-    """``event`` with the shape of the chunk that it and the next ``span - 1`` visible events make."""
-    if isinstance(event, Usage | Note):
-        return event
-    extra = dict(event.extra or {})
-    extra["shape"] = shape
-    if span:
-        extra["span"] = span
-    return msgspec.structs.replace(event, extra=extra)

@@ -10,7 +10,7 @@ from ostinato.wire.jsons import encode, is_array, part
 from ostinato.wire.model import BlockStart, Delta, Event, Finish, Identity, Json, Note, Start, Usage
 from ostinato.wire.openai_chat.answer import KNOWN_DELTA, PREFIX, call_id, finish_word, usage_object
 from ostinato.wire.openai_chat.request_reader import NAME
-from ostinato.wire.openai_chat.stream_reader import (
+from ostinato.wire.openai_chat.shapes import (
     finish_shape,
     fragment_shape,
     start_shape,
@@ -130,7 +130,9 @@ class Writer:
             # The same thoughts under two names have two holes and one text.
             last = remaining.pop(0) if remaining and not (hole == "reasoning" and last) else last
             _put(delta, hole, last)
-        return self._chunk({**shape["top"], "choices": [{**shape["choice"], "delta": delta}], **self._nulls})
+        return self._chunk(
+            {**shape["top"], "choices": [{"index": 0, "delta": delta, **shape["choice"]}], **self._nulls}
+        )
 
     def _cut_shape(self, shape: Json) -> list[bytes]:
         delta = dict(shape["delta"])
