@@ -8,7 +8,7 @@ obeyed, does, with the reason.
 import asyncio
 import logging
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import TypeVar
 
@@ -146,7 +146,7 @@ class App:
         routing.compile_routes(config.models, self.provider_digests)
         policies.compile_policies(config.policies, config.rules)
         compile_checkers(config.rules, config.checks)
-        traces.PriceBook.compile(config.prices)
+        self._price_book(config.prices)
         for kind in DECLARATIONS:
             await self.declarations.apply(kind, getattr(config, kind), "config")
         self.catalog = await self._snapshot("routes", self._load_catalog)
@@ -173,7 +173,12 @@ class App:
         return compile_checkers(await self.declarations.load("rules"), self.config.checks)
 
     async def _load_prices(self) -> traces.PriceBook:
-        return traces.PriceBook.compile(await self.declarations.load("prices"))
+        return self._price_book(await self.declarations.load("prices"))
+
+    def _price_book(self, declared: Mapping[str, object]) -> traces.PriceBook:
+        """The shipped prices with the declared ones in their place; a provider of one's own naming has its kind's."""
+        families = {name: settings.kind for name, settings in self.config.providers.items()}
+        return traces.PriceBook.load(traces.read_tariffs(declared), families)
 
     async def _start_cache(self) -> None:
         settings = self.config.cache
@@ -197,16 +202,18 @@ class App:
     async def _start_ledger(self) -> None:
         settings = self.config.traces
         self.metrics = traces.Metrics()
+        watchers: list[traces.Watcher] = [self.metrics]
+        exporter = traces.exporter(settings)
+        if exporter is not None:
+            exporter.start()
+            self._later("the exporter", lambda: asyncio.to_thread(exporter.stop))
+            watchers.append(exporter)
         self.recorder = traces.Recorder(
-            self.ledger_database,
-            self.clock,
-            settings,
-            directory=self.directory.path,
-            watchers=(self.metrics,),
+            self.ledger_database, self.clock, settings, directory=self.directory.path, watchers=watchers
         )
         self.recorder.start()
         self._later("the ledger", self._stop_recorder)
-        self.ledger = traces.Ledger(self.ledger_database)
+        self.ledger = traces.Ledger(self.ledger_database, self.clock, settings)
 
     async def _start_gateway(self) -> None:
         config = self.config
@@ -236,12 +243,30 @@ class App:
             flights,
         )
         self.gateway.start()
+        self._watch()
         self._later("the gateway", lambda: self.gateway.stop(config.server.drain_seconds))
 
     async def _stop_recorder(self) -> None:
         lost = await asyncio.to_thread(self.recorder.stop)
         if lost:
             _log.error("%d rows of the ledger could not be written before the end.", lost)
+
+    def _watch(self) -> None:
+        """Show other rooms' numbers beside the ledger's."""
+        metrics = self.metrics
+        metrics.gauge("cache_entries", "Entries in the in-process tier.", lambda: self.cache.stats()["memory_entries"])
+        metrics.gauge("cache_bytes", "Bytes of the in-process tier.", lambda: self.cache.stats()["memory_bytes"])
+        metrics.gauge("raw_index_bytes", "Bytes of the raw-body index.", lambda: self.cache.stats()["raw_bytes"])
+        metrics.counter("cache_evicted", "Entries evicted for room.", lambda: self.cache.stats()["memory_evicted"])
+        metrics.gauge("flights_open", "Upstream calls under way.", lambda: self.gateway.flights.open)
+        metrics.counter("flights_joined", "Requests that joined another's call.", lambda: self.gateway.flights.joined)
+        metrics.gauge("ledger_queue_rows", "Rows not yet written.", lambda: self.recorder.depth)
+        metrics.counter("ledger_dropped_rows", "Rows shed because the queue was full.", lambda: self.recorder.dropped)
+        metrics.states(
+            "target_state",
+            "State of each target's breaker.",
+            lambda: {state.target: state.breaker for state in self.router.states(self.catalog.value.targets())},
+        )
 
     def health(self) -> Health:
         """What works and what does not: for ``/readyz``."""

@@ -133,6 +133,19 @@ class Flight(Generic[B, R]):
                         )
                     )
 
+    @property
+    def emitted(self) -> int:
+        """Batches handed out so far."""
+        return self._start + len(self._batches)
+
+    def nudge(self, batch: B) -> None:
+        """Hand out a batch of no weight without waiting, such as an empty one that keeps readers' connections alive."""
+        if not self.done:
+            self._batches.append(batch)
+            self._weights.append(0)
+            for seat in self.seats:
+                seat.wake_reader()
+
     def _trim(self, readers: "list[Seat[B, R]]") -> None:
         """Forget what every reader has had."""
         end = self._start + len(self._batches)

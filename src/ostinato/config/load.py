@@ -51,7 +51,8 @@ def _declared(table: Table, source: Source, section: str) -> dict[str, Table]:
     for name, body in table.items():
         if not isinstance(body, dict):
             raise source.error(f"{section}.{name} must be a table.", section, name, hint=f"Write [{section}.{name}].")
-    return table
+    # As JSON has it: dates become text, so that what is declared reads the same from the file and from the database.
+    return cast("dict[str, Table]", msgspec.to_builtins(table))
 
 
 def _provider(name: str, table: Table, source: Source, environment: Mapping[str, str]) -> ProviderSettings:
@@ -83,4 +84,7 @@ def load_storage(path: Path, environment: Mapping[str, str] | None = None) -> Co
     environment = os.environ if environment is None else environment
     kinds = {name: SECTIONS[name] for name in ("storage", "access")}
     merged = overridden(tables, environment, kinds)
-    return Config(**{name: convert(merged.get(name, {}), kind, source, name) for name, kind in kinds.items()})
+    sections: dict[str, Any] = {
+        name: convert(merged.get(name, {}), kind, source, name) for name, kind in kinds.items()
+    }
+    return Config(**sections)

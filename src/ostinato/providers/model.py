@@ -36,6 +36,7 @@ class ProviderFailure(UpstreamFailed):
         headers: Mapping[str, str] | None = None,
         retry_after: float | None = None,
         hint: str = "",
+        wire: str = "",
     ) -> None:
         super().__init__(message, code=f"upstream_{failure}", hint=hint, retry_after=retry_after)
         self.failure: FailureClass = failure
@@ -45,6 +46,8 @@ class ProviderFailure(UpstreamFailed):
         self.content_type = content_type
         self.headers: Mapping[str, str] = headers or {}
         """``retry-after``, ``retry-after-ms`` and rate-limit headers only."""
+        self.wire = wire
+        """The wire that ``body`` is written in."""
 
 
 class ChatCall(msgspec.Struct, frozen=True):

@@ -23,7 +23,7 @@ from ostinato.traces.model import (
     Stats,
     Window,
 )
-from ostinato.traces.prices import PriceBook, Rates, Tariff
+from ostinato.traces.prices import PriceBook, Rates, Tariff, read_tariffs
 from ostinato.traces.record import Recorder, Watcher
 from ostinato.traces.settings import Settings
 
@@ -50,6 +50,7 @@ __all__ = [
     "Watcher",
     "Window",
     "exporter",
+    "read_tariffs",
 ]
 
 

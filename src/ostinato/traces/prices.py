@@ -135,6 +135,22 @@ class PriceBook:
         return some
 
 
+def read_tariffs(declared: Mapping[str, object]) -> dict[str, list[Tariff]]:
+    """Declared bodies (one tariff, or several with their dates) as tariffs. Raises ``Invalid`` naming the key."""
+    found: dict[str, list[Tariff]] = {}
+    for name, body in declared.items():
+        try:
+            found[name] = msgspec.convert(body if isinstance(body, list) else [body], list[Tariff])
+        except msgspec.ValidationError as error:
+            raise Invalid(
+                f"prices.{name}: {error}.",
+                code="invalid_price",
+                param=f"prices.{name}",
+                hint=f"Keys: {', '.join(Tariff.__struct_fields__)}; prices are dollars per million tokens.",
+            ) from None
+    return found
+
+
 def shipped() -> list[tuple[str, str, Tariff]]:
     """The list that comes with Ostinato, ``data/prices.toml``."""
     text = resources.files("ostinato.traces").joinpath("data/prices.toml").read_text(encoding="utf-8")

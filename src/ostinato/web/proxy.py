@@ -6,7 +6,7 @@ the caller's wire. It holds no rule of caching or routing.
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterator, MutableMapping
+from collections.abc import Awaitable, Callable, Generator, MutableMapping
 from contextlib import aclosing, contextmanager
 from typing import Any, Final
 
@@ -122,7 +122,7 @@ class CallerLeft(Exception):
 
 
 @contextmanager
-def cancelled_when_left(scope: Scope) -> Iterator[None]:
+def cancelled_when_left(scope: Scope) -> Generator[None]:
     """Cancel what runs inside when the caller's connection is lost, and end as :class:`CallerLeft`."""
     left: list[Callable[[], object]] = scope[LEFT]
     task = asyncio.current_task()
