@@ -17,6 +17,7 @@ from ostinato.outbound.pool import Pool
 from ostinato.outbound.settings import Settings
 
 _MAX_ENDPOINTS = 4096
+_DRAIN_SECONDS = 1.0
 
 
 class Response(msgspec.Struct, frozen=True, gc=False):
@@ -38,11 +39,19 @@ class StreamedResponse:
         self.status = connection.status
         self.headers = connection.headers
         self.first_byte = first_byte
+        self.finished = False
 
     async def _next(self) -> bytes:
         if self._connection is None:
             raise ConnectionFailed("The stream was left already.")
         return await self._connection.next_chunk()
+
+    def finish(self) -> None:
+        """Say that the answer is complete though the body may have a few bytes more: the connection is worth keeping.
+
+        To be called where the protocol above HTTP has its own end, such as ``[DONE]``.
+        """
+        self.finished = True
 
     def detach(self) -> None:
         """Read nothing from now on."""
@@ -257,10 +266,19 @@ class Client:
                 connection.abort()
             raise
 
-    def give_back(self, pool: Pool, connection: Connection) -> None:
-        """End what :meth:`send` began (not for other rooms)."""
+    def give_back(self, pool: Pool, connection: Connection, *, drain: bool = False) -> None:
+        """End what :meth:`send` began (not for other rooms). ``drain``: its last bytes may be on the way."""
         self._in_use -= 1
-        pool.put(connection, self._clock.monotonic())
+        if not drain or connection.done or connection.failure is not None:
+            pool.put(connection, self._clock.monotonic())
+            return
+        patience = asyncio.get_running_loop().call_later(_DRAIN_SECONDS, connection.abort)
+
+        def drained() -> None:
+            patience.cancel()
+            pool.put(connection, self._clock.monotonic())
+
+        connection.drain(drained)
 
     def _sweep(self) -> None:
         before = self._clock.monotonic() - self._settings.idle_timeout
@@ -315,7 +333,7 @@ class _Stream:
         self._watch.cancel()
         # Whoever keeps the response must not read the next call's answer from the same connection.
         self._response.detach()
-        self._client.give_back(self._pool, self._connection)
+        self._client.give_back(self._pool, self._connection, drain=self._response.finished)
 
 
 class _IdleWatch:

@@ -3,6 +3,7 @@
 import asyncio
 import zlib
 from collections import deque
+from collections.abc import Callable
 from typing import Final, Protocol, cast
 
 import httptools
@@ -42,6 +43,7 @@ class Connection(asyncio.Protocol):
         "_parser",
         "_paused",
         "_received",
+        "_then",
         "_waiter",
         "_whole",
         "active",
@@ -63,6 +65,7 @@ class Connection(asyncio.Protocol):
         self._high_water = high_water
         self._waiter: asyncio.Future[None] | None = None
         self._closed = False
+        self._then: Callable[[], None] | None = None
         self.host = host
         self.active = False
         self.reused = False
@@ -156,6 +159,15 @@ class Connection(asyncio.Protocol):
             and self.transport.get_write_buffer_size() == 0
         )
 
+    def drain(self, then: Callable[[], None]) -> None:
+        """Read the little that is left of an answer without a reader, and call ``then`` at its end."""
+        self._then = then
+        self.chunks.clear()
+        self._buffered = 0
+        if self._paused:
+            self._paused = False
+            self.transport.resume_reading()
+
     def abort(self) -> None:
         """Close at once: the other side learns that nobody listens any more."""
         self._closed = True
@@ -208,6 +220,9 @@ class Connection(asyncio.Protocol):
                 self.fail(TooLarge(f"{self.host} sent more than {self._max_head} bytes of headers."))
         if self.done or (not self._whole and (self.status or self.chunks)):
             self._wake()
+        if self._then is not None and self.done:
+            then, self._then = self._then, None
+            then()
 
     def eof_received(self) -> bool | None:
         return None
