@@ -5,7 +5,7 @@ from collections.abc import Callable
 import msgspec
 
 from ostinato.checks import trees
-from ostinato.wire.model import Answer, BlockStart, BlockStop, Delta, Event, Json
+from ostinato.wire.model import Answer, BlockStart, BlockStop, Delta, Event, Json, Usage
 
 Apply = Callable[[str], str]
 
@@ -41,7 +41,7 @@ def _rewritten(events: tuple[Event, ...], changed: dict[int, str], change: Apply
     written: set[int] = set()
     for event in events:
         if not isinstance(event, BlockStart | Delta | BlockStop):
-            result.append(event)
+            result.append(beside(event, change))
             continue
         extra = event.extra and extra_of(event.extra, change, text_changed=event.index in changed)
         if isinstance(event, Delta) and event.index in changed:
@@ -55,6 +55,14 @@ def _rewritten(events: tuple[Event, ...], changed: dict[int, str], change: Apply
         else:
             result.append(msgspec.structs.replace(event, extra=extra))
     return tuple(result)
+
+
+def beside(event: Event, change: Apply) -> Event:
+    """An event that is no part of a block; unknown fields of the provider may hold text all the same."""
+    if isinstance(event, Usage) or not event.extra:
+        return event
+    extra = trees.body(event.extra, change)
+    return event if extra is event.extra else msgspec.structs.replace(event, extra=extra)
 
 
 def extra_of(extra: Json, change: Apply, *, text_changed: bool) -> Json | None:

@@ -59,6 +59,11 @@ class StreamFilter:
     def findings(self) -> tuple[Finding, ...]:
         return self._scan.findings
 
+    @property
+    def held(self) -> int:
+        """Characters held back at the moment."""
+        return sum(len(block.held) for block in self._blocks.values())
+
     def feed(self, events: Sequence[Event]) -> list[Event]:
         """What may be sent now; nothing at all once ``blocked``."""
         safe: list[Event] = []
@@ -69,18 +74,24 @@ class StreamFilter:
             elif isinstance(event, Delta):
                 safe += self._delta(event)
             elif isinstance(event, BlockStop):
-                safe += self._finish(event.index)
+                # Where calls are interleaved, the end of the arguments may come after the end of their block.
+                if not self._is_unfinished(event.index):
+                    safe += self._finish(event.index)
                 safe.append(self._with_extra(event))
             else:
                 if isinstance(event, Finish):
                     safe += self.close()
-                safe.append(event)
+                safe.append(answers.beside(event, self._scan.text))
         return [] if self.blocked else safe
 
     def close(self) -> list[Event]:
         """What is still held back, at the end of the stream; ``feed`` does it by itself at the ``Finish`` event."""
         safe = [event for index in list(self._blocks) for event in self._finish(index)]
         return [] if self.blocked else safe
+
+    def _is_unfinished(self, index: int) -> bool:
+        block = self._blocks.get(index)
+        return block is not None and block.kind == "tool_use" and not trees.is_json(block.held)
 
     def _with_extra(self, event: BlockStart | BlockStop) -> Event:
         extra = event.extra and answers.extra_of(event.extra, self._scan.text, text_changed=False)

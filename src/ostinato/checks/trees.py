@@ -77,6 +77,15 @@ def arguments(text: str, apply: Apply) -> str:
     return text if changed is value else msgspec.json.encode(changed).decode()
 
 
+def is_json(text: str) -> bool:
+    """Whether ``text`` is nothing, or JSON as a whole."""
+    try:
+        msgspec.json.decode(text or "null")
+    except (msgspec.DecodeError, RecursionError):
+        return False
+    return True
+
+
 def _list(values: list[Any], change: Callable[[Any], Any]) -> list[Any]:
     changed = [change(value) for value in values]
     return values if all(a is b for a, b in zip(values, changed, strict=True)) else changed
