@@ -1,0 +1,74 @@
+"""The task: name the intent of a bank customer's question.
+
+Questions are a selection of BANKING77 (CC BY 4.0, see ``data/NOTICE``): eight intents, seventy questions each, as they
+were written, with the labels they came with. Prompt, decoding and scorer stand here so that every measurement that
+uses the task means the same thing by it.
+"""
+
+import csv
+import json
+from importlib import resources
+from typing import Any, Final
+
+import msgspec
+
+INTENTS: Final[dict[str, str]] = {
+    "card_arrival": "delivery",
+    "lost_or_stolen_card": "stolen card",
+    "exchange_rate": "exchange rate",
+    "apple_pay_or_google_pay": "Apple Pay",
+    "change_pin": "PIN",
+    "request_refund": "refund",
+    "terminate_account": "closing account",
+    "verify_my_identity": "identity",
+}
+"""The data set's name of each intent -> the words for it in the prompt and in the answer."""
+
+INSTRUCTION: Final = "A bank sorts the questions of its customers by topic. The topics are:\n" + "\n".join(
+    f"- {label}" for label in INTENTS.values()
+)
+
+MAX_TOKENS: Final = 12
+"""More than the longest label needs: a label is never cut."""
+
+
+class Question(msgspec.Struct, frozen=True):
+    text: str
+    intent: str
+    """One of :data:`INTENTS`."""
+
+
+def questions() -> tuple[Question, ...]:
+    """The sample, in the order of its file: intent by intent."""
+    text = resources.files("ostinato.demo").joinpath("data/questions.csv").read_text(encoding="utf-8")
+    return tuple(Question(row["text"], row["intent"]) for row in csv.DictReader(text.splitlines()))
+
+
+def messages(question: str) -> list[dict[str, str]]:
+    """The zero-shot prompt: instruction and labels first, so that a provider's prefix cache can keep them."""
+    return [
+        {"role": "system", "content": INSTRUCTION},
+        {"role": "user", "content": f"Question: {question}\nThis question is about the topic:"},
+    ]
+
+
+def decoding() -> dict[str, Any]:
+    """Fields of the request beside model and messages: greedy, and nothing but a label can come out.
+
+    ``grammar`` is llama.cpp's own field; a provider that does not know it answers freely, and :func:`read` is strict. A
+    JSON schema would say the same in a standard field, but a small base model that must begin with a quotation mark
+    names the topic much worse (measured on 64 questions: 17 % right, 69 % with the grammar).
+    """
+    labels = " | ".join(json.dumps(label) for label in INTENTS.values())
+    return {"temperature": 0, "max_tokens": MAX_TOKENS, "grammar": f'root ::= " "? ({labels})'}
+
+
+def read(answer: str) -> str | None:
+    """The intent that an answer names; ``None`` if it names none. Case, quotes, spaces and a full stop do not count."""
+    words = answer.strip().strip("\"'`.").strip().casefold()
+    return next((intent for intent, label in INTENTS.items() if label.casefold() == words), None)
+
+
+def score(answer: str, intent: str) -> bool:
+    """Whether the answer names this intent."""
+    return read(answer) == intent
