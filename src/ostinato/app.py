@@ -46,6 +46,8 @@ class App:
         self.directory = DataDirectory(config.storage.directory, self.clock)
         self.ready = False
         self.draining = False
+        self._rules: Mapping[str, object] = config.rules
+        self._policy_bodies: Mapping[str, object] = config.policies
         self._undo: list[tuple[str, Callable[[], Awaitable[None]]]] = []
 
     async def start(self) -> None:
@@ -143,16 +145,26 @@ class App:
         """Apply what the file declares to ``control``, as the actor ``config``; then follow all declarations."""
         config = self.config
         # Judged before anything is written: a file that cannot be obeyed changes nothing.
-        routing.compile_routes(config.models, self.provider_digests)
-        policies.compile_policies(config.policies, config.rules)
-        compile_checkers(config.rules, config.checks)
-        self._price_book(config.prices)
+        for kind in DECLARATIONS:
+            self.judge(kind, getattr(config, kind))
         for kind in DECLARATIONS:
             await self.declarations.apply(kind, getattr(config, kind), "config")
         self.catalog = await self._snapshot("routes", self._load_catalog)
         self.policies = await self._snapshot("policies", self._load_policies)
         self.checkers = await self._snapshot("policies", self._load_checkers)
         self.prices = await self._snapshot("prices", self._load_prices)
+
+    def judge(self, kind: str, declared: Mapping[str, object]) -> None:
+        """Raise ``Invalid`` if these declarations of a kind, taken together, cannot be obeyed."""
+        if kind == "models":
+            routing.compile_routes(declared, self.provider_digests)
+        elif kind == "policies":
+            policies.compile_policies(declared, self._rules)
+        elif kind == "rules":
+            compile_checkers(declared, self.config.checks)
+            policies.compile_policies(self._policy_bodies, declared)
+        else:
+            self._price_book(declared)
 
     async def _snapshot(self, topic: str, load: Callable[[], Awaitable[T]]) -> "Snapshot[T]":
         snapshot = Snapshot(load, self.notices, topic, self.clock)
@@ -165,9 +177,9 @@ class App:
         return routing.compile_routes(await self.declarations.load("models"), self.provider_digests)
 
     async def _load_policies(self) -> policies.Policies:
-        return policies.compile_policies(
-            await self.declarations.load("policies"), await self.declarations.load("rules")
-        )
+        self._policy_bodies = await self.declarations.load("policies")
+        self._rules = await self.declarations.load("rules")
+        return policies.compile_policies(self._policy_bodies, self._rules)
 
     async def _load_checkers(self) -> Checkers:
         return compile_checkers(await self.declarations.load("rules"), self.config.checks)

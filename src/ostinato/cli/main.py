@@ -5,18 +5,22 @@ from typing import Any
 
 import click
 
-_COMMANDS = {
-    "init": "ostinato.cli.process:init",
-    "serve": "ostinato.cli.process:serve",
-    "config": "ostinato.cli.process:config",
+_COMMANDS: dict[str, tuple[str, str]] = {
+    "init": ("ostinato.cli.process:init", "Write a configuration file and print the first administrator key."),
+    "serve": ("ostinato.cli.process:serve", "Start the gateway."),
+    "config": ("ostinato.cli.process:config", "Look at the configuration."),
+    "projects": ("ostinato.cli.access:projects", "Projects: what shares a cache and a ledger."),
+    "keys": ("ostinato.cli.access:keys", "API keys: create, list, rotate, revoke."),
+    "targets": ("ostinato.cli.routes:targets", "Providers, models, and the state of their breakers."),
+    "models": ("ostinato.cli.routes:models", "Model aliases: what they stand for."),
+    "prices": ("ostinato.cli.routes:prices", "The declared price book."),
+    "policies": ("ostinato.cli.routes:policies", "Cache policies."),
+    "rules": ("ostinato.cli.routes:rules", "Check rules: secrets, personal data, banned terms."),
+    "cache": ("ostinato.cli.cache:cache", "Cached entries: list, count, withdraw."),
+    "traces": ("ostinato.cli.traces:traces", "The ledger's rows: tail, show."),
+    "stats": ("ostinato.cli.traces:stats", "Hit rates, latency, cost and savings."),
 }
-"""Name -> where it is; imported when it is called, or when its own help is asked for."""
-
-_HELP = {
-    "init": "Write a configuration file and print the first administrator key.",
-    "serve": "Start the gateway.",
-    "config": "Look at the configuration.",
-}
+"""Name -> where it is (imported when it is called, or its own help is asked for), and its line in the overview."""
 
 
 class Lazy(click.Group):
@@ -26,16 +30,16 @@ class Lazy(click.Group):
         return list(_COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        where = _COMMANDS.get(cmd_name)
-        if where is None:
+        found = _COMMANDS.get(cmd_name)
+        if found is None:
             return None
-        module, _, name = where.partition(":")
+        module, _, name = found[0].partition(":")
         command: click.Command = getattr(importlib.import_module(module), name)
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
-            formatter.write_dl(list(_HELP.items()))
+            formatter.write_dl([(name, line) for name, (_, line) in _COMMANDS.items()])
 
 
 @click.group(cls=Lazy, context_settings={"help_option_names": ["-h", "--help"]})

@@ -1,0 +1,97 @@
+"""Talking to a server's control plane: address and key from the environment, errors as the server tells them."""
+
+import asyncio
+import os
+from collections.abc import Callable, Mapping
+from typing import Any
+from urllib.parse import quote, urlencode
+
+import click
+import msgspec
+
+from ostinato import outbound
+from ostinato.core.clock import SystemClock
+from ostinato.core.errors import Denied, Invalid, OstinatoError, Unavailable
+
+ADDRESS = "OSTINATO_URL"
+KEY = "OSTINATO_KEY"
+_DEFAULT = "http://127.0.0.1:8000"
+_TIMEOUT = 30.0
+
+
+class Refused(OstinatoError):
+    """The server said no; its own words."""
+
+
+def call(method: str, path: str, body: object = None, query: Mapping[str, object] | None = None) -> Any:
+    """One call of ``/api/v1``; gives the decoded answer, ``None`` where there is none."""
+    address = os.environ.get(ADDRESS, _DEFAULT).rstrip("/")
+    key = os.environ.get(KEY, "")
+    if not key:
+        raise Denied(f"No key: the environment variable {KEY} is not set.", hint=f"export {KEY}=ost_...")
+    wanted = {name: _text(value) for name, value in (query or {}).items() if value not in (None, "")}
+    url = f"{address}/api/v1{path}" + (f"?{urlencode(wanted)}" if wanted else "")
+    data = b"" if body is None else msgspec.json.encode(body)
+    return asyncio.run(_call(method, url, data, key, address))
+
+
+def part(text: str) -> str:
+    """A name as a part of a path."""
+    return quote(text, safe="")
+
+
+async def _call(method: str, url: str, data: bytes, key: str, address: str) -> Any:
+    client = outbound.Client(outbound.Settings(), SystemClock())
+    await client.start()
+    try:
+        response = await client.request(
+            method,
+            url,
+            data,
+            {"authorization": f"Bearer {key}", "content-type": "application/json", "accept": "application/json"},
+            _TIMEOUT,
+            allow_private=True,
+        )
+    except outbound.OutboundError as error:
+        raise Unavailable(
+            f"No answer from {address}: {error}.", hint=f"Is `ostinato serve` running? {ADDRESS} tells where."
+        ) from None
+    finally:
+        await client.close()
+    if response.status >= 400:
+        raise _refusal(response.status, response.body)
+    return msgspec.json.decode(response.body) if response.body else None
+
+
+def _refusal(status: int, body: bytes) -> OstinatoError:
+    try:
+        told = msgspec.json.decode(body, type=dict[str, Any])
+    except msgspec.DecodeError:
+        return Refused(f"The server answered {status}.")
+    return Refused(str(told.get("detail", status)), code=str(told.get("code", "")), hint=str(told.get("hint", "")))
+
+
+def _text(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def show(value: Any, as_json: bool, table: Callable[[Any], None]) -> None:
+    """Print ``value`` as JSON, or as ``table`` prints it."""
+    if as_json:
+        click.echo(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())
+    else:
+        table(value)
+
+
+def read_json(text: str) -> Any:
+    """JSON given on the command line, or in a file as ``@PATH``."""
+    try:
+        if text.startswith("@"):
+            with click.open_file(text[1:], encoding="utf-8") as file:
+                text = file.read()
+        return msgspec.json.decode(text)
+    except (msgspec.DecodeError, OSError) as error:
+        raise Invalid(f"This is not JSON: {error}.", hint="Give an object, or @FILE with one.") from None
+
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")

@@ -1,0 +1,130 @@
+"""``traces`` and ``stats``."""
+
+import re
+import time
+from typing import Any
+
+import click
+import msgspec
+
+from ostinato.cli.client import call, json_option, part, show
+from ostinato.cli.tables import dollars, facts, milliseconds, percent, table, when
+from ostinato.core.errors import Invalid
+
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+
+
+@click.group()
+def traces() -> None:
+    """The ledger's rows."""
+
+
+@traces.command("tail")
+@click.option("--limit", type=click.IntRange(1, 1000), default=20, show_default=True)
+@click.option("--follow", "-f", is_flag=True, help="Go on until Ctrl-C.")
+@click.option("--alias", default="")
+@click.option("--project", default="")
+@json_option
+def tail(limit: int, follow: bool, alias: str, project: str, as_json: bool) -> None:
+    """Show the last requests, and with -f those to come."""
+    after = ""
+    while True:
+        page = call("GET", "/traces", query={"after": after, "limit": limit, "alias": alias, "project": project})
+        if as_json:
+            for row in page["rows"]:
+                click.echo(msgspec.json.encode(row).decode())
+        elif page["rows"] or not after:
+            _print_rows(page["rows"])
+        after = page["after"]
+        if not follow:
+            return
+        if not page["rows"]:
+            time.sleep(0.5)
+
+
+def _print_rows(rows: list[Any]) -> None:
+    table(
+        ("time", "request", "model", "cache", "status", ">ms", ">cost", ">saved", "target"),
+        [
+            (
+                when(row["at"]),
+                row["request_id"],
+                row["alias"],
+                f"{row['cache']} {row['kind'] or row['reason']}".strip(),
+                row["status"],
+                milliseconds(row["total_us"]),
+                dollars(row["cost"]),
+                dollars(row["saved"]),
+                row["target"],
+            )
+            for row in rows
+        ],
+        "No request yet.",
+    )
+
+
+@traces.command("show")
+@click.argument("request_id")
+@json_option
+def show_trace(request_id: str, as_json: bool) -> None:
+    """Show one request, by its id or by the x-request-id that the client gave."""
+
+    def told(rows: list[Any]) -> None:
+        for row in rows:
+            facts([(name, _readable(name, value)) for name, value in row.items() if value not in (None, "", [], {})])
+
+    show(call("GET", f"/traces/{part(request_id)}"), as_json, told)
+
+
+def _readable(name: str, value: Any) -> object:
+    if name == "at":
+        return when(value)
+    if name in ("cost", "saved", "counterfactual"):
+        return dollars(value)
+    if name.endswith("_us"):
+        return f"{milliseconds(value)} ms"
+    return value if isinstance(value, str | int | float) else msgspec.json.encode(value).decode()
+
+
+@click.command()
+@click.option("--since", default="24h", show_default=True, help="How far back: 90s, 15m, 24h, 7d.")
+@click.option("--alias", default="")
+@click.option("--project", default="")
+@json_option
+def stats(since: str, alias: str, project: str, as_json: bool) -> None:
+    """Show hit rates by requests and tokens, latency, cost and savings."""
+    matched = re.fullmatch(r"(\d+)([smhd])", since)
+    if matched is None:
+        raise Invalid(f"--since {since!r} is no length of time.", hint="Write 90s, 15m, 24h or 7d.")
+    now = int(time.time() * 1_000_000)
+    begin = now - int(matched[1]) * _UNITS[matched[2]] * 1_000_000
+    found = call("GET", "/stats", query={"since": begin, "until": now, "alias": alias, "project": project})
+    show(found, as_json, _print_stats)
+
+
+def _print_stats(found: Any) -> None:
+    facts(
+        [
+            (
+                "requests",
+                f"{found['requests']}  (hits {found['hits']}, misses {found['misses']}, "
+                f"bypasses {found['bypasses']}, refused {found['refused']})",
+            ),
+            ("hit rate", f"{percent(found['hit_rate'])} of requests, {percent(found['token_hit_rate'])} of tokens"),
+            (
+                "cost",
+                f"{dollars(found['cost'])}  (saved {dollars(found['saved'])}, "
+                f"without the cache {dollars(found['counterfactual'])})",
+            ),
+            ("pricing coverage", percent(found["pricing_coverage"])),
+            ("errors", found["errors"]),
+            ("ledger", f"{found['rows_dropped']} rows shed, {found['rows_lost']} lost in crashes"),
+        ]
+    )
+    table(
+        ("latency, ms", ">n", ">p50", ">p95", ">p99"),
+        [
+            (name, d["count"], milliseconds(d["p50"]), milliseconds(d["p95"]), milliseconds(d["p99"]))
+            for name, d in found["latency"].items()
+        ],
+    )

@@ -1,0 +1,217 @@
+"""``/organizations``, ``/projects``, ``/keys``, ``/whoami``."""
+
+from typing import Annotated, Any
+
+import msgspec
+from litestar import Request, delete, get, patch, post
+from litestar.params import Parameter
+
+from ostinato.access import Grant, KeyChanges, MoneyBudget, ProjectChanges, RateLimit
+from ostinato.access.leases import BudgetState
+from ostinato.access.model import ApiKey, Organization, Project
+from ostinato.access.permissions import of_role
+from ostinato.core.errors import Invalid
+from ostinato.web.api.guarding import ANY_KEY, PERMISSION, caller_of
+from ostinato.web.api.plane import ControlPlane
+
+Req = Request[Any, Any, Any]
+
+Version = Annotated[int | None, Parameter(query="version", description="The version that you saw; 409 if it moved on.")]
+
+
+class NewOrganization(msgspec.Struct, forbid_unknown_fields=True):
+    key: str
+    name: str
+
+
+class NewProject(msgspec.Struct, forbid_unknown_fields=True):
+    key: str
+    name: str
+    organization: str | None = None
+    store_text: bool = False
+    budget: MoneyBudget | None = None
+
+
+class NewKey(msgspec.Struct, forbid_unknown_fields=True):
+    """Left out, a limit is as wide as the creator's own."""
+
+    name: str
+    project: str | None = None
+    role: str | None = None
+    """``owner``, ``operator``, ``service``, ``analyst``; or list ``permissions``."""
+    permissions: frozenset[str] | None = None
+    allowed_models: frozenset[str] | None = None
+    end_user_required: bool = False
+    may_act_for_users: bool = True
+    rate: RateLimit | None = None
+    budget: MoneyBudget | None = None
+    expires_at: int | None = None
+    """UTC microseconds."""
+
+
+class NewSecret(msgspec.Struct):
+    """A key with its secret, which is shown this once."""
+
+    key: ApiKey
+    secret: str
+
+
+class Rotation(msgspec.Struct, forbid_unknown_fields=True):
+    grace_seconds: float = 0.0
+    """How long the old secret goes on working."""
+
+
+class Identity(msgspec.Struct):
+    key_id: str
+    prefix: str
+    name: str
+    org: str
+    project: str
+    permissions: list[str]
+
+
+class Keys(msgspec.Struct):
+    items: list[ApiKey]
+    next: str | None
+    """Give it as ``after`` for the next page."""
+
+
+def plane_of(request: Req) -> ControlPlane:
+    """The process that the request came to."""
+    plane: ControlPlane = request.app.state.plane
+    return plane
+
+
+@get("/whoami", opt={PERMISSION: ANY_KEY})
+async def whoami(request: Req) -> Identity:
+    """The key that asks, as the server knows it."""
+    caller = caller_of(request)
+    return Identity(
+        caller.key_id, caller.key_prefix, caller.name, caller.org, caller.project, sorted(caller.permissions)
+    )
+
+
+@get("/organizations", opt={PERMISSION: "projects:read"})
+async def list_organizations(request: Req) -> list[Organization]:
+    """The organizations that the key reaches."""
+    return await plane_of(request).access.list_organizations(caller_of(request))
+
+
+@post("/organizations", opt={PERMISSION: "organizations:write"})
+async def create_organization(request: Req, data: NewOrganization) -> Organization:
+    """A new organization."""
+    return await plane_of(request).access.create_organization(caller_of(request), data.key, data.name)
+
+
+@get("/projects", opt={PERMISSION: "projects:read"})
+async def list_projects(request: Req, organization: str | None = None) -> list[Project]:
+    """The projects that the key reaches."""
+    return await plane_of(request).access.list_projects(caller_of(request), organization)
+
+
+@post("/projects", opt={PERMISSION: "projects:write"})
+async def create_project(request: Req, data: NewProject) -> Project:
+    """A new project."""
+    return await plane_of(request).access.create_project(
+        caller_of(request),
+        data.key,
+        data.name,
+        organization=data.organization,
+        store_text=data.store_text,
+        budget=data.budget,
+    )
+
+
+@get("/projects/{ref:str}", opt={PERMISSION: "projects:read"})
+async def show_project(request: Req, ref: str) -> Project:
+    """One project, by id or short name."""
+    return await plane_of(request).access.show_project(caller_of(request), ref)
+
+
+@patch("/projects/{ref:str}", opt={PERMISSION: "projects:write"})
+async def update_project(request: Req, ref: str, data: ProjectChanges, version: Version = None) -> Project:
+    """Change a project; what is left out stays."""
+    return await plane_of(request).access.update_project(caller_of(request), ref, data, version)
+
+
+@get("/projects/{ref:str}/budget", opt={PERMISSION: "projects:read"})
+async def project_budget(request: Req, ref: str) -> BudgetState:
+    """What a project has spent of its budget."""
+    return await plane_of(request).access.project_budget(caller_of(request), ref)
+
+
+@get("/keys", opt={PERMISSION: "keys:read"})
+async def list_keys(request: Req, project: str | None = None, after: str | None = None, limit: int = 100) -> Keys:
+    """The keys that the key reaches, oldest first, a page at a time."""
+    items = await plane_of(request).access.list_keys(caller_of(request), project=project, after=after, limit=limit)
+    return Keys(items, items[-1].id if len(items) == limit else None)
+
+
+@post("/keys", opt={PERMISSION: "keys:write"})
+async def create_key(request: Req, data: NewKey) -> NewSecret:
+    """A new key, which can do no more than its creator. Its secret is in the answer, and nowhere afterwards."""
+    if data.role is not None and data.permissions is not None:
+        raise Invalid("A key takes a role or permissions, not both.", param="permissions")
+    permissions = data.permissions if data.permissions is not None else of_role(data.role or "service")
+    grant = Grant(
+        permissions=permissions,
+        allowed_models=data.allowed_models,
+        end_user_required=data.end_user_required,
+        may_act_for_users=data.may_act_for_users,
+        rate=data.rate,
+        budget=data.budget,
+        expires_at=data.expires_at,
+    )
+    key, secret = await plane_of(request).access.create_key(caller_of(request), data.name, grant, data.project)
+    return NewSecret(key, secret)
+
+
+@get("/keys/{ref:str}", opt={PERMISSION: "keys:read"})
+async def show_key(request: Req, ref: str) -> ApiKey:
+    """One key, by id or prefix."""
+    return await plane_of(request).access.show_key(caller_of(request), ref)
+
+
+@patch("/keys/{ref:str}", opt={PERMISSION: "keys:write"})
+async def update_key(request: Req, ref: str, data: KeyChanges, version: Version = None) -> ApiKey:
+    """Change a key; what is left out stays."""
+    return await plane_of(request).access.update_key(caller_of(request), ref, data, version)
+
+
+@delete("/keys/{ref:str}", opt={PERMISSION: "keys:write"}, status_code=200)
+async def revoke_key(request: Req, ref: str) -> ApiKey:
+    """Revoke a key: at once here, within two seconds in every other process."""
+    return await plane_of(request).access.revoke_key(caller_of(request), ref)
+
+
+@post("/keys/{ref:str}/rotate", opt={PERMISSION: "keys:write"})
+async def rotate_key(request: Req, ref: str, data: Rotation | None = None) -> NewSecret:
+    """A new secret in place of a key's old one."""
+    grace = data.grace_seconds if data is not None else 0.0
+    key, secret = await plane_of(request).access.rotate_key(caller_of(request), ref, grace)
+    return NewSecret(key, secret)
+
+
+@get("/keys/{ref:str}/budget", opt={PERMISSION: "keys:read"})
+async def key_budget(request: Req, ref: str) -> BudgetState:
+    """What a key has spent of its budget."""
+    return await plane_of(request).access.key_budget(caller_of(request), ref)
+
+
+HANDLERS = (
+    whoami,
+    list_organizations,
+    create_organization,
+    list_projects,
+    create_project,
+    show_project,
+    update_project,
+    project_budget,
+    list_keys,
+    create_key,
+    show_key,
+    update_key,
+    revoke_key,
+    rotate_key,
+    key_budget,
+)

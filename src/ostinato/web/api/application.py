@@ -1,0 +1,83 @@
+"""Builds the Litestar application of the control plane."""
+
+import logging
+from typing import Any, cast
+
+from litestar import Litestar, Request, Response, Router
+from litestar.datastructures import State
+from litestar.exceptions import HTTPException, ValidationException
+from litestar.openapi.config import OpenAPIConfig
+from litestar.openapi.plugins import JsonRenderPlugin
+
+from ostinato import __version__
+from ostinato.core.errors import Denied, Invalid, OstinatoError, Unavailable
+from ostinato.web.api import access, cache, declared, guarding, traces
+from ostinato.web.api.plane import ControlPlane
+from ostinato.web.problems import CONTENT_TYPE, problem
+from ostinato.web.server import Asgi
+
+_log = logging.getLogger("ostinato.web")
+
+HANDLERS = (*access.HANDLERS, *cache.HANDLERS, *declared.HANDLERS, *traces.HANDLERS)
+
+
+def build(plane: ControlPlane) -> Asgi:
+    """The application for ``/api/v1``. Raises if a route has no permission."""
+    guarding.refuse_unguarded(HANDLERS)
+    return cast(
+        "Asgi",
+        Litestar(
+            [Router("/api/v1", route_handlers=HANDLERS, guards=[guarding.guard])],
+            state=State({"plane": plane}),
+            exception_handlers={
+                OstinatoError: _ours,
+                HTTPException: _framework,
+                Exception: _unexpected,
+            },
+            openapi_config=OpenAPIConfig(
+                title="Ostinato control plane",
+                version=__version__,
+                path="/api/v1/schema",
+                render_plugins=[JsonRenderPlugin()],
+                use_handler_docstrings=True,
+            ),
+            logging_config=None,
+            request_max_body_size=1_048_576,
+            debug=False,
+        ),
+    )
+
+
+def _reply(error: OstinatoError, status: int) -> Response[bytes]:
+    headers = {"cache-control": "no-store"}
+    if error.retry_after is not None:
+        headers["retry-after"] = str(max(1, round(error.retry_after)))
+    if status == 401:
+        headers["www-authenticate"] = 'Bearer realm="ostinato"'
+    return Response(problem(error, status), status_code=status, media_type=CONTENT_TYPE, headers=headers)
+
+
+def _ours(_: Request[Any, Any, Any], error: OstinatoError) -> Response[bytes]:
+    return _reply(error, 401 if isinstance(error, Denied) and not error.authenticated else error.status)
+
+
+def _framework(_: Request[Any, Any, Any], error: HTTPException) -> Response[bytes]:
+    """What the framework refuses: unknown paths, wrong methods, bodies and parameters of the wrong shape."""
+    hint = ""
+    if isinstance(error, ValidationException) and isinstance(error.extra, list):
+        told = [
+            f"{item.get('key', 'body')}: {item.get('message', '')}"
+            for item in cast("list[dict[str, Any]]", error.extra)
+        ]
+        hint = "; ".join(told)
+    code = {404: "not_found", 405: "method_not_allowed", 413: "request_too_large"}.get(
+        error.status_code, "invalid_request"
+    )
+    return _reply(Invalid(error.detail or "The request cannot be used.", code=code, hint=hint), error.status_code)
+
+
+def _unexpected(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
+    _log.error("A request to %s failed", request.url.path, exc_info=error)
+    return _reply(
+        Unavailable("Ostinato failed on this request.", code="internal_error", hint="The server's log says why."), 500
+    )

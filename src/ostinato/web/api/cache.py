@@ -1,0 +1,115 @@
+"""``/cache``: what is kept, and withdrawing it."""
+
+from typing import Any
+
+import msgspec
+from litestar import get, post
+
+from ostinato.access.permissions import allows
+from ostinato.cache import Report, Selector
+from ostinato.core.errors import NotFound
+from ostinato.web.api.access import Req, plane_of
+from ostinato.web.api.guarding import PERMISSION, caller_of
+
+
+class Invalidation(msgspec.Struct, forbid_unknown_fields=True):
+    """Which entries to withdraw: all given fields must match. Nothing is withdrawn unless ``dry_run`` is false."""
+
+    dry_run: bool = True
+    project: str = ""
+    """Left out: the key's own, or with ``projects:write`` every project of its organization."""
+    entry: str = ""
+    user: str = ""
+    target: str = ""
+    alias: str = ""
+    tag: str = ""
+    context: str = ""
+    generation: str = ""
+    everything: bool = False
+
+
+class Entry(msgspec.Struct):
+    """An entry with its metadata; neither its key nor its answer is told. Times are UTC microseconds."""
+
+    entry: str
+    """Opaque name, as in the header ``ostinato-entry``."""
+    hits: int
+    last_hit: int
+    """0: never."""
+    bytes: int
+    meta: dict[str, Any]
+
+
+class Entries(msgspec.Struct):
+    items: list[Entry]
+    more: bool
+
+
+async def project_within_reach(request: Req, ref: str) -> str:
+    """The id of a project that the caller may touch; ``""`` for all of its organization, where it may."""
+    caller = caller_of(request)
+    if ref:
+        found = await plane_of(request).access.show_project(caller, ref)
+        if found.org_id != caller.org:
+            raise NotFound(f"There is no project {ref[:70]!r}.", code="project_not_found", param="project")
+        return found.id
+    return "" if allows(caller, "projects:write") else caller.project
+
+
+@get("/cache/entries", opt={PERMISSION: "cache:read"})
+async def list_entries(
+    request: Req,
+    project: str = "",
+    user: str = "",
+    target: str = "",
+    alias: str = "",
+    tag: str = "",
+    context: str = "",
+    generation: str = "",
+    limit: int = 50,
+    offset: int = 0,
+) -> Entries:
+    """Entries, newest first, with their metadata. Neither keys nor answers are told."""
+    selector = Selector(
+        org=caller_of(request).org,
+        project=await project_within_reach(request, project),
+        user=user,
+        target=target,
+        alias=alias,
+        tag=tag,
+        context=context,
+        generation=generation,
+    )
+    page = await plane_of(request).cache.list(selector, limit=limit, offset=offset)
+    items = [
+        Entry(found.entry, found.hits, found.last_hit, found.size, msgspec.structs.asdict(found.meta))
+        for found in page.items
+    ]
+    return Entries(items, page.more)
+
+
+@get("/cache/stats", opt={PERMISSION: "cache:read"})
+async def cache_stats(request: Req) -> dict[str, int]:
+    """Counters of the cache's tiers, in this process."""
+    return plane_of(request).cache.stats()
+
+
+@post("/cache/invalidations", opt={PERMISSION: "cache:write"}, status_code=200)
+async def invalidate(request: Req, data: Invalidation) -> Report:
+    """Withdraw entries from every tier, generation and process; by default only count them."""
+    selector = Selector(
+        org=caller_of(request).org,
+        project=await project_within_reach(request, data.project),
+        entry=data.entry,
+        user=data.user,
+        target=data.target,
+        alias=data.alias,
+        tag=data.tag,
+        context=data.context,
+        generation=data.generation,
+        everything=data.everything,
+    )
+    return await plane_of(request).cache.invalidate(selector, dry_run=data.dry_run)
+
+
+HANDLERS = (list_entries, cache_stats, invalidate)

@@ -1,0 +1,48 @@
+"""Authentication and permission, once for every route of the control plane."""
+
+from collections.abc import Iterable
+from typing import Any, cast
+
+from litestar.connection import ASGIConnection, Request
+from litestar.handlers.base import BaseRouteHandler
+from litestar.handlers.http_handlers import HTTPRouteHandler
+
+from ostinato.access import Caller
+from ostinato.access.permissions import ALL, require
+from ostinato.core.errors import Denied
+from ostinato.gateway import controls
+from ostinato.web.api.plane import ControlPlane
+
+PERMISSION = "permission"
+"""Name of the route's option that holds its permission."""
+
+ANY_KEY = "any-key"
+"""Instead of a permission: whoever has a living key."""
+
+
+def guard(connection: "ASGIConnection[Any, Any, Any, Any]", handler: BaseRouteHandler) -> None:
+    """Let the request in if its key lives, is within its rate, and has the route's permission."""
+    plane = cast("ControlPlane", connection.app.state.plane)
+    read = controls.read(connection.scope["headers"])
+    now = plane.clock.now()
+    caller = plane.access.authenticate(read.token.decode("latin-1"), now)
+    plane.access.admit(caller, now)
+    needed = handler.opt.get(PERMISSION)
+    if needed is None:
+        raise Denied("This route has no permission.", hint="It must not have started: report this.")
+    if needed != ANY_KEY:
+        require(caller, needed)
+    connection.scope["user"] = caller
+
+
+def caller_of(request: "Request[Any, Any, Any]") -> Caller:
+    """Whose key came with the request."""
+    return cast("Caller", request.user)
+
+
+def refuse_unguarded(handlers: Iterable[HTTPRouteHandler]) -> None:
+    """Raise ``RuntimeError`` if a route has no permission, or one that does not exist: such a server does not start."""
+    for handler in handlers:
+        needed = handler.opt.get(PERMISSION)
+        if needed != ANY_KEY and needed not in ALL:
+            raise RuntimeError(f"The route {sorted(handler.paths)} names no known permission: {needed!r}.")

@@ -1,0 +1,73 @@
+"""``/traces`` and ``/stats``: what the ledger tells."""
+
+import msgspec
+from litestar import get
+
+from ostinato.access.permissions import allows
+from ostinato.core.errors import NotFound
+from ostinato.traces import Filter, Page, RequestEvent, Stats, Window
+from ostinato.web.api.access import Req, plane_of
+from ostinato.web.api.cache import project_within_reach
+from ostinato.web.api.guarding import PERMISSION, caller_of
+
+_DAY = 86_400_000_000
+
+
+def _without_text(event: RequestEvent) -> RequestEvent:
+    return msgspec.structs.replace(event, input_text=None, output_text=None)
+
+
+async def _reach(request: Req, project: str, **more: str) -> Filter:
+    """What the caller may see: never beyond its organization."""
+    return Filter(org=caller_of(request).org, project=await project_within_reach(request, project), **more)
+
+
+@get("/traces", opt={PERMISSION: "traces:read"})
+async def tail(
+    request: Req,
+    after: str = "",
+    limit: int = 50,
+    project: str = "",
+    alias: str = "",
+    target: str = "",
+    key: str = "",
+) -> Page:
+    """Requests, oldest first; with ``after``, those since that cursor. Texts only with ``traces:text``."""
+    filters = await _reach(request, project, alias=alias, target=target, key_id=key)
+    page = await plane_of(request).ledger.tail(after, limit, filters)
+    if allows(caller_of(request), "traces:text"):
+        return page
+    return Page(tuple(_without_text(row) for row in page.rows), page.after)
+
+
+@get("/traces/{request_id:str}", opt={PERMISSION: "traces:read"})
+async def show(request: Req, request_id: str) -> list[RequestEvent]:
+    """One request by its id, or by the ``x-request-id`` that the client gave; newest first where that is not unique."""
+    rows = await plane_of(request).ledger.show(request_id, await _reach(request, ""))
+    if not rows:
+        raise NotFound(
+            f"There is no request {request_id[:80]!r}.",
+            code="trace_not_found",
+            hint="Rows are written within a second; a refused key leaves none that you can see.",
+        )
+    keep = allows(caller_of(request), "traces:text")
+    return [row if keep else _without_text(row) for row in rows]
+
+
+@get("/stats", opt={PERMISSION: "stats:read"})
+async def stats(
+    request: Req,
+    since: int | None = None,
+    until: int | None = None,
+    project: str = "",
+    alias: str = "",
+    target: str = "",
+) -> Stats:
+    """Hit rates, latency, tokens, cost and savings of a window (UTC microseconds; the last day by default)."""
+    plane = plane_of(request)
+    end = until if until is not None else plane.clock.now()
+    window = Window(since if since is not None else end - _DAY, end)
+    return await plane.ledger.stats(window, await _reach(request, project, alias=alias, target=target))
+
+
+HANDLERS = (tail, show, stats)
