@@ -275,6 +275,27 @@ async def test_the_only_reader_slows_the_call_down_instead_of_filling_memory() -
     await flights.stop()
 
 
+async def test_two_who_hand_out_batches_both_wait_for_room() -> None:
+    flights: Flights[int, str] = Flights(SystemClock(), buffer_bytes=500)
+    upstream = Upstream(200)
+    upstream.go.set()
+    seat = flights.start_or_join(KEY, upstream.produce, stream=True)
+
+    async def keep_alive() -> None:
+        for _ in range(200):
+            await seat.flight.emit(-1, 0)
+
+    beside = asyncio.create_task(keep_alive())
+    async with asyncio.timeout(5):
+        parts, result = await take(seat)
+    assert [part for part in parts if part >= 0] == list(range(200))
+    assert result == "answer 1"
+    async with asyncio.timeout(5):
+        await beside
+    await seat.flight.emit(-1, 0)
+    assert seat.flight.next_batch(seat) is None, "nothing comes after the end"
+
+
 @pytest.mark.parametrize("then", ["leaves", "wants only the end"])
 async def test_a_reader_who_stops_reading_does_not_hold_the_call_for_ever(then: str) -> None:
     flights: Flights[int, str] = Flights(SystemClock(), buffer_bytes=100)

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -250,6 +251,7 @@ async def test_a_batch_on_its_way_to_the_store_is_withdrawn_too(gate: Gate, held
     if held == "failing":
         with pytest.raises(Unavailable):
             await work
+        assert cache.shared.queued == 0, "nor does the batch come back that could not be written"
         gate.broken = False
         clock.advance(2)
         await asyncio.sleep(0.05)
@@ -420,15 +422,14 @@ async def test_a_million_entries_are_scanned_without_holding_up_the_loop() -> No
     now = clock.now()
     for number in range(1_000_000):
         cache.put(os.urandom(32), b"s" * 32, meta(now, alias=f"a{number % 100}"), b"", begun=0)
-    worst = 0.0
-    last = clock.monotonic()
     for selector in (Selector("acme", alias="a7"), Selector("acme", entry="0" * 16), Selector("acme", everything=True)):
-        began = clock.monotonic()
+        worst, began = 0.0, time.thread_time()
         work = asyncio.create_task(cache.invalidate(selector, dry_run=False))
         while not work.done():
-            last = clock.monotonic()
+            turn = time.thread_time()  # of this thread alone: what others do on the machine is not counted
             await asyncio.sleep(0)
-            worst = max(worst, clock.monotonic() - last)
-        print(f"{(await work).memory:,} withdrawn in {clock.monotonic() - began:.2f} s, longest {worst * 1e3:.1f} ms")
+            worst = max(worst, time.thread_time() - turn)
+        print(f"{(await work).memory:,} withdrawn in {time.thread_time() - began:.2f} s, longest {worst * 1e3:.1f} ms")
+        # Two milliseconds a turn; but with the last entries goes the last of every arena, and 400 MB are unmapped at once.
+        assert worst < 0.05
     assert cache.stats()["memory_entries"] == 0
-    assert worst < 0.05

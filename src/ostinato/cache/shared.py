@@ -216,12 +216,15 @@ class SharedTier:
         owed = (matcher, query)
         self._owed.append(owed)
         self._prune(matcher)
-        async with self._lock:  # a batch being written now may hold what is to be withdrawn: let it land, or come back
-            self._prune(matcher)
-            removed = await self.store.remove(query)
+        removed = await self._remove(matcher, query)
         if owed in self._owed:
             self._owed.remove(owed)
         return removed
+
+    async def _remove(self, matcher: Matcher, query: Query) -> list[bytes]:
+        async with self._lock:  # a batch being written now may hold what is to be withdrawn: let it land, or come back
+            self._prune(matcher)
+            return await self.store.remove(query)
 
     def _prune(self, matcher: Matcher) -> None:
         for key, (record, entry) in list(self._pending.items()):
@@ -303,8 +306,7 @@ class SharedTier:
     async def _settle_owed(self) -> None:
         while self._owed:
             matcher, query = self._owed[0]
-            async with self._lock:
-                await self.store.remove(query)
+            await self._remove(matcher, query)
             if self._owed and self._owed[0][0] is matcher:
                 self._owed.popleft()
 

@@ -76,7 +76,7 @@ class ResponseCache:
 
     @property
     def withdrawals(self) -> int:
-        """A count that every withdrawal raises. Note it when a request is addressed, give it to :meth:`put` as ``begun``."""
+        """A count that every withdrawal raises: note it as a call begins, give it to :meth:`put` as ``begun``."""
         return self._withdrawals.count
 
     @property
