@@ -1,8 +1,8 @@
 """Errors in the wires' own shapes: those we send, and those a provider hides in an answer."""
 
 from ostinato.core.errors import Conflict, Denied, Invalid, LimitReached, NotFound, OstinatoError, Unavailable
-from ostinato.wire.errors import ErrorInStream
-from ostinato.wire.jsons import encode, is_integer, is_object, string
+from ostinato.wire.errors import ErrorInStream, Malformed
+from ostinato.wire.jsons import DECODE_ERRORS, decode, encode, is_integer, is_object, string
 from ostinato.wire.model import Json
 
 _STATUS_OF_KIND = {
@@ -48,6 +48,27 @@ def reported(value: object) -> ErrorInStream:
     else:
         status = next((_STATUS_OF_KIND[kind.lower()] for kind in kinds if kind.lower() in _STATUS_OF_KIND), None)
     return ErrorInStream(message, kind=kinds[-1] if kinds else "", status=status, raw=value)
+
+
+_MAX_ERROR = 65_536
+"""Bytes of a JSON body that may still be an error rather than an answer."""
+
+
+def refuse_body(beginning: bytes) -> None:
+    """Raises on the beginning of a whole JSON or HTML body, where a stream was asked for."""
+    begin = beginning.lstrip()
+    if begin[:1] == b"<":
+        raise Malformed("The provider sent HTML or XML instead of a stream.")
+    if begin[:1] == b"{":
+        if len(begin) > _MAX_ERROR:
+            raise Malformed("The provider sent a JSON body instead of a stream.")
+        try:
+            value: object = decode(begin)
+        except DECODE_ERRORS:
+            return
+        if is_object(value) and (value.get("error") is not None or value.get("type") == "error"):
+            raise reported(value)
+        raise Malformed("The provider sent a JSON body instead of a stream.")
 
 
 def openai_type(error: OstinatoError) -> str:

@@ -51,6 +51,10 @@ class Parser:
             if self._first:
                 self._first = False
                 part = part.removeprefix(_BOM)  # noqa: PLW2901
+                if part.lstrip()[:1] in (b"{", b"<"):
+                    # No stream at all but a whole body: the reader says what it is.
+                    events.append((b"", part))
+                    continue
             if part.startswith(b"data: ") and b"\n" not in part:
                 events.append((b"", part[6:]))
             else:

@@ -3,7 +3,7 @@
 from ostinato.wire.anthropic_messages.answer import TOP, finish_event, read_block
 from ostinato.wire.anthropic_messages.request_reader import NAME
 from ostinato.wire.errors import ErrorInStream, Malformed
-from ostinato.wire.failures import reported
+from ostinato.wire.failures import refuse_body, reported
 from ostinato.wire.jsons import DECODE_ERRORS, decode, is_integer, is_object, string, without
 from ostinato.wire.model import BlockStop, Delta, Event, Json, Note, Start
 from ostinato.wire.sse import Parser
@@ -13,8 +13,6 @@ _TEXT_FIELDS = {"text_delta": "text", "input_json_delta": "partial_json", "think
 _DELTA = frozenset({"stop_reason", "stop_sequence"})
 _MESSAGE_DELTA = frozenset({"type", "delta", "usage"})
 _BLOCK_DELTA = frozenset({"type", "index", "delta"})
-_MAX_ERROR = 65_536
-"""Bytes of a JSON body that may still be an error rather than an answer."""
 
 
 class Reader:
@@ -44,27 +42,11 @@ class Reader:
             for name, payload in self._sse.feed(data):
                 self._take(name, payload, events)
             if self._sse.untouched:
-                self._refuse_other_bodies()
+                refuse_body(self._sse.pending)
         except (Malformed, ErrorInStream) as error:
             error.events = tuple(events)
             raise
         return events
-
-    def _refuse_other_bodies(self) -> None:
-        """A provider may answer a request for a stream with a whole JSON or HTML body."""
-        begin = self._sse.pending.lstrip()
-        if begin[:1] == b"<":
-            raise Malformed("The provider sent HTML or XML instead of a stream.")
-        if begin[:1] == b"{":
-            if len(begin) > _MAX_ERROR:
-                raise Malformed("The provider sent a JSON body instead of a stream.")
-            try:
-                value: object = decode(begin)
-            except DECODE_ERRORS:
-                return
-            if is_object(value) and (value.get("type") == "error" or value.get("error") is not None):
-                raise reported(value)
-            raise Malformed("The provider sent a JSON body instead of a stream.")
 
     def _take(self, name: bytes, payload: bytes, events: list[Event]) -> None:
         if self._done or not payload.strip():
@@ -92,10 +74,12 @@ class Reader:
             self._done = True
         elif kind == "ping":
             events.append(Note("ping", None if len(value) == 1 else {"event": value}))
-        elif kind == "error" or name == b"error":
+        elif kind == "error" or name == b"error" or value.get("error") is not None:
             raise reported(value)
+        elif not self._started or not isinstance(kind, str):
+            raise Malformed("The provider's stream holds an event that is none of this wire.")
         else:
-            events.append(Note("event", {"name": name.decode("utf-8", "replace"), "event": value}))
+            events.append(Note("event", {"name": kind, "event": value}))
 
     def _index(self, value: Json) -> int:
         index: object = value.get("index")

@@ -5,14 +5,13 @@ fields in one chunk. What this wire's writer cannot guess is told in ``extra`` a
 of a block's fragments is told once, with the first that has it, and holds until another is told.
 """
 
-import re
-from typing import Any, cast
+from typing import Any
 
 import msgspec
 
 from ostinato.wire.errors import ErrorInStream, Malformed
-from ostinato.wire.failures import reported
-from ostinato.wire.jsons import DECODE_ERRORS, decode, decode_string, is_array, is_integer, is_object, string
+from ostinato.wire.failures import refuse_body, reported
+from ostinato.wire.jsons import DECODE_ERRORS, decode, is_array, is_integer, is_object, string
 from ostinato.wire.model import (
     BlockKind,
     BlockStart,
@@ -37,19 +36,9 @@ from ostinato.wire.openai_chat.shapes import (
     tool_start_shape,
     with_shape,
 )
+from ostinato.wire.openai_chat.shortcut import Shortcut
 from ostinato.wire.sse import Parser
 from ostinato.wire.usage import read_openai
-
-_MAX_ERROR = 65_536
-"""Bytes of a JSON body that may still be an error rather than an answer."""
-_STRING = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
-_VALUE = rb":\s*(" + _STRING.pattern + rb")"
-_PADDING = re.compile(rb'"obfuscation"' + _VALUE, re.DOTALL)
-_FIELDS = {
-    kind: (field, re.compile(field + _VALUE, re.DOTALL))
-    for kind, field in (("text", b'"content"'), ("thinking", b'"reasoning_content"'), ("tool_use", b'"arguments"'))
-}
-"""Where a fragment's text stands in the bytes of a chunk."""
 
 
 class Reader:
@@ -73,10 +62,7 @@ class Reader:
         self._finished = False
         self._usage: Usage | None = None
         self._told_usage = False
-        # The fast path: a chunk that equals the last one but for the text.
-        self._head: bytes | None = None
-        self._tail = b""
-        self._middle: bytes | None = None
+        self._shortcut = Shortcut()
 
     @property
     def finished(self) -> bool:
@@ -92,38 +78,20 @@ class Reader:
         events: list[Event] = []
         try:
             for name, payload in self._sse.feed(data):
-                head = self._head
-                if head is not None and payload.startswith(head):
-                    delta = self._shortcut(payload, len(head))
-                    if delta is not None:
-                        events.append(delta)
-                        continue
-                self._take(name, payload, events)
+                delta = self._shortcut.take(payload)
+                if delta is not None:
+                    events.append(delta)
+                else:
+                    self._take(name, payload, events)
             if self._sse.untouched:
-                self._refuse_other_bodies()
+                refuse_body(self._sse.pending)
         except (Malformed, ErrorInStream) as error:
             error.events = tuple(events)
             raise
         return events
 
-    def _refuse_other_bodies(self) -> None:
-        """A provider may answer a request for a stream with a whole JSON or HTML body."""
-        begin = self._sse.pending.lstrip()
-        if begin[:1] == b"<":
-            raise Malformed("The provider sent HTML or XML instead of a stream.")
-        if begin[:1] == b"{":
-            if len(begin) > _MAX_ERROR:
-                raise Malformed("The provider sent a JSON body instead of a stream.")
-            try:
-                value: object = decode(begin)
-            except DECODE_ERRORS:
-                return
-            if is_object(value) and value.get("error") is not None:
-                raise reported(value["error"])
-            raise Malformed("The provider sent a JSON body instead of a stream.")
-
     def _take(self, name: bytes, payload: bytes, events: list[Event]) -> None:
-        self._head = None
+        self._shortcut.forget()
         if self._done or not payload.strip():
             return
         if payload.strip() == b"[DONE]":
@@ -142,53 +110,8 @@ class Reader:
             raise reported(chunk)
         before = len(events)
         self._chunk(chunk, events)
-        if len(events) == before + 1:
-            self._learn(payload, events[-1])
-
-    def _shortcut(self, payload: bytes, begin: int) -> Delta | None:
-        """The fragment in a chunk that equals the last one but for its text (and its padding)."""
-        tail = self._tail
-        padding: Json | None = None
-        try:
-            if self._middle is None:
-                if not payload.endswith(tail):
-                    return None
-                text = decode_string(payload[begin : len(payload) - len(tail)])
-            else:
-                found = _STRING.match(payload, begin)
-                if found is None or not payload.startswith(self._middle, found.end()):
-                    return None
-                padded = _STRING.match(payload, found.end() + len(self._middle))
-                if padded is None or payload[padded.end() :] != tail:
-                    return None
-                text = decode_string(found[0])
-                padding = {"obfuscation": decode_string(padded[0])}
-        except DECODE_ERRORS:
-            return None
-        return Delta(cast(int, self._open), text, padding) if text else None
-
-    def _learn(self, payload: bytes, event: Event) -> None:
-        """Remembers the bytes around the text, so that the next chunk need not be decoded."""
-        if type(event) is not Delta or event.index != self._open or self._kind not in _FIELDS:
-            return
-        padded = event.extra is not None and "obfuscation" in event.extra
-        if event.extra is not None and not event.extra.keys() <= {"shape", "obfuscation"}:
-            return
-        field, pattern = _FIELDS[self._kind]
-        found = pattern.search(payload) if payload.count(field) == 1 else None
-        if found is None or decode(found[1]) != event.text:
-            return
-        begin, end = found.span(1)
-        if padded:
-            padding = _PADDING.search(payload, end) if payload.count(b'"obfuscation"') == 1 else None
-            if padding is None:
-                return
-            self._middle = payload[end : padding.start(1)]
-            self._tail = payload[padding.end(1) :]
-        else:
-            self._middle = None
-            self._tail = payload[end:]
-        self._head = payload[:begin]
+        if len(events) == before + 1 and self._open is not None:
+            self._shortcut.learn(payload, events[-1], self._open, self._kind)
 
     def _chunk(self, chunk: Json, events: list[Event]) -> None:
         pop = chunk.pop
@@ -313,6 +236,9 @@ class Reader:
             if is_object(arguments):
                 arguments = msgspec.json.encode(arguments).decode()
             index = self._tool(call, function, custom, group)
+            if not is_integer(call.get("index")):
+                # Clients put fragments together by it.
+                call = {**call, "index": self._tools[self._last_tool][1]}  # noqa: PLW2901
             if isinstance(arguments, str) and arguments:
                 group.append(Delta(index, arguments))
                 holes.append(position)

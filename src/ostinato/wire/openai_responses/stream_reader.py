@@ -5,7 +5,7 @@ it is done, and the counts from the response at the end.
 """
 
 from ostinato.wire.errors import ErrorInStream, Malformed
-from ostinato.wire.failures import reported
+from ostinato.wire.failures import refuse_body, reported
 from ostinato.wire.jsons import DECODE_ERRORS, decode, is_integer, is_object, string, without
 from ostinato.wire.model import BlockKind, BlockStart, BlockStop, Delta, Event, Json, Note, Start
 from ostinato.wire.openai_responses.answer import ending, item_events, start_of
@@ -55,8 +55,8 @@ class Reader:
         try:
             for _, payload in self._sse.feed(data):
                 self._take(payload, events)
-            if self._sse.untouched and self._sse.pending.lstrip()[:1] in (b"<", b"{"):
-                raise Malformed("The provider sent another body instead of a stream.")
+            if self._sse.untouched:
+                refuse_body(self._sse.pending)
         except (Malformed, ErrorInStream) as error:
             error.events = tuple(events)
             raise
