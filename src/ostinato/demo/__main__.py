@@ -19,6 +19,9 @@ from ostinato.demo.traffic import LEVELS, Ask, Level
 REQUESTS = 400
 """A level."""
 
+_WIDTH = 100
+"""Of what is written where there is no terminal to ask: wide enough for the table."""
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the demo; returns the exit code: 0, or 1 where it could not be run or a request failed."""
@@ -29,6 +32,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--directory", type=Path, default=DIRECTORY, help="emptied and used (default: %(default)s)")
     chosen = parser.parse_args(arguments)
     console = Console(soft_wrap=True)
+    if not console.is_terminal:
+        console = Console(soft_wrap=True, width=_WIDTH)
     try:
         return run(console, chosen.model, chosen.requests, chosen.directory, chosen.json)
     except DemoError as error:

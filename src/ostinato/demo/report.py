@@ -83,11 +83,11 @@ _ROWS: Final[tuple[tuple[str, Callable[[Summary], str]], ...]] = (
     ("  inside the gateway, p50", lambda s: _ms(s.gateway_hit_p50)),
     ("miss, p50 / p99 ms", lambda s: f"{_ms(s.miss_p50)} / {_ms(s.miss_p99)}"),
     ("tokens spent", lambda s: f"{s.spent_tokens.total:,}"),
-    ("  input / prefix-cached / output", lambda s: _buckets(s.spent_tokens)),
+    ("  input / cached / output", lambda s: _buckets(s.spent_tokens)),
     ("tokens saved", lambda s: f"{s.saved_tokens:,}"),
     ("money spent", lambda s: _dollars(s.spent)),
     ("money saved", lambda s: _dollars(s.saved)),
-    ("  share of what it would have cost", lambda s: _share_of_money(s.saved, s.spent)),
+    ("  share saved", lambda s: _share_of_money(s.saved, s.spent)),
 )
 
 
