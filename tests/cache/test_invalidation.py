@@ -415,6 +415,45 @@ async def test_notices_carry_a_withdrawal_at_once(valkey_url: str) -> None:
         await cache.stop()
 
 
+async def test_without_a_shared_store_the_notice_carries_the_selector() -> None:
+    clock = ManualClock()
+    notices = storage.Notices()  # one for both stands for the wire between them
+    caches = [ResponseCache(Settings(), clock, secret=SECRET, notices=notices) for _ in range(2)]
+    for cache in caches:
+        await cache.start()
+    keys = [fill(cache, clock.now()) for cache in caches]
+    report = await caches[0].invalidate(Selector("acme", alias="large"), dry_run=False)
+    assert report == Report(1, 0, 1, dry_run=False)
+    await asyncio.sleep(0.01)
+    assert caches[0].stats()["withdrawn"] == 1, "our own notice is not done twice"
+    assert caches[1].get_now(keys[1]["other alias"][0], clock.now()) is None
+    assert caches[1].get_now(keys[1]["plain"][0], clock.now()) is not None
+    begun = caches[1].withdrawals
+    notices.publish("cache")  # "look for yourself": there is nowhere to look
+    await asyncio.sleep(0.05)
+    assert caches[1].stats()["memory_entries"] == 0
+    assert caches[1].put(os.urandom(32), b"s", meta(clock.now()), b"", begun=begun) is None
+    for cache in caches:
+        await cache.stop()
+
+
+async def test_a_process_that_heard_nothing_for_long_forgets_what_it_holds(valkey_url: str) -> None:
+    valkey = pytest.importorskip("ostinato.storage.records_valkey")
+    clock = ManualClock(SystemClock().now())
+    cache = ResponseCache(Settings(shared_timeout=5.0), clock, valkey.ValkeyRecordStore(valkey_url), secret=SECRET)
+    await cache.start()
+    key = os.urandom(32)
+    cache.put(key, b"s" * 32, meta(clock.now()), b"", begun=0)
+    clock.advance(0.6)
+    await asyncio.sleep(0.05)
+    assert cache.get_now(key, clock.now()) is not None
+    clock.advance(400)
+    async with asyncio.timeout(5):
+        while cache.get_now(key, clock.now()) is not None:  # noqa: ASYNC110 - no event tells
+            await asyncio.sleep(0.01)
+    await cache.stop()
+
+
 @pytest.mark.soak
 async def test_a_million_entries_are_scanned_without_holding_up_the_loop() -> None:
     clock = SystemClock()
@@ -430,6 +469,6 @@ async def test_a_million_entries_are_scanned_without_holding_up_the_loop() -> No
             await asyncio.sleep(0)
             worst = max(worst, time.thread_time() - turn)
         print(f"{(await work).memory:,} withdrawn in {time.thread_time() - began:.2f} s, longest {worst * 1e3:.1f} ms")
-        # Two milliseconds a turn; but with the last entries goes the last of every arena, and 400 MB are unmapped at once.
+        # Two milliseconds a turn; but with the last entries all arenas become free, and 400 MB are unmapped at once.
         assert worst < 0.05
     assert cache.stats()["memory_entries"] == 0

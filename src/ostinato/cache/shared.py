@@ -247,10 +247,11 @@ class SharedTier:
         except Unavailable as error:
             self._failed(error)
             self._put_back()
-        except OstinatoError as error:
+        except Exception as error:
             # Refused for what it is, not for when: trying again would block all that follow.
             self.dropped += len(self._writing)
             self._failed(error, rest=False)
+            _log.warning("The shared cache tier refused %d entries: %s", len(self._writing), type(error).__name__)
         except asyncio.CancelledError:
             self._put_back()
             raise
@@ -296,11 +297,15 @@ class SharedTier:
                     await self._sweep()
             except OstinatoError as error:
                 self._failed(error)
+            except Exception as error:
+                self._failed(error)
+                _log.exception("Tending the shared cache tier failed; it goes on.")
 
     async def _sweep(self) -> None:
         self.swept += await self.store.sweep(self._clock.now())
         keys = self._filter
-        if keys is not None and keys.added > keys.capacity:
+        full = keys is None or keys.added > keys.capacity
+        if full and self._filling is None and not self.store.shared:
             await self._fill_filter()
 
     async def _settle_owed(self) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import msgspec
 from blake3 import blake3
 
-from ostinato.cache.heeding import Heeding
+from ostinato.cache.heeding import Heeding, Telling
 from ostinato.cache.invalidation import Matcher, Report, Withdrawals, check, scan
 from ostinato.cache.memory import Entry, MemoryTier, traits_of
 from ostinato.cache.model import EntryMeta, Selector
@@ -43,7 +43,7 @@ class ResponseCache:
     """Raw-body index, in-process tier and shared tier. Trouble below the in-process tier is a miss.
 
     ``secret`` is the installation's: it keys entry names and the digests of end users. With ``notices`` withdrawals
-    reach other processes at once, else they find out within a second.
+    reach other processes at once; where they share a store, within a second in any case.
     """
 
     def __init__(
@@ -62,10 +62,12 @@ class ResponseCache:
         self._withdrawals = Withdrawals()
         self._scans = 0
         self._shared = None if store is None else SharedTier(store, self._memory, clock, settings)
-        self._heeding: Heeding | None = None
+        self._others: Heeding | Telling | None = None
         if self._shared is not None and self._shared.store.shared:
-            self._heeding = Heeding(self._shared.store, clock, self._withdraw_all, self._withdraw_here, notices)
-            self._shared.tend = self._heeding.heed
+            self._others = Heeding(self._shared.store, clock, self._withdraw_all, self._withdraw_here, notices)
+            self._shared.tend = self._others.heed
+        elif notices is not None:
+            self._others = Telling(self._withdraw_all, self._withdraw_here, notices)
         self.raw = RawIndex(settings.raw_bytes)
         """The first look-up, by raw body."""
         self.epoch = settings.epoch
@@ -85,15 +87,15 @@ class ResponseCache:
 
     async def start(self) -> None:
         """Open the shared tier and begin to write behind. Does not fail because a store is away."""
-        if self._heeding is not None:
-            await self._heeding.start()
+        if self._others is not None:
+            self._others.start()
         if self._shared is not None:
             await self._shared.start()
 
     async def stop(self) -> None:
         """Write down what waits, tell the last hits, close the store."""
-        if self._heeding is not None:
-            self._heeding.stop()
+        if self._others is not None:
+            self._others.stop()
         if self._shared is not None:
             await self._shared.stop()
 
@@ -165,8 +167,8 @@ class ResponseCache:
             shared = 0 if self._shared is None else await self._shared.count(self._query(matcher))
             memory, alone = await self._scan(matcher, lambda entry: None)
             return Report(memory, shared, shared + alone, dry_run=True)
-        if self._heeding is not None:
-            await self._heeding.announce(selector)
+        if self._others is not None:
+            await self._others.announce(selector)
         return await self._withdraw_all(selector)
 
     async def list(self, selector: Selector, *, limit: int = 50, offset: int = 0) -> Page:
