@@ -10,7 +10,7 @@ import logging
 import secrets
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
-from typing import TypeVar
+from typing import TypeVar, cast
 
 from ostinato import access, cache, outbound, providers, routing, storage, traces
 from ostinato.cache import policy as policies
@@ -94,8 +94,8 @@ class App:
         self.secret = await self._installation_secret()
         self.epoch = Epoch()
         await self._start_providers()
-        await self._declare()
         self.access = access.Access(self.control, self.notices, clock, config.access)
+        await self._declare()
         await self.access.start()
         self._later("access", self.access.stop)
         self.access.snapshot.on_swap(lambda _: self.epoch.advance())
@@ -174,10 +174,34 @@ class App:
         return snapshot
 
     async def _load_catalog(self) -> routing.Catalog:
-        return routing.compile_routes(await self.declarations.load("models"), self.provider_digests)
+        declared = await self._with_project_ids(await self.declarations.load("models"))
+        return routing.compile_routes(declared, self.provider_digests)
+
+    async def _with_project_ids(self, declared: Mapping[str, object]) -> dict[str, object]:
+        """Declarations whose ``project`` is written as ``organization/project`` or a short name, with ids instead.
+
+        A project that does not exist (yet) is left as it is written: such a declaration holds for nobody.
+        """
+        if not any(isinstance(body, dict) and "project" in body for body in declared.values()):
+            return dict(declared)
+        system = access.SystemActor("config")
+        organizations = {one.id: one.key for one in await self.access.list_organizations(system)}
+        named: dict[str, str] = {}
+        for project in await self.access.list_projects(system):
+            named[f"{organizations[project.org_id]}/{project.key}"] = project.id
+            named.setdefault(project.key, project.id)
+        result: dict[str, object] = {}
+        for name, body in declared.items():
+            fields = dict(cast("dict[str, object]", body)) if isinstance(body, dict) else {}
+            written = fields.get("project")
+            if isinstance(written, str) and written in named:
+                result[name] = {**fields, "project": named[written]}
+            else:
+                result[name] = body
+        return result
 
     async def _load_policies(self) -> policies.Policies:
-        self._policy_bodies = await self.declarations.load("policies")
+        self._policy_bodies = await self._with_project_ids(await self.declarations.load("policies"))
         self._rules = await self.declarations.load("rules")
         return policies.compile_policies(self._policy_bodies, self._rules)
 

@@ -73,6 +73,7 @@ class Caller(msgspec.Struct, frozen=True):
                     self.end_user_required,
                     self.may_act_for_users,
                     self.store_text,
+                    "chat:call" in self.permissions,
                 ]
             ),
         )

@@ -90,7 +90,7 @@ class Gateway:
         if isinstance(error, ProviderFailure):
             for name, value in error.headers.items():
                 headers.append((name.lower().encode(), value.encode("latin-1", "replace")))
-            if error.body is not None and error.wire.partition('.')[0] == wire_name.partition('.')[0]:
+            if error.body is not None and error.wire.partition(".")[0] == wire_name.partition(".")[0]:
                 data = error.body
                 content_type = error.content_type.encode("latin-1", "replace")
             if error.failure != "request":

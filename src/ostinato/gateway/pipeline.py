@@ -6,6 +6,7 @@ snapshots. A failing cache is a miss, a failing trace is a counter.
 """
 
 from collections.abc import AsyncGenerator, Mapping
+from functools import partial
 
 import msgspec
 
@@ -175,8 +176,10 @@ class Pipeline:
         async def produce(flight: Flight[Item, Outcome]) -> Outcome:
             return await asking.ask(turn, rooms, flight)
 
-        key = turn.request_id.encode() if alone else turn.key
-        return self._flights.start_or_join(key, produce, stream=turn.stream, finish=finish)
+        if alone:
+            return self._flights.start_or_join(turn.request_id.encode(), produce, stream=turn.stream, finish=finish)
+        recall = None if self._flights.sharing is None else partial(asking.recall, turn, rooms)
+        return self._flights.start_or_join(turn.key, produce, stream=turn.stream, finish=finish, recall=recall)
 
     def _plain(self, turn: Turn, seat: Seat[Item, Outcome], outcome: Outcome) -> Reply:
         rooms = self._rooms
@@ -199,9 +202,7 @@ class Pipeline:
 
     async def _stream(self, turn: Turn, seat: Seat[Item, Outcome]) -> StreamReply:
         """A reply that begins when the answer does. The generator owns the seat and the caller's place."""
-        begun = await anext(seat)
-        while not isinstance(begun, Begun):  # keep-alives may come before
-            begun = await anext(seat)
+        begun = await self._begun(seat)
         headers: list[Header] = [
             (b"content-type", SSE_TYPE),
             (b"cache-control", b"no-cache"),
@@ -211,6 +212,14 @@ class Pipeline:
         ]
         return StreamReply(200, headers, self._chunks(turn, seat))
 
+    async def _begun(self, seat: Seat[Item, Outcome]) -> Begun:
+        """Wait until an answer begins."""
+        async for item in seat:
+            if isinstance(item, Begun):
+                return item
+        outcome = await seat.outcome()
+        return Begun(outcome.target, outcome.answer.wire, outcome.headers)
+
     async def _chunks(self, turn: Turn, seat: Seat[Item, Outcome]) -> AsyncGenerator[bytes, None]:
         rooms, caller, request = self._rooms, turn.caller, turn.request
         assert caller is not None and request is not None
@@ -219,6 +228,10 @@ class Pipeline:
         writer = codec.stream_writer(identity, include_usage=request.include_usage)
         self._keepalive.watch(seat.flight)
         try:
+            if seat.flight.recalled:
+                # Another process made the call: nothing was handed out here, but the whole answer is at hand.
+                outcome = await seat.outcome()
+                yield writer.write(list(outcome.answer.events))
             async for item in seat:
                 if isinstance(item, Begun):
                     continue
@@ -252,6 +265,8 @@ class Pipeline:
             (b"ostinato-target", target.encode()),
         ]
         headers += recording.rate_headers(turn)
+        if turn.controls.traceparent:
+            headers.append((b"traceparent", turn.controls.traceparent))
         for name, value in upstream.items():
             lowered = name.lower()
             if not (turn.rate is not None and lowered in recording.OUR_RATE_HEADERS):

@@ -88,6 +88,7 @@ def record(
         system_fingerprint=system_fingerprint,
         input_text=redact(wire.input_text(turn.request)) if keeps_text and turn.request else None,
         output_text=redact(wire.text_of(answer)) if keeps_text and answer else None,
+        extra={"traceparent": turn.controls.traceparent.decode()} if turn.controls.traceparent else None,
     )
     turn.recorded = True
     rooms.recorder.call(row)

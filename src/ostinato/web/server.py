@@ -69,6 +69,7 @@ class Server(uvicorn.Server):
                 access_log=False,
                 log_level=settings.log_level,
                 server_header=False,
+                proxy_headers=False,
                 date_header=True,
                 timeout_keep_alive=settings.keep_alive_seconds,
                 timeout_graceful_shutdown=settings.drain_seconds,
