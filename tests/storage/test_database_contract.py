@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import sqlalchemy as sa
+
 from ostinato import storage
 from ostinato.core.errors import Conflict, Invalid, Unavailable
 from ostinato.storage import migrating, tables
@@ -155,7 +156,7 @@ async def test_reads_go_on_while_a_writer_writes(control):
         go.wait(10)
 
     writing = asyncio.ensure_future(control.run(slow))
-    while not started.is_set():
+    while not started.is_set():  # noqa: ASYNC110 - it is set by a thread
         await asyncio.sleep(0.005)
     assert await control.read(topics) == []
     go.set()

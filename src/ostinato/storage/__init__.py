@@ -3,14 +3,11 @@
 ``DataDirectory`` owns the files of an embedded server; ``open_database`` gives a ``Database`` (SQLite or PostgreSQL)
 and ``migrate`` brings it up to date. On top: ``Declarations`` (versioned settings with history), ``Notices`` (something
 changed, here or in another process), ``Snapshot`` (an immutable value that is swapped whole), and the shared tier of
-the cache: ``RecordStore``, in one SQLite file or in Valkey (``open_record_store``). Types of columns that
+the cache: ``RecordStore``, in one SQLite file (``SqliteRecordStore``) or in Valkey
+(``records_valkey.ValkeyRecordStore``, which needs the extra ``valkey``). Types of columns that
 mean the same on both engines are in ``columns``; how to write a revision is told in ``migrating``.
 """
 
-from pathlib import Path
-
-from ostinato.core.clock import Clock
-from ostinato.core.errors import Invalid
 from ostinato.storage import columns
 from ostinato.storage.database import Database, open_database
 from ostinato.storage.declarations import Change, Declarations, Declared
@@ -36,7 +33,6 @@ __all__ = [
     "downgrade",
     "migrate",
     "open_database",
-    "open_record_store",
 ]
 
 
@@ -53,23 +49,3 @@ def downgrade(database: Database, revision: str) -> str:
     from ostinato.storage import migrating  # noqa: PLC0415
 
     return migrating.downgrade(database, revision)
-
-
-def open_record_store(place: str | Path, *, clock: Clock | None = None, max_bytes: int = 8 * 1024**3) -> RecordStore:
-    """The shared tier at ``place``: a file (``Path`` or ``sqlite:///path``) or the URL of a Valkey. Not yet started.
-
-    ``max_bytes`` bounds the file; a Valkey is bounded by its own ``maxmemory``. Raises ``Invalid`` for a wrong URL or a
-    driver that is not installed.
-    """
-    if isinstance(place, Path) or place.startswith("sqlite:///"):
-        path = place if isinstance(place, Path) else Path(place.removeprefix("sqlite:///"))
-        return SqliteRecordStore(path, max_bytes=max_bytes, clock=clock)
-    try:
-        from ostinato.storage.records_valkey import ValkeyRecordStore  # noqa: PLC0415 - an extra, slow to import
-    except ModuleNotFoundError as error:
-        raise Invalid(
-            "The driver for Valkey is not installed.",
-            code="storage_driver",
-            hint="Install the extra: pip install 'ostinato[valkey]'.",
-        ) from error
-    return ValkeyRecordStore(place, clock=clock)

@@ -1,7 +1,12 @@
-"""Notices over Valkey's publish/subscribe: at once, without memory. The counters in the database heal what is lost."""
+"""Notices over Valkey's publish/subscribe: at once, and without memory.
+
+So every process numbers what it says, and says something at least twice a second. Whoever misses a number was deaf (the
+connection was cut, the server restarted), and tells all its subscribers to look for themselves.
+"""
 
 import asyncio
 import logging
+from collections.abc import Coroutine
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -14,9 +19,10 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 _CHANNEL = "ostinato_notice"
-_SIGN_SECONDS = 0.5
+_BEAT_SECONDS = 0.5
 _SENDING = 256
-"""Notices that may be on their way at once; more are dropped, and the counters of the database tell of them."""
+"""Notices that may be on their way at once; more are dropped, and the gap in the numbers tells of them."""
+_PROCESSES = 1_000
 
 
 class ValkeyWire:
@@ -27,66 +33,70 @@ class ValkeyWire:
     def __init__(self, url: str, notices: "Notices") -> None:
         self._url = url
         self._notices = notices
-        self._listener: valkey.Client | None = None
-        self._sender: valkey.Client | None = None
-        self._sending: set[asyncio.Task[None]] = set()
-        self._keeper: asyncio.Task[None] | None = None
+        self._clients: list[valkey.Client] = []
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._number = 0
+        self._heard: dict[str, int] = {}
 
     async def start(self) -> None:
         """Connect in the background; a server that is away is used when it answers."""
-        self._sender = await valkey.connect(self._url, name="ostinato-notices")
-        self._listener = await valkey.connect(
-            self._url, name="ostinato-notices", channel=_CHANNEL, on_message=self._take
-        )
-        self._keeper = asyncio.get_running_loop().create_task(self._keep(self._listener))
+        sender = await valkey.connect(self._url, name="ostinato-notices")
+        listener = await valkey.connect(self._url, name="ostinato-notices", channel=_CHANNEL, on_message=self._take)
+        self._clients = [sender, listener]
+        self._begin(self._beat(listener))
 
     def send(self, topic: str, detail: str) -> None:
         """Tell the others soon; from any thread."""
-        self._notices.call(self._begin, topic, detail)
+        self._notices.call(self._dispatch, topic, detail)
 
     async def close(self) -> None:
         """Let go of both connections."""
-        for task in (*self._sending, *([self._keeper] if self._keeper else ())):
+        clients, self._clients = self._clients, []
+        for task in self._tasks:
             task.cancel()
-        for client in (self._listener, self._sender):
-            if client is not None:
-                await client.close()
-        self._listener = self._sender = None
+        for client in clients:
+            await client.close()
 
-    async def _keep(self, listener: valkey.Client) -> None:
-        """Ask for a sign of life: it makes the first connection, and tells when we were deaf."""
-        deaf = True
-        first = True
-        while True:
-            try:
-                await listener.command(b"PING")
-                if deaf and not first:
-                    self._notices.fire_all()
-                deaf = False
-            except valkey.FAILURES:
-                deaf = True
-            first = False
-            await asyncio.sleep(_SIGN_SECONDS)
+    def _begin(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
-    def _begin(self, topic: str, detail: str) -> None:
-        if self._sender is None or len(self._sending) >= _SENDING:
+    def _dispatch(self, topic: str, detail: str) -> None:
+        if not self._clients:
             return
-        task = asyncio.get_running_loop().create_task(self._send(self._sender, topic, detail))
-        self._sending.add(task)
-        task.add_done_callback(self._sending.discard)
+        self._number += 1
+        if len(self._tasks) < _SENDING:
+            payload = msgspec.json.encode([self._notices.process, self._number, topic, detail])
+            self._begin(self._send(self._clients[0], payload))
 
-    async def _send(self, client: valkey.Client, topic: str, detail: str) -> None:
-        payload = msgspec.json.encode([self._notices.process, topic, detail])
+    async def _send(self, client: valkey.Client, payload: bytes) -> None:
         try:
             await client.command(b"PUBLISH", _CHANNEL.encode(), payload)
         except valkey.FAILURES as error:
-            _log.warning("A notice of %r could not be sent over Valkey (%s).", topic, type(error).__name__)
+            _log.debug("A notice could not be sent over Valkey (%s).", type(error).__name__)
+
+    async def _beat(self, listener: valkey.Client) -> None:
+        """Say a number, and have the listener make its first connection (it is lazy, and asks for nothing else)."""
+        while True:
+            self._dispatch("", "")
+            try:
+                await listener.command(b"PING")
+            except valkey.FAILURES as error:
+                _log.debug("Valkey does not answer (%s).", type(error).__name__)
+            await asyncio.sleep(_BEAT_SECONDS)
 
     def _take(self, payload: bytes) -> None:
         try:
-            process, topic, detail = msgspec.json.decode(payload, type=tuple[str, str, str])
+            process, number, topic, detail = msgspec.json.decode(payload, type=tuple[str, int, str, str])
         except msgspec.MsgspecError:
             _log.warning("Something that is not a notice came on channel %s.", _CHANNEL)
             return
-        if process != self._notices.process:
+        last = self._heard.get(process, 0)
+        if len(self._heard) >= _PROCESSES:
+            self._heard.clear()
+        self._heard[process] = number
+        if number > last + 1:
+            self._notices.fire_all()
+        elif topic and process != self._notices.process:
             self._notices.fire(topic, detail)

@@ -52,7 +52,7 @@ class SqliteRecordStore:
         self._clock = clock or SystemClock()
         self._leases: dict[bytes, tuple[str, float]] = {}
         self._state = records_sql.State()
-        self._failing = ""
+        self._failing: OstinatoError | None = None
         self._opened = False
         self._epoch = 0
         self._damaged = False
@@ -195,7 +195,7 @@ class SqliteRecordStore:
             raise await self._failed(error, epoch, writing=True) from error
         if self._failing:
             _log.warning("The cache file is written again.")
-            self._failing = ""
+            self._failing = None
         return result
 
     async def _failed(self, error: sqlite3.Error, epoch: int, *, writing: bool = False) -> OstinatoError:
@@ -212,11 +212,14 @@ class SqliteRecordStore:
             told.hint = "It is set aside and begun anew."
         elif writing and not self._failing:
             _log.warning("%s", told.sentence)
-            self._failing = told.message
+            self._failing = told
         return told
 
     def _unavailable(self) -> Unavailable:
-        return Unavailable(self._failing or "The cache file is not open.", code="storage_closed")
+        told = self._failing
+        if told is None or self._writer is None:
+            return Unavailable("The cache file is not open.", code="storage_closed")
+        return Unavailable(told.message, code=told.code, hint=told.hint)
 
     def _open_writer(self) -> records_sql.Connection:
         """On the writer's thread: open, and set aside what cannot be opened because it is damaged."""
@@ -243,6 +246,7 @@ class SqliteRecordStore:
                 connection.close()
                 self._put_aside("old")
                 connection = records_sql.connect(self.path, write=True)
+                records_sql.fits(connection)
             self._state.load(connection)
         except BaseException:
             connection.close()

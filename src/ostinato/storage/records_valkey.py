@@ -87,9 +87,9 @@ class ValkeyRecordStore:
         latest = {(record.key, record.scope): record for record in records}
         for page in _pages(list(latest.values())):
             writing = shapes.Writing(self._names, page, self._clock.now())
-            await self._batch(writing.listing + writing.beside)
+            answers = await self._batch(writing.beside + writing.listing)
             await self._batch(writing.entries)
-            await self._batch(writing.listing)
+            await self._batch(writing.listing + writing.moved(self._names, answers[: len(writing.beside)]))
 
     async def find(self, query: Query, limit: int = 100) -> list[Record]:
         """Those that expire last come first."""

@@ -63,6 +63,7 @@ class Writing:
         self.listing: list[Command] = []
         self.beside: list[Command] = []
         self.entries: list[Command] = []
+        self.places: list[tuple[bytes, bytes]] = []
         facets: dict[bytes, list[Record]] = defaultdict(list)
         for record in records:
             facets[facet_of(record)].append(record)
@@ -70,6 +71,15 @@ class Writing:
             self._list(names, facet, members, now)
             for record in members:
                 self._write(names, facet, record, now)
+
+    def moved(self, names: Names, answers: Sequence[Any]) -> list[Command]:
+        """What unlists the records that stood under other labels before, from the answers to ``beside``."""
+        before = answers[:: len(self.beside) // len(self.places)] if self.places else ()
+        return [
+            (b"ZREM", names.of(b"f", old), key)
+            for (facet, key), old in zip(self.places, before, strict=True)
+            if old is not None and old != facet
+        ]
 
     def _list(self, names: Names, facet: bytes, members: Sequence[Record], now: int) -> None:
         scope, labels, tags = members[0].scope, _sorted(members[0].labels), _tags(members[0])
@@ -82,6 +92,8 @@ class Writing:
     def _write(self, names: Names, facet: bytes, record: Record, now: int) -> None:
         ttl = b"%d" % max(1, (record.expires - now) // 1000)
         meta = names.of(b"m", record.key)
+        self.places.append((facet, record.key))
+        self.beside.append((b"HGET", meta, b"s" + record.scope))
         self.beside.append((b"HSET", meta, b"s" + record.scope, facet, b"h", b"0", b"u", b"0"))
         self.beside.append((b"PEXPIRE", meta, ttl))
         self.beside.append((b"SET", names.of(b"n", record.name.encode()), record.scope + record.key, b"PX", ttl))

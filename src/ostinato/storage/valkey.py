@@ -8,9 +8,16 @@ from collections.abc import Callable, Sequence
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
-import glide
-
 from ostinato.core.errors import Invalid, Unavailable
+
+try:
+    import glide
+except ModuleNotFoundError as error:
+    raise Invalid(
+        "The driver for Valkey is not installed.",
+        code="storage_driver",
+        hint="Install the extra: pip install 'ostinato[valkey]'.",
+    ) from error
 
 FAILURES = (glide.GlideError, OSError)
 """What a call raises when the server is away, slow or refuses."""
