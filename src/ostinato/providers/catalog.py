@@ -33,6 +33,8 @@ class Kind(msgspec.Struct, frozen=True, kw_only=True):
     """Top-level fields that this provider refuses and that change nothing for the caller when they are left out."""
     max_tokens: Literal["", "max_tokens", "max_completion_tokens"] = ""
     """The one name that this provider knows for the bound of the answer; empty: both, sent as they came."""
+    max_tokens_translated: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
+    """The name for it in a request that came in another wire and so brings no name of its own."""
     forwarded: tuple[str, ...] = ()
     """Prefixes of the caller's headers that are passed on."""
     hint: str = ""
@@ -40,9 +42,15 @@ class Kind(msgspec.Struct, frozen=True, kw_only=True):
 
 
 _OLD_NAME: Literal["max_tokens"] = "max_tokens"
+_NEW_NAME: Literal["max_completion_tokens"] = "max_completion_tokens"
 
 _ROWS = (
-    Kind(name="openai", title="OpenAI", base_url="https://api.openai.com/v1"),
+    Kind(
+        name="openai",
+        title="OpenAI",
+        base_url="https://api.openai.com/v1",
+        max_tokens_translated=_NEW_NAME,  # reasoning models refuse the old one
+    ),
     Kind(
         name="openai-compatible",
         title="any server that speaks OpenAI's chat completions",
@@ -58,6 +66,7 @@ _ROWS = (
         chat_path="/openai/deployments/{model}/chat/completions",
         embeddings_path="/openai/deployments/{model}/embeddings",
         models_path="/openai/models",
+        max_tokens_translated=_NEW_NAME,
         hint="Set base_url to https://RESOURCE.openai.azure.com; the model's name is the deployment's.",
     ),
     Kind(
@@ -65,6 +74,7 @@ _ROWS = (
         title="Azure OpenAI (v1)",
         key_header="api-key",
         key_format="{}",
+        max_tokens_translated=_NEW_NAME,
         hint="Set base_url to https://RESOURCE.openai.azure.com/openai/v1.",
     ),
     Kind(name="vllm", title="vLLM", base_url="http://127.0.0.1:8000/v1", needs_key=False),

@@ -111,13 +111,16 @@ def from_malformed(provider: str, error: Malformed | str, *, status: int = 200) 
     return ProviderFailure(f"{provider} sent no valid answer: {error}", failure="malformed", upstream_status=status)
 
 
-def from_error_in_stream(provider: str, error: ErrorInStream, headers: Mapping[str, str]) -> ProviderFailure:
+def from_error_in_stream(
+    provider: str, error: ErrorInStream, headers: Mapping[str, str], wire: str = "openai.chat"
+) -> ProviderFailure:
     """The failure that an error inside a 200, or in mid-stream, means: judged by its kind."""
     failure = of_status(error.status) if error.status is not None else _BY_KIND.get(error.kind, "malformed")
     kind = error.kind if _CODE.fullmatch(error.kind) else ""
     body: bytes | None = None
     if failure == "request" and error.raw is not None:
-        body = msgspec.json.encode(error.raw)[:MAX_ERROR_BODY]
+        shape = {"type": "error", "error": error.raw} if wire == "anthropic.messages" else {"error": error.raw}
+        body = msgspec.json.encode(shape)[:MAX_ERROR_BODY]
     return ProviderFailure(
         f"{provider} reported an error inside its answer{f' ({kind})' if kind else ''}.",
         failure=failure,

@@ -98,7 +98,7 @@ def batches(all_events: tuple[Event, ...]) -> list[list[Event]]:
 
 def events(script: Script, said: Answered, model: str) -> tuple[Event, ...]:
     """The canonical answer."""
-    out: list[Event] = [Start(model, {"system_fingerprint": "fp_fake"})]
+    out: list[Event] = [Start(model, {"top": {"system_fingerprint": "fp_fake"}})]
     index = 0
 
     def block(kind: BlockKind, fragments: tuple[str, ...], identifier: str = "", name: str = "") -> None:
@@ -182,6 +182,5 @@ def error_body(script: Script) -> bytes:
 def error_in_stream(script: Script) -> ErrorInStream:
     """The error inside a 200 that the script asks for."""
     kind = script.kind or "overloaded_error"
-    return ErrorInStream(
-        "The fake was told to fail.", kind, raw={"error": {"message": "The fake was told to fail.", "type": kind}}
-    )
+    message = "The fake was told to fail."
+    return ErrorInStream(message, kind, raw={"message": message, "type": kind, "code": kind})

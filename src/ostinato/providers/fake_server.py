@@ -297,7 +297,7 @@ def _events(script: Script, wire: Wire, said: Answered, body: Json) -> Iterator[
 
 
 def _error_event(script: Script) -> bytes:
-    return b"data: " + msgspec.json.encode(fake_answers.error_in_stream(script).raw) + b"\n\n"
+    return b"data: " + msgspec.json.encode({"error": fake_answers.error_in_stream(script).raw}) + b"\n\n"
 
 
 def _spoilt(script: Script, wire: Wire, body: bytes) -> bytes:
@@ -308,8 +308,8 @@ def _spoilt(script: Script, wire: Wire, body: bytes) -> bytes:
     if script.shape == "garbage":
         return b'{"hello": "world"}'
     if script.shape == "error200":
-        raw = fake_answers.error_in_stream(script).raw or {}
-        return msgspec.json.encode({"type": "error", **raw} if wire == "anthropic" else raw)
+        error: Json = {"error": fake_answers.error_in_stream(script).raw}
+        return msgspec.json.encode({"type": "error", **error} if wire == "anthropic" else error)
     return b""
 
 

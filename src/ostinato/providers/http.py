@@ -221,7 +221,7 @@ class HttpProvider:
         except Malformed as error:
             raise failures.from_malformed(self.name, error) from error
         except ErrorInStream as error:
-            raise failures.from_error_in_stream(self.name, error, headers) from error
+            raise failures.from_error_in_stream(self.name, error, headers, self.wire) from error
 
     def _headers_with(self, index: int) -> dict[str, str]:
         kind, key = self._kind, self._keys.key(index)
@@ -320,10 +320,12 @@ class HttpStream:
                     return
         except outbound.OutboundError as error:
             raise failures.from_outbound(provider.name, error, streaming=True) from error
-        except Malformed as error:
-            raise failures.from_malformed(provider.name, error) from error
-        except ErrorInStream as error:
-            raise failures.from_error_in_stream(provider.name, error, self._response.headers) from error
+        except (Malformed, ErrorInStream) as error:
+            if error.events:
+                yield list(error.events)
+            if isinstance(error, Malformed):
+                raise failures.from_malformed(provider.name, error) from error
+            raise failures.from_error_in_stream(provider.name, error, self._response.headers, self.wire) from error
         raise failures.cut(provider.name)
 
 

@@ -15,10 +15,11 @@ class OpenAI(HttpProvider):
     def body(self, call: ChatCall, *, stream: bool) -> bytes:
         body = self._codec.write_request(call.request, call.model, stream=stream)
         kind = self._kind
-        if kind.drop or kind.max_tokens:
+        name = kind.max_tokens or (kind.max_tokens_translated if call.request.wire != "openai.chat" else "")
+        if kind.drop or name:
             body = {key: value for key, value in body.items() if key not in kind.drop}
-            if kind.max_tokens:
-                _rename_bound(body, kind.max_tokens)
+            if name:
+                _rename_bound(body, name)
         return msgspec.json.encode(body)
 
 
