@@ -24,6 +24,7 @@ from ostinato.cache.model import Policy
         ('max-age="60"', Directives(max_age=60)),
         ("max-age=0", Directives(max_age=0)),
         ("max-age=60, max-age=10", Directives(max_age=10)),
+        ("max-age=10, max-age=60", Directives(max_age=10)),
         ("max-age=99999999999999999999", Directives(max_age=directives.LONGEST_AGE)),
         ("max-age=4294967296", Directives(max_age=directives.LONGEST_AGE)),
         ("max-age", NONE),

@@ -317,6 +317,24 @@ async def test_a_busy_target_hands_over_to_the_next(scripted: Make, router_of: M
     await asyncio.gather(running, return_exceptions=True)
 
 
+async def test_a_probe_that_finds_no_place_gives_its_turn_back(
+    scripted: Make, router_of: MakeRouter, clock: ManualClock
+):
+    a = scripted("a", *[[failure("network")]] * 5, ["back"])
+    router = router_of(a, max_concurrency=1, max_waiting=0)
+    for _ in range(5):
+        with pytest.raises(ProviderFailure):
+            await router.chat((ONCE[0],), REQUEST, clock.monotonic() + 60.0)
+    clock.advance(5.0)
+    places = router._lanes.of(ONCE[0]).places
+    assert places.take()
+    with pytest.raises(Unavailable) as caught:
+        await router.chat((ONCE[0],), REQUEST, clock.monotonic() + 60.0)
+    assert caught.value.code == "targets_busy"
+    places.give_back()
+    assert (await router.chat((ONCE[0],), REQUEST, clock.monotonic() + 60.0)).target == ONCE[0]
+
+
 async def test_a_place_goes_to_the_first_in_line(scripted: Make, router_of: MakeRouter):
     a = scripted("a", [...], ["hi"])
     router = router_of(a, max_concurrency=1, wait=5.0)

@@ -200,15 +200,41 @@ async def test_a_long_stream_that_probes_does_not_keep_others_waiting(
     assert router.states()[0].in_flight == 0
 
 
-async def test_a_probe_that_breaks_off_later_still_counts(scripted: Make, router_of: MakeRouter, clock: ManualClock):
-    a = scripted("a", *[[failure("network")]] * 5, [HEAD, text("x"), failure("cut")])
+async def test_a_probe_counts_once(scripted: Make, router_of: MakeRouter, clock: ManualClock):
+    a = scripted("a", *[[failure("network")]] * 5, [HEAD, text("x"), TAIL])
     router = router_of(a)
-    for _ in range(6):
+    for _ in range(5):
         with pytest.raises(ProviderFailure):
             await gather(router, (A,), clock.monotonic() + 60.0)
-        if router.states()[0].breaker == "open":
-            clock.advance(5.0)
-    assert router.states()[0].breaker == "open"
+    clock.advance(5.0)
+    states = []
+    for _ in range(3):
+        await gather(router, (A,), clock.monotonic() + 60.0)
+        states.append(router.states()[0].breaker)
+    assert states == ["half-open", "half-open", "closed"]
+
+
+@pytest.mark.parametrize("others", [0, 2], ids=["while probing", "once closed"])
+async def test_a_probe_that_breaks_off_later_counts(
+    scripted: Make, router_of: MakeRouter, clock: ManualClock, others: int
+):
+    good = [HEAD, text("x"), TAIL]
+    a = scripted("a", *[[failure("network")]] * 5, [HEAD, text("x"), failure("cut")], good)
+    router = router_of(a)
+    for _ in range(5):
+        with pytest.raises(ProviderFailure):
+            await gather(router, (A,), clock.monotonic() + 60.0)
+    clock.advance(5.0)
+    with pytest.raises(ProviderFailure):
+        async with router.chat_stream((A,), REQUEST, clock.monotonic() + 60.0) as stream:
+            for _ in range(others):
+                await gather(router, (A,), clock.monotonic() + 60.0)
+            assert router.states()[0].breaker == ("closed" if others else "half-open")
+            async for _ in stream:
+                pass
+    state = router.states()[0]
+    assert (state.breaker, state.failures) == (("closed", 1) if others else ("open", 0))
+    assert state.last_failure == "cut"
 
 
 async def test_an_error_of_the_consumer_passes_through(scripted: Make, router_of: MakeRouter):

@@ -45,6 +45,11 @@ class Lane:
                 self.rest_until = now + min(asked, self._settings.rest_longest)
                 self._rest_for = min(self._rest_for * 2, self._settings.rest_longest)
 
+    def broke_off(self, now: float, failure: ProviderFailure) -> None:
+        """A stream that was reported as answered has failed after all."""
+        self.last_failure = failure.failure
+        self.breaker.strike(now)
+
     def state(self, now: float) -> TargetState:
         calls, failures = self.breaker.counts(now)
         return TargetState(

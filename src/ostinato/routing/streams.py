@@ -69,7 +69,7 @@ async def open_stream(provider: Provider, call: ChatCall, deadline: float, monot
 class RoutedStream:
     """An open answer. Iterating gives batches of events; the end comes only after the terminal event."""
 
-    __slots__ = ("_asked", "_ended", "_monotonic", "_rows", "_started", "_struck", "is_fallback")
+    __slots__ = ("_asked", "_ended", "_monotonic", "_reported", "_rows", "_started", "is_fallback")
 
     def __init__(
         self,
@@ -85,13 +85,13 @@ class RoutedStream:
         self._started = started
         self._monotonic = monotonic
         self._ended: float | None = None
-        self._struck = False
+        self._reported = False
         self.is_fallback = is_fallback
         """Whether another than the first of the asked targets answers."""
         if asked.lane.breaker.state == "half-open":
             # A probe's word is needed now: a long stream must not keep others from their turn.
             asked.lane.answered(asked.permit, monotonic())
-            self._struck = True
+            self._reported = True
 
     @property
     def target(self) -> Target:
@@ -149,8 +149,9 @@ class RoutedStream:
         now = self._ended = self._monotonic()
         status = failure.upstream_status if failure is not None else None
         self._rows.append(AttemptRow(asked.target.name, int((now - asked.begun) * 1_000_000), outcome, status))
-        if failure is not None and self._struck:
-            asked.lane.breaker.strike(now)
+        if self._reported:
+            if failure is not None:
+                asked.lane.broke_off(now, failure)
         elif failure is not None:
             asked.lane.failed(asked.permit, now, failure, fair=True)
         elif outcome == "ok":
