@@ -37,9 +37,13 @@ class Batch(msgspec.Struct):
     careful: bool = False
     """Whether to write row by row, leaving out what no database would take."""
 
+    refused: int = 0
+    """Rows that were taken out because they are not what a row should be."""
+
     @property
     def size(self) -> int:
-        return len(self.hits) + len(self.calls)
+        """Rows to account for."""
+        return len(self.hits) + len(self.calls) + self.refused
 
 
 class Journal:
@@ -132,7 +136,7 @@ class Journal:
             if at == self._batch + 1:
                 return {}  # committed earlier, though the answer never came; the open cells are read again
             raise Conflict("Another process writes to the ledger under this one's name.", code="ledger_writer")
-        refused = write.insert_hits(connection, batch.hits, careful=batch.careful)
+        refused = batch.refused + write.insert_hits(connection, batch.hits, careful=batch.careful)
         refused += write.insert_calls(connection, batch.calls, self._settings.text_chars, careful=batch.careful)
         self._lose(connection, now, "refused", refused)
         self._lose(connection, now, "dropped", dropped - self._dropped)

@@ -210,7 +210,14 @@ def put_cells(connection: sa.Connection, writer: str, grain: int, cells: Mapping
         f"ON CONFLICT ({', '.join(_KEY)}) DO UPDATE SET {updates}"
     )
     rows: list[Values] = [
-        (grain, bucket, writer, *(_clean(part) for part in dimensions), *cell.sums, rollup.encode(cell.detail))
+        (
+            grain,
+            bucket,
+            writer,
+            *(_clean(part) for part in dimensions),
+            *map(_clean, cell.sums),
+            rollup.encode(cell.detail),
+        )
         for (bucket, dimensions), cell in cells.items()
     ]
     connection.exec_driver_sql(statement, rows)
