@@ -6,6 +6,7 @@ obeyed, does, with the reason.
 """
 
 import asyncio
+import gc
 import logging
 import secrets
 from collections.abc import Awaitable, Callable, Mapping
@@ -57,6 +58,9 @@ class App:
         except BaseException:
             await self.stop()
             raise
+        # What has been built stays until the end: the collector need not look at it again (12-36 ms each time).
+        gc.collect()
+        gc.freeze()
         self.ready = True
 
     async def drain(self) -> None:
@@ -213,8 +217,12 @@ class App:
 
     def _price_book(self, declared: Mapping[str, object]) -> traces.PriceBook:
         """The shipped prices with the declared ones in their place; a provider of one's own naming has its kind's."""
-        families = {name: settings.kind for name, settings in self.config.providers.items()}
-        return traces.PriceBook.load(traces.read_tariffs(declared), families)
+        return traces.PriceBook.load(traces.read_tariffs(declared), self.provider_kinds)
+
+    @property
+    def provider_kinds(self) -> dict[str, str]:
+        """Configured providers: name -> kind."""
+        return {name: settings.kind for name, settings in self.config.providers.items()}
 
     async def _start_cache(self) -> None:
         settings = self.config.cache

@@ -5,7 +5,8 @@ import ipaddress
 import logging
 import signal
 import socket
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Generator, MutableMapping
+from contextlib import contextmanager
 from types import FrameType
 from typing import Any, Protocol
 
@@ -85,6 +86,16 @@ class Server(uvicorn.Server):
         finally:
             guard.cancel()
             await self.life.stop()
+
+    @contextmanager
+    def capture_signals(self) -> Generator[None]:
+        """As uvicorn's, but a signal that was obeyed is not raised again: there is still work to stop after serving."""
+        before = {number: signal.signal(number, self.handle_exit) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         await self.life.drain()

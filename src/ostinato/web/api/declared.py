@@ -44,7 +44,7 @@ async def list_targets(request: Req) -> Targets:
     routes = [route for route in catalog.routes() if everywhere or route.project in ("", caller.project)]
     targets = {target.name: target for route in routes for target in route.targets}
     return Targets(
-        {name: settings.kind for name, settings in sorted(plane.config.providers.items())},
+        dict(sorted(plane.provider_kinds.items())),
         [
             Alias(route.alias, route.kind, route.strategy, route.project, [target.name for target in route.targets])
             for route in routes

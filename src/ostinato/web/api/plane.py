@@ -5,7 +5,6 @@ from typing import Protocol
 
 from ostinato.access import Access
 from ostinato.cache import ResponseCache
-from ostinato.config import Config
 from ostinato.core.clock import Clock
 from ostinato.gateway import Current
 from ostinato.routing import Catalog, Router
@@ -14,7 +13,6 @@ from ostinato.traces import Ledger
 
 
 class ControlPlane(Protocol):
-    config: Config
     clock: Clock
     access: Access
     cache: ResponseCache
@@ -24,6 +22,11 @@ class ControlPlane(Protocol):
 
     @property
     def catalog(self) -> Current[Catalog]: ...
+
+    @property
+    def provider_kinds(self) -> Mapping[str, str]:
+        """Configured providers: name -> kind."""
+        ...
 
     def judge(self, kind: str, declared: Mapping[str, object]) -> None:
         """Raise ``Invalid`` if these declarations of a kind, taken together, cannot be obeyed."""
