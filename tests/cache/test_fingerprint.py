@@ -269,13 +269,45 @@ ANTHROPIC_BODY: dict[str, Any] = {
     "somebody_elses_field": {"deep": [1, {"deeper": "x"}]},
     "stream": True,
 }
+RESPONSES_BODY: dict[str, Any] = {
+    "model": "m",
+    "instructions": "Be brief.",
+    "input": [
+        {
+            "role": "user",
+            "content": [
+                {"type": "input_text", "text": "Look"},
+                {"type": "input_image", "image_url": "https://x.test/a.png", "detail": "low"},
+            ],
+        },
+        {"type": "function_call", "call_id": "c1", "name": "weather", "arguments": "{}"},
+        {"type": "function_call_output", "call_id": "c1", "output": "rain"},
+        {"role": "user", "content": "Then?"},
+    ],
+    "tools": [{"type": "function", "name": "weather", "description": "d", "parameters": TOOL_SCHEMA, "strict": True}],
+    "tool_choice": {"type": "function", "name": "weather"},
+    "parallel_tool_calls": False,
+    "temperature": 0.5,
+    "top_p": 0.9,
+    "max_output_tokens": 20,
+    "reasoning": {"effort": "low"},
+    "text": {"format": {"type": "json_schema", "name": "n", "schema": {"type": "object"}}, "verbosity": "low"},
+    "include": ["reasoning.encrypted_content"],
+    "service_tier": "default",
+    "metadata": {"team": "a"},
+    "somebody_elses_field": {"deep": [1, {"deeper": "x"}]},
+    "user": "u1",
+    "store": False,
+    "stream": True,
+}
 LEFT_OUT = {
     "openai.chat": {("model",), ("user",), ("stream",), ("stream_options",)},
     "anthropic.messages": {("model",), ("metadata", "user_id"), ("stream",)},
+    "openai.responses": {("model",), ("user",), ("stream",), ("stream_options",), ("store",)},
 }
 DEFAULTS_WRITTEN_OUT = {("messages", 2, "content"), ("messages", 2, "tool_calls", 0, "type")}
 """Places whose value is what their absence means: a turn of tool calls alone has no content, a tool is a function."""
-BODIES = {"openai.chat": OPENAI_BODY, "anthropic.messages": ANTHROPIC_BODY}
+BODIES = {"openai.chat": OPENAI_BODY, "anthropic.messages": ANTHROPIC_BODY, "openai.responses": RESPONSES_BODY}
 
 
 def paths(value: Any, at: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
