@@ -99,14 +99,14 @@ async def test_a_revoked_key_stops_here_at_once(door: Access, owner: Caller, clo
 
 
 async def test_a_revoked_key_stops_in_other_processes(open_door, control, clock: ManualClock):
-    """Within two seconds on PostgreSQL; SQLite has one process by contract."""
+    """By NOTIFY, and by the counters should that get lost; SQLite has one process by contract."""
     if control.dialect == "sqlite":
         pytest.skip("an embedded server is one process")
     here, there = await open_door(), await open_door()
     _, _, secret = await here.first_start()
     owner = here.authenticate(secret, clock.now())
     key, mine = await here.create_key(owner, "a")
-    for _ in range(100):
+    for _ in range(500):
         try:
             there.authenticate(mine, clock.now())
             break
@@ -114,13 +114,13 @@ async def test_a_revoked_key_stops_in_other_processes(open_door, control, clock:
             await asyncio.sleep(0.02)
     there.authenticate(mine, clock.now())
     await here.revoke_key(owner, key.id)
-    for waited in range(100):
+    for waited in range(500):
         try:
             there.authenticate(mine, clock.now())
         except Denied as refused:
             assert refused.code == "api_key_revoked"
             break
-        assert waited < 99, "still alive after two seconds"
+        assert waited < 499, "still alive after ten seconds"
         await asyncio.sleep(0.02)
 
 
@@ -197,9 +197,10 @@ async def test_a_key_tells_when_it_was_last_used(door: Access, owner: Caller, cl
     shown = await door.show_key(owner, key.id)
     assert (shown.last_used_at, shown.version) == (used, key.version)
     assert (await door.show_key(owner, other.id)).last_used_at is None
+    assert (await door.rotate_key(owner, key.id))[0].last_used_at is None
 
 
-@settings(max_examples=50)
+@settings(max_examples=50, deadline=None)
 @given(st.data())
 def test_any_field_that_changes_answers_changes_the_digest(data: st.DataObject):
     base = Caller(key_id="k", key_prefix="ost_", org="o", project="p", allowed_models=frozenset({"a"}))

@@ -2,7 +2,7 @@
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ostinato.access.limits import Limits
@@ -54,6 +54,7 @@ def test_limits_are_on_by_default():
     assert Settings().requests_per_minute == 6000
 
 
+@settings(deadline=None)
 @given(
     st.integers(1, 20),
     st.floats(1.0, 100.0),
@@ -78,6 +79,7 @@ def test_never_more_than_the_burst_and_the_rate_in_any_window(requests: int, sec
             assert last - first + 1 <= requests + passed * requests / seconds + 1e-6
 
 
+@settings(deadline=None)
 @given(st.integers(1, 50), st.integers(-7200, 7200))
 def test_a_clock_that_jumps_neither_locks_out_nor_lets_through(requests: int, jump: int):
     limits = Limits(Settings())

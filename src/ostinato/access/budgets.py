@@ -35,12 +35,14 @@ class _Slice:
     """What this process holds of one purse in one period: ``granted = free + reserved + spent``."""
 
     __slots__ = (
-        "account", "budget", "changed", "empty_until", "free", "granted", "largest", "left", "low", "operation",
-        "period", "reserved", "spent", "step", "used_at", "waiting",
+        "account", "budget", "changed", "empty_until", "free", "granted", "holder", "largest", "left", "low",
+        "operation", "period", "reserved", "spent", "step", "used_at", "waiting",
     )  # fmt: skip
 
-    def __init__(self, account: str, budget: MoneyBudget, period: Period) -> None:
+    def __init__(self, account: str, budget: MoneyBudget, period: Period, holder: str) -> None:
         self.account = account
+        self.holder = holder
+        """Its row in the database, never used again: a clock set back into an ended period starts another."""
         self.budget = budget
         self.period = period
         self.granted = 0
@@ -63,10 +65,10 @@ class _Slice:
         self.operation: asyncio.Task[OstinatoError | None] | None = None
         """The one write under way; there is never a second."""
 
-    def holding(self, holder: str) -> Holding:
+    def holding(self) -> Holding:
         """The next declaration of what is held."""
         self.step += 1
-        return Holding(self.account, self.period.id, holder, self.step, self.granted, self.spent)
+        return Holding(self.account, self.period.id, self.holder, self.step, self.granted, self.spent)
 
 
 class Reservation:
@@ -101,7 +103,6 @@ class Budgets:
         self._share = settings.lease_share
         self._minimum = settings.lease_minimum_nano
         self._idle = settings.lease_idle_seconds
-        self._holder = ids.new(clock.now())
         self._slices: dict[tuple[str, str], _Slice] = {}
         self._current: dict[str, _Slice] = {}
         self._stopping = False
@@ -206,7 +207,7 @@ class Budgets:
         period = leases.period_of(account.budget.period, now)
         piece = self._slices.get((account.id, period.id))
         if piece is None:
-            piece = self._slices[account.id, period.id] = _Slice(account.id, account.budget, period)
+            piece = self._slices[account.id, period.id] = _Slice(account.id, account.budget, period, ids.new(now))
         if piece.budget != account.budget:
             piece.empty_until = 0.0
         piece.budget = account.budget
@@ -246,7 +247,7 @@ class Budgets:
 
     async def _fetch(self, piece: _Slice) -> OstinatoError | None:
         """Get another slice. Failures are handed to whoever waits, not raised: perhaps nobody does."""
-        holding = piece.holding(self._holder)
+        holding = piece.holding()
         limit, free, needs = piece.budget.nano, piece.free, list(piece.waiting)
         size, now = self._size(piece), self._clock.now()
         try:
@@ -296,7 +297,7 @@ class Budgets:
         await asyncio.shield(task)
 
     async def _write(self, pieces: list[_Slice]) -> OstinatoError | None:
-        holdings = [piece.holding(self._holder) for piece in pieces]
+        holdings = [piece.holding() for piece in pieces]
         for piece in pieces:
             piece.changed = False
         now = self._clock.now()

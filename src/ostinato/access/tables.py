@@ -85,5 +85,5 @@ budget_lease = sa.Table(
     sa.Column("step", sa.BigInteger, nullable=False),
     sa.Column("updated_at", columns.Micros, nullable=False),
 )
-"""The part of one process run. ``granted`` counts against the budget; ``spent`` is for people and lags by seconds;
-``step`` counts the holder's writes, so that one which arrives late (a stalled connection) changes nothing."""
+"""The part of one process, for as long as it keeps it. ``granted`` counts against the budget; ``spent`` is for people
+and lags by seconds; ``step`` counts the holder's writes, so that one which arrives late (a stalled connection) changes nothing."""
