@@ -86,4 +86,5 @@ budget_lease = sa.Table(
     sa.Column("updated_at", columns.Micros, nullable=False),
 )
 """The part of one process, for as long as it keeps it. ``granted`` counts against the budget; ``spent`` is for people
-and lags by seconds; ``step`` counts the holder's writes, so that one which arrives late (a stalled connection) changes nothing."""
+and lags by seconds; ``step`` counts the holder's writes, so that one which arrives late (a stalled connection) changes
+nothing."""
