@@ -22,6 +22,10 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How long a new entry waits for company before it is written."""
     write_queue: int = 16_384
     """Entries waiting to be written, at most; what is beyond is dropped and counted."""
+    flights: int = 10_000
+    """Upstream calls that others may join, at most; beyond it calls are made without."""
+    lease: float = 30.0
+    """Of a flight across processes."""
     sweep_every: float = 60.0
     """Between removals of what has expired."""
     epoch: str = ""
