@@ -153,6 +153,19 @@ class Client:
         """As :meth:`post`, without a body."""
         return await self._whole(b"GET", url, b"", headers, seconds, allow_private, max_bytes)
 
+    async def request(  # noqa: PLR0917 - as :meth:`post`, with the method in front
+        self,
+        method: str,
+        url: str,
+        body: bytes,
+        headers: Mapping[str, str],
+        seconds: float,
+        *,
+        allow_private: bool = False,
+    ) -> Response:
+        """As :meth:`post`, with any method."""
+        return await self._whole(method.encode("ascii"), url, body, headers, seconds, allow_private, None)
+
     async def _whole(  # noqa: PLR0917 - the same order as the public methods; one call site each
         self,
         method: bytes,
