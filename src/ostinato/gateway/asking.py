@@ -194,10 +194,10 @@ class Call:
         assert answer is not None
         target = routed.target
         summary = wire.summary(answer)
-        cost = None
-        if summary.usage is not None:
-            cost = rooms.prices.value.price(target.provider, target.model, summary.usage, turn.at)
-        entry, reason = self._offer(answer, summary, cost, begun)
+        # A provider that tells no usage is charged by what we count: a budget must not be spent unseen.
+        usage = summary.usage or counted(turn, list(answer.events))
+        cost = rooms.prices.value.price(target.provider, target.model, usage, turn.at)
+        entry, reason = self._offer(answer, summary, usage, cost, begun)
         recording.record(
             turn,
             rooms,
@@ -206,7 +206,7 @@ class Call:
             target=target.name,
             attempts=routed.attempts,
             stored=entry is not None,
-            usage=summary.usage,
+            usage=usage,
             cost=cost,
             finish=summary.finish or "",
             system_fingerprint=summary.system_fingerprint,
@@ -218,7 +218,7 @@ class Call:
             answer=answer,
             target=target.name,
             headers=dict(routed.headers),
-            usage=summary.usage,
+            usage=usage,
             cost=cost,
             upstream_us=self.upstream_us,
             origin=turn.request_id,
@@ -226,7 +226,9 @@ class Call:
             not_stored=reason,
         )
 
-    def _offer(self, answer: Answer, summary: wire.Summary, cost: int | None, begun: int) -> tuple[Entry | None, str]:
+    def _offer(
+        self, answer: Answer, summary: wire.Summary, usage: Usage, cost: int | None, begun: int
+    ) -> tuple[Entry | None, str]:
         turn, rooms, routed = self.turn, self.rooms, self.routed
         if turn.bypass or turn.no_store:
             return None, turn.bypass or turn.no_store
@@ -264,7 +266,7 @@ class Call:
             expires=expires,
             stale_until=stale_until,
             input_digest=turn.input_digest,
-            usage=summary.usage or Usage(),
+            usage=usage,
             cost=cost,
             origin=turn.request_id,
         )
