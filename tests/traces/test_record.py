@@ -396,22 +396,42 @@ async def test_losses_show_in_the_stats(traces, clock: ManualClock, rows) -> Non
     assert (stats.requests, stats.rows_dropped, stats.rows_lost) == (2, 3, 0)
 
 
-async def test_on_postgresql_rows_wait_while_the_server_is_away(new_postgres, clock: ManualClock, rows) -> None:
-    server = new_postgres()
-    database = storage.open_database("traces", server.new_database())
+def test_on_postgresql_rows_wait_while_nobody_is_let_in(postgres_server, postgres_url: str, clock, rows) -> None:
+    name = sa.make_url(postgres_url).database
+    database = storage.open_database("traces", postgres_url)
     storage.migrate(database)
     recorder = Recorder(database, clock, Settings(batch_seconds=60.0))
     recorder.start()
     recorder.call(rows.call(clock))
     assert recorder.flush()
-    server.stop()
+    postgres_server.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
+    postgres_server.execute(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'")
     for _ in range(10):
         recorder.call(rows.call(clock))
     assert not recorder.flush()
     assert recorder.depth == 10
-    server.start()
+    postgres_server.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
     assert recorder.flush(), recorder.failing
     assert recorder.stop() == 0
     assert query(database, "SELECT count(*) FROM call") == [(11,)]
     assert query(database, "SELECT sum(requests) FROM rollup WHERE grain = 10") == [(11,)]
+    database.close()
+
+
+def test_on_a_full_disk_rows_wait_and_the_file_stays_whole(tmp_path: Path, clock: ManualClock, rows) -> None:
+    database = storage.open_database("traces", tmp_path / "traces.db")
+    storage.migrate(database)
+    pages = query(database, "PRAGMA page_count")[0][0]
+    database.transact(lambda c: c.exec_driver_sql(f"PRAGMA max_page_count = {pages + 2}").all())
+    recorder = Recorder(database, clock, Settings(batch_seconds=60.0, queue_rows=500))
+    recorder.start()
+    for _ in range(600):
+        recorder.call(rows.call(clock))
+    assert not recorder.flush()
+    assert "full" in recorder.failing
+    assert (recorder.depth, recorder.dropped) == (500, 100)
+    database.transact(lambda c: c.exec_driver_sql("PRAGMA max_page_count = 1000000").all())
+    assert recorder.stop() == 0
+    assert query(database, "SELECT count(*) FROM call") == [(500,)]
+    assert query(database, "PRAGMA integrity_check") == [("ok",)]
     database.close()

@@ -6,6 +6,7 @@ duration by the hot path itself (``observe_hit``), its kind, wire and saving by 
 
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from typing import Any
 
 import prometheus_client
@@ -203,19 +204,25 @@ class Metrics:
         yield _counter("tokens_unpriced", "Tokens spent whose price is unknown.", (), {(): self._unpriced})
         yield _counter("cost_usd", "Dollars spent, where the price is known.", ("alias",), _dollars(self._cost))
         yield _counter("saved_usd", "Dollars that the cache saved.", ("alias",), _dollars(both.saved))
+        yield from self._families_of_others()
+
+    def _families_of_others(self) -> Iterable[Metric]:
         for kind, name, documentation, label, read in self._more:
-            family_of = CounterMetricFamily if kind == "counter" else GaugeMetricFamily
-            family = family_of(name, documentation, labels=[label] if label else [])
-            value = read()
-            for key, number in value.items() if isinstance(value, Mapping) else ((None, value),):
-                family.add_metric([] if key is None else [key], number)
-            yield family
+            # What one room fails to tell must not hide what the others do.
+            with suppress(Exception):
+                value = read()
+                family_of = CounterMetricFamily if kind == "counter" else GaugeMetricFamily
+                family = family_of(name, documentation, labels=[label] if label else [])
+                for key, number in value.items() if isinstance(value, Mapping) else ((None, value),):
+                    family.add_metric([] if key is None else [key], number)
+                yield family
         for name, documentation, read in self._states:
-            family = GaugeMetricFamily(name, documentation, labels=["target", "state"])
-            for target, state in read().items():
-                for one in _STATES:
-                    family.add_metric([target, one], float(state == one))
-            yield family
+            with suppress(Exception):
+                family = GaugeMetricFamily(name, documentation, labels=["target", "state"])
+                for target, state in read().items():
+                    for one in _STATES:
+                        family.add_metric([target, one], float(state == one))
+                yield family
 
 
 class _View(Collector):
