@@ -30,7 +30,8 @@ class Local(OpenAI):
             if not low <= getattr(local, field) <= high:
                 raise Invalid(f"Provider {name}: local.{field} must be from {low} to {high}.", param=f"local.{field}")
         self._local = local
-        self.process = LocalProcess(local, local.threads or os.cpu_count() or 1, clock, self._listening)
+        threads = local.threads or max(1, (os.cpu_count() or 1) - 1)
+        self.process = LocalProcess(local, threads, clock, self._listening)
         own = msgspec.structs.replace(
             settings, base_url=_NOWHERE, api_keys=(ApiKey(self.process.key),), allow_private=True
         )

@@ -17,7 +17,9 @@ class LocalSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     max_tokens: int = 512
     """Bound of an answer where the request names none."""
     threads: int = 0
-    """Of the computation; 0: as many as there are cores."""
+    """Of the computation; 0: one less than there are cores, so that the gateway and its callers keep one. A thread too
+    many costs dearly: llama.cpp's threads wait for one another at every layer (two on two busy cores: 5-12 times slower
+    than one)."""
     start_timeout: float = 60.0
     """Seconds until the model must be loaded."""
     restart_delay: float = 0.5

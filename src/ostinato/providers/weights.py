@@ -11,12 +11,17 @@ from ostinato.core.errors import Invalid, Unavailable
 
 PLAIN_TEMPLATE = (
     "{%- for message in messages -%}"
-    "{%- if message.role == 'assistant' -%}{{ ' ' + message.content + '\n\n' }}"
-    "{%- elif message.role == 'user' -%}{{ 'Question: ' + message.content + '\nAnswer:' }}"
-    "{%- else -%}{{ message.content + '\n\n' }}{%- endif -%}"
+    "{%- if message.role == 'assistant' -%}{{ ' ' + message.content }}"
+    "{%- else -%}"
+    "{%- if not loop.first -%}{{ '\n\n' }}{%- endif -%}"
+    "{%- if message.role == 'user' and not message.content.endswith(':') -%}"
+    "{{ 'Question: ' + message.content + '\nAnswer:' }}"
+    "{%- else -%}{{ message.content }}{%- endif -%}"
+    "{%- endif -%}"
     "{%- endfor -%}"
 )
-"""For a base model, which knows no roles: a text that it can go on with. Earlier turns serve as examples."""
+"""For a base model, which knows no roles: one text that it can go on with. A user's message that ends with a colon
+stands as it is; any other is put as a question. Earlier turns serve as examples."""
 
 _READ_SIZE = 1024 * 1024
 
