@@ -1,5 +1,6 @@
-"""A stream that is read and written in its own wire is the same stream, whatever the splits and the provider's habits."""
+"""A stream that is read and written in its own wire is the same stream, whatever the splits and a provider's habits."""
 
+import contextlib
 import json
 from typing import Any
 
@@ -65,7 +66,9 @@ def normal_chat(chunks: list[Any], *, include_usage: bool) -> list[Any]:
                 continue
         expected.append(value)
     if usage is not None and include_usage:
-        top = {key: item for key, item in expected[-1].items() if key not in ("choices", "object", "usage", "obfuscation")}
+        top = {
+            key: item for key, item in expected[-1].items() if key not in ("choices", "object", "usage", "obfuscation")
+        }
         last = locals().get("tail") or {**top, "choices": [], "object": "chat.completion.chunk"}
         expected.append({**last, "usage": usage})
     return [*expected, "data: [DONE]"]
@@ -133,6 +136,28 @@ def test_any_text_survives_the_shortcut(texts: list[str], padded: bool, nulls: b
     assert data_events(written(CHAT, events))[:-1] == [
         {key: item for key, item in value.items() if key not in ("id", "created", "model", "usage")} for value in chunks
     ]
+
+
+def test_the_shortcut_sees_what_follows_the_text() -> None:
+    """The same beginning with another end is another chunk."""
+    head = b'data: {"id":"x","choices":[{"index":0,"delta":{"content":"'
+    ends = [
+        b'"},"finish_reason":null}],"obfuscation":"q","seen":1}',
+        b'"},"finish_reason":null}],"obfuscation":"q","seen":1}',
+        b'"},"finish_reason":null}],"obfuscation":"q","seen":2}',
+        b'"},"finish_reason":null}],"obfuscation":"q"}',
+        b'"},"finish_reason":null}]}',
+        b'"},"finish_reason":null}]}',
+        b'","refusal":null},"finish_reason":null}]}',
+        b'"},"finish_reason":"stop"}]}',
+    ]
+    stream = b"".join(head + b"t%d" % position + end + b"\n\n" for position, end in enumerate(ends))
+    events = read(CHAT, stream + b"data: [DONE]\n\n")
+    originals = data_events(stream)
+    relayed = data_events(written(CHAT, events))[:-1]
+    for value in originals:
+        value["object"] = "chat.completion.chunk"
+    assert relayed == originals
 
 
 def test_the_shortcut_is_taken() -> None:
@@ -203,10 +228,8 @@ def test_an_error_body_instead_of_a_stream(codec: Any, blank: bytes) -> None:
 @given(data=st.binary(max_size=300))
 def test_no_bytes_crash_a_reader(codec: Any, data: bytes) -> None:
     for prefix in (b"", b"data: "):
-        try:
+        with contextlib.suppress(wire.Malformed, wire.ErrorInStream):
             codec.stream_reader().feed(prefix + data + b"\n\n")
-        except (wire.Malformed, wire.ErrorInStream):
-            pass
 
 
 json_values = st.recursive(
@@ -256,7 +279,7 @@ def test_a_cut_stream_is_not_finished() -> None:
 def test_done_without_a_finish_reason_is_no_success() -> None:
     events = CHAT.stream_reader().feed(data_stream(chunk({"role": "assistant", "content": "Hi"})))
     assert wire.summary(events).finish == "other"
-    assert b"finish_reason\":\"" not in written(CHAT, events)
+    assert b'finish_reason":"' not in written(CHAT, events)
 
 
 def test_done_without_a_blank_line_counts() -> None:

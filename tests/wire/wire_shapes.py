@@ -38,7 +38,12 @@ def data_events(stream: bytes) -> list[Any]:
     return events
 
 
-BASE = {"id": "chatcmpl-Abc123", "object": "chat.completion.chunk", "created": 1_760_000_000, "model": "gpt-4o-2024-08-06"}
+BASE = {
+    "id": "chatcmpl-Abc123",
+    "object": "chat.completion.chunk",
+    "created": 1_760_000_000,
+    "model": "gpt-4o-2024-08-06",
+}
 TOP = {"service_tier": "default", "system_fingerprint": "fp_07871e2ad8"}
 USAGE = {
     "prompt_tokens": 19,
@@ -79,6 +84,10 @@ def call(index: Any, arguments: str | None = None, identifier: str | None = None
     return value
 
 
+URL_CITATION = {
+    "type": "url_citation",
+    "url_citation": {"url": "https://example.org", "title": "x", "start_index": 0, "end_index": 1},
+}
 FIRST = {"role": "assistant", "content": "", "refusal": None}
 USAGE_CHUNK = {**BASE, **TOP, "choices": [], "usage": USAGE}
 
@@ -87,7 +96,7 @@ CHAT_STREAMS: dict[str, list[Any]] = {
         chunk(FIRST, usage=None),
         chunk({"content": "Hel"}, usage=None),
         chunk({"content": "lo, "}, usage=None),
-        chunk({"content": "w\u00f6rld \U0001f600 \"content\": {}\n"}, usage=None),
+        chunk({"content": 'w\u00f6rld \U0001f600 "content": {}\n'}, usage=None),
         chunk({}, "stop", usage=None),
         USAGE_CHUNK,
     ],
@@ -100,7 +109,9 @@ CHAT_STREAMS: dict[str, list[Any]] = {
         {**USAGE_CHUNK, "obfuscation": "w"},
     ],
     "openai tools": [
-        chunk({"role": "assistant", "content": None, "tool_calls": [call(0, "", "call_1", "weather")], "refusal": None}),
+        chunk(
+            {"role": "assistant", "content": None, "tool_calls": [call(0, "", "call_1", "weather")], "refusal": None}
+        ),
         chunk({"tool_calls": [call(0, '{"ci')]}),
         chunk({"tool_calls": [call(0, 'ty": "Paris"}')]}),
         chunk({"tool_calls": [call(1, "", "call_2", "time")]}),
@@ -138,7 +149,7 @@ CHAT_STREAMS: dict[str, list[Any]] = {
     "openai annotations": [
         chunk(FIRST),
         chunk({"content": "See here."}),
-        chunk({"annotations": [{"type": "url_citation", "url_citation": {"url": "https://example.org", "title": "x"}}]}),
+        chunk({"annotations": [URL_CITATION]}),
         chunk({}, "stop"),
         USAGE_CHUNK,
     ],
@@ -262,11 +273,11 @@ COMPLETIONS: dict[str, Any] = {
     "text": completion(TEXT_MESSAGE),
     "tools": completion(TOOL_MESSAGE, "tool_calls"),
     "refusal": completion({"role": "assistant", "content": None, "refusal": "No."}),
-    "reasoning": completion({"role": "assistant", "content": "42", "reasoning_content": "Let me think", "tool_calls": None}),
-    "reasoning, other name": completion({"role": "assistant", "content": "42", "reasoning": "Hm", "tool_calls": []}),
-    "annotations": completion(
-        {**TEXT_MESSAGE, "annotations": [{"type": "url_citation", "url_citation": {"url": "https://example.org"}}]}
+    "reasoning": completion(
+        {"role": "assistant", "content": "42", "reasoning_content": "Let me think", "tool_calls": None}
     ),
+    "reasoning, other name": completion({"role": "assistant", "content": "42", "reasoning": "Hm", "tool_calls": []}),
+    "annotations": completion({**TEXT_MESSAGE, "annotations": [URL_CITATION]}),
     "length": completion({"role": "assistant", "content": "cut"}, "length"),
     "custom tool": completion(
         {
@@ -422,7 +433,9 @@ MESSAGE_STREAMS: dict[str, list[Any]] = {
         block_delta(3, "input_json_delta", partial_json='{"city": "Par'),
         block_delta(3, "input_json_delta", partial_json='is"}'),
         block_stop(3),
-        block_start(4, {"type": "tool_use", "id": "toolu_02", "name": "time", "input": {}, "caller": {"type": "direct"}}),
+        block_start(
+            4, {"type": "tool_use", "id": "toolu_02", "name": "time", "input": {}, "caller": {"type": "direct"}}
+        ),
         block_delta(4, "input_json_delta", partial_json=""),
         block_stop(4),
         message_delta(
@@ -507,7 +520,12 @@ MESSAGE_ANSWERS: dict[str, Any] = {
             {"type": "thinking", "thinking": "Hm", "signature": "c2ln"},
             {"type": "redacted_thinking", "data": "ZW5j"},
             {"type": "text", "text": "I look."},
-            {"type": "tool_use", "id": "toolu_01", "name": "weather", "input": {"city": "Paris", "n": 1.5, "deep": [{}]}},
+            {
+                "type": "tool_use",
+                "id": "toolu_01",
+                "name": "weather",
+                "input": {"city": "Paris", "n": 1.5, "deep": [{}]},
+            },
             {"type": "tool_use", "id": "toolu_02", "name": "time", "input": {}, "caller": {"type": "direct"}},
         ],
         "tool_use",

@@ -221,8 +221,8 @@ class Note(msgspec.Struct, frozen=True, array_like=True, tag="n", gc=False):
 
 Event: TypeAlias = Start | BlockStart | Delta | BlockStop | Usage | Finish | Note
 """Order: Start, then blocks (BlockStart, Delta*, BlockStop), Finish and at least one Usage; a later Usage replaces an
-earlier. A Usage may also follow Start directly, and Notes may stand anywhere after it. A provider that interleaves tool
-calls may send a Delta after the BlockStop of its block."""
+earlier. A Usage may also follow Start directly, and Notes may stand anywhere after it. Blocks of parallel tool calls
+may overlap: a Delta names its block."""
 
 
 class Answer(msgspec.Struct, frozen=True, gc=False):

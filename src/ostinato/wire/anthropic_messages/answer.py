@@ -1,7 +1,6 @@
 """A whole Messages answer, read into events and written from them."""
 
 from collections.abc import Iterable
-from typing import Any
 
 from ostinato.wire.anthropic_messages.request_reader import NAME
 from ostinato.wire.errors import Malformed
@@ -199,8 +198,8 @@ class _Blocks:
         elif "delta" in event.extra:
             citation: object = event.extra["delta"].get("citation")
             if citation is not None:
-                before: Any = block.get("citations") or []
-                block["citations"] = [*before, citation]
+                before: object = block.get("citations")
+                block["citations"] = [*before, citation] if is_array(before) else [citation]
 
     def finish(self) -> list[Json]:
         return list(self._whole())

@@ -1,13 +1,12 @@
 """Events, written as a Messages stream."""
 
-from typing import Any
-
 from ostinato.core.errors import OstinatoError
 from ostinato.wire.anthropic_messages.answer import PREFIX, finish_word, first_block, usage_object
 from ostinato.wire.anthropic_messages.request_reader import NAME
 from ostinato.wire.failures import anthropic_body
-from ostinato.wire.jsons import encode, part, string
+from ostinato.wire.jsons import encode, is_array, part, string
 from ostinato.wire.model import BlockStart, BlockStop, Delta, Event, Finish, Identity, Json, Note, Start, Usage
+from ostinato.wire.sequence import Sequence
 from ostinato.wire.sse import event as sse_event
 from ostinato.wire.usage import write_anthropic
 
@@ -34,12 +33,11 @@ class Writer:
         """Block -> its number in this stream, where it may have fewer blocks."""
         self._prefixes: dict[int, bytes] = {}
         """Block -> the bytes before a fragment's text."""
-        self._open: int | None = None
-        self._stopped: set[int] = set()
+        self._sequence = Sequence()
 
     def write(self, events: list[Event]) -> bytes:
         out: list[bytes] = []
-        for position, event in enumerate(events):
+        for event in self._sequence.arrange(events):
             if type(event) is Delta:
                 prefix = self._prefixes.get(event.index)
                 if event.extra is not None and self._native:
@@ -51,13 +49,11 @@ class Writer:
             elif isinstance(event, BlockStop):
                 self._stop(event.index, out)
             elif isinstance(event, Start):
-                self._start(event, events[position + 1 :], out)
+                self._start(event, events, out)
             elif isinstance(event, Usage):
                 self._usage = event
                 self._send_finish(out)
             elif isinstance(event, Finish):
-                if self._open is not None:
-                    self._stop(self._open, out)
                 self._finish = event
             elif isinstance(event, Note):
                 self._note(event, out)
@@ -104,13 +100,10 @@ class Writer:
         block = first_block(event, self._identity, self._native)
         if block is None:
             return
-        if self._open is not None:
-            # Blocks of this wire never overlap.
-            self._stop(self._open, out)
         number = len(self._numbers)
         self._numbers[event.index] = number
-        self._open = event.index
-        citations: Any = block.get("citations")
+        given: object = block.get("citations")
+        citations = given if is_array(given) else []
         if citations:
             block["citations"] = []
         signature = string(block.get("signature"))
@@ -124,7 +117,7 @@ class Writer:
                 b'event: content_block_delta\ndata: {"type":"content_block_delta","index":%d,'
                 b'"delta":{"type":"%b","%b":' % (number, *words)
             )
-        for citation in citations or ():
+        for citation in citations:
             self._send_delta(number, {"type": "citations_delta", "citation": citation}, out)
         if signature:
             self._send_delta(number, {"type": "signature_delta", "signature": signature}, out)
@@ -148,12 +141,8 @@ class Writer:
 
     def _stop(self, index: int, out: list[bytes]) -> None:
         number = self._numbers.get(index)
-        if number is None or index in self._stopped:
-            return
-        self._stopped.add(index)
-        if self._open == index:
-            self._open = None
-        out.append(sse_event(b"content_block_stop", b'{"type":"content_block_stop","index":%d}' % number))
+        if number is not None:
+            out.append(sse_event(b"content_block_stop", b'{"type":"content_block_stop","index":%d}' % number))
 
     def _send_finish(self, out: list[bytes]) -> None:
         finish = self._finish

@@ -56,8 +56,7 @@ class Shortcut:
                 padding = {"obfuscation": decode_string(padded[0])}
         except DECODE_ERRORS:
             return None
-        # An empty text may be a heartbeat: the reader knows.
-        return Delta(self._block, text, padding) if text else None
+        return Delta(self._block, text, padding)
 
     def learn(self, payload: bytes, event: Event, block: int, kind: BlockKind | None) -> None:
         """Remembers a decoded chunk that gave nothing but ``event``, a fragment of the open ``block``."""

@@ -57,6 +57,10 @@ class Reader:
         self._tools: dict[object, tuple[int, int, str]] = {}
         """Tool call's index on the wire -> block, number, id."""
         self._last_tool: object = None
+        self._arguments: list[str] = []
+        """Of the tool call that began last."""
+        self._unfinished: list[int] = []
+        """Tool calls before it that may go on: their arguments were no whole JSON yet."""
         self._refused = False
         self._shapes: dict[int, Json] = {}
         self._finished = False
@@ -81,6 +85,8 @@ class Reader:
                 delta = self._shortcut.take(payload)
                 if delta is not None:
                     events.append(delta)
+                    if self._kind == "tool_use":
+                        self._arguments.append(delta.text)
                 else:
                     self._take(name, payload, events)
             if self._sse.untouched:
@@ -210,16 +216,38 @@ class Reader:
 
     def _block(self, kind: BlockKind, group: list[Event], identifier: str = "", name: str = "") -> int:
         """The open block if it is of this kind, else a new one; tools always begin a new one."""
-        if self._open is not None:
-            if kind == self._kind and kind != "tool_use":
-                return self._open
+        if self._open is not None and kind == self._kind and kind != "tool_use":
+            return self._open
+        if self._open is not None and kind == self._kind and not self._is_whole():
+            self._unfinished.append(self._open)
+        elif self._open is not None:
             group.append(BlockStop(self._open))
+            self._open = None
+            if kind != "tool_use":
+                self._close(group)
+        self._arguments = []
         index = self._blocks
         self._blocks += 1
         self._open = index
         self._kind = kind
         group.append(BlockStart(index, kind, identifier, name))
         return index
+
+    def _is_whole(self) -> bool:
+        """Whether the arguments of the last tool call are complete, so that no fragment can follow."""
+        try:
+            decode("".join(self._arguments))
+        except DECODE_ERRORS:
+            return False
+        return True
+
+    def _close(self, group: list[Event]) -> None:
+        """Ends every open block."""
+        group.extend(BlockStop(index) for index in self._unfinished)
+        self._unfinished = []
+        if self._open is not None:
+            group.append(BlockStop(self._open))
+            self._open = None
 
     def _calls(self, calls: object, shaped: Json, holes: list[Hole], group: list[Event]) -> None:
         if not is_array(calls):
@@ -241,6 +269,8 @@ class Reader:
                 call = {**call, "index": self._tools[self._last_tool][1]}  # noqa: PLW2901
             if isinstance(arguments, str) and arguments:
                 group.append(Delta(index, arguments))
+                if index == self._open:
+                    self._arguments.append(arguments)
                 holes.append(position)
                 call = {**call, ("custom" if custom else "function"): {**function, field: None}}  # noqa: PLW2901
             bare.append(call)
@@ -264,9 +294,7 @@ class Reader:
         return index
 
     def _end(self, raw: str, group: list[Event]) -> None:
-        if self._open is not None:
-            group.append(BlockStop(self._open))
-            self._open = None
+        self._close(group)
         self._finished = True
         group.append(Finish(finish_reason(raw, tool_use=bool(self._tools), refusal=self._refused), raw))
 

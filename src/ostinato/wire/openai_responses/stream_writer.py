@@ -7,6 +7,7 @@ from ostinato.wire.failures import openai_error
 from ostinato.wire.jsons import encode, part
 from ostinato.wire.model import BlockStart, BlockStop, Delta, Event, Finish, Identity, Json, Start, Usage
 from ostinato.wire.openai_responses.items import Output, conclude, response_object, text_part, usage_object
+from ostinato.wire.sequence import Sequence
 from ostinato.wire.sse import event as sse_event
 
 _FRAGMENTS = {
@@ -31,13 +32,14 @@ class Writer:
         self._finish: Finish | None = None
         self._prefixes: dict[int, bytes] = {}
         """Block -> the bytes before a fragment's text."""
+        self._sequence = Sequence()
         self._open: int | None = None
         self._message: int | None = None
         """Position of the message item that is still open."""
 
     def write(self, events: list[Event]) -> bytes:
         out: list[bytes] = []
-        for event in events:
+        for event in self._sequence.arrange(events):
             if type(event) is Delta:
                 self._output.add(event)
                 prefix = self._prefixes.get(event.index)
@@ -96,9 +98,6 @@ class Writer:
         self._send("response.in_progress", {"response": response}, out)
 
     def _block(self, event: BlockStart, out: list[bytes]) -> None:
-        if self._open is not None:
-            # Items of this wire never overlap.
-            self._stop(self._open, out)
         extra: Json = (event.extra or {}) if self._output.native else {}
         if event.kind not in ("text", "refusal") or ("item" in extra and "joins" not in extra):
             self._close(out)
