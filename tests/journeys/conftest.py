@@ -1,4 +1,4 @@
-"""``gateway`` is shared by the journeys of a module; ``new_gateway`` makes one of a test's own, with other settings."""
+"""``gateway`` is shared by all journeys of a test process; ``new_gateway`` makes one of a test's own."""
 
 import signal
 import sys
@@ -13,18 +13,22 @@ sys.path.insert(0, str(Path(__file__).parent))
 from harness import Running, Upstream
 
 
-@pytest.fixture(scope="module")
-def upstream(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Upstream]:
-    running = Upstream(tmp_path_factory.mktemp("upstream"))
+@pytest.fixture(scope="session")
+def upstream() -> Iterator[Upstream]:
+    running = Upstream()
     yield running
     running.stop()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def gateway(tmp_path_factory: pytest.TempPathFactory, upstream: Upstream) -> Iterator[Running]:
     running = Running(tmp_path_factory.mktemp("gateway"), upstream)
     yield running
-    assert running.stop() == 0, running.log.read_text()[-4000:]
+    code = running.stop()
+    log = running.log.read_text()
+    assert code == 0, log[-4000:]
+    assert "Traceback" not in log, log[-4000:]
+    assert running.key not in log
 
 
 @pytest.fixture

@@ -53,9 +53,7 @@ def test_an_entry_is_counted_then_withdrawn(gateway: Running) -> None:
     gateway.chat("Which cards do you take?", headers=tagged)
     status, report = gateway.api("POST", "/cache/invalidations", {"tag": "cards"})
     assert (status, report["total"], report["dry_run"]) == (200, 1, True)
-    assert (
-        gateway.chat("Which cards do you take?", headers=tagged)[1]["ostinato-cache"] == "hit-exact"
-    )
+    assert gateway.chat("Which cards do you take?", headers=tagged)[1]["ostinato-cache"] == "hit-exact"
     assert "1 entries withdrawn" in gateway.cli("cache", "invalidate", "--tag", "cards", "--yes")
     assert gateway.chat("Which cards do you take?", headers=tagged)[1]["ostinato-cache"] == "miss"
 

@@ -24,7 +24,8 @@ from ostinato.gateway.replies import SSE_TYPE, Header, Reply, StreamReply
 from ostinato.gateway.rooms import Rooms
 from ostinato.gateway.turn import CHAT_WIRES, Turn
 from ostinato.providers.model import ProviderFailure
-from ostinato.wire.model import Identity
+from ostinato.wire import openai_responses
+from ostinato.wire.model import Identity, Json
 
 
 class NotCached(OstinatoError):
@@ -139,6 +140,7 @@ class Pipeline:
             saved=entry.cost or 0,
             user_digest=turn.user_digest,
             session=turn.session,
+            echo=_echo(turn),
             result=b"stale" if kind == KIND_STALE else b"hit-exact",
         )
         if turn.raw_key and kind != KIND_STALE:
@@ -183,7 +185,7 @@ class Pipeline:
 
     def _plain(self, turn: Turn, seat: Seat[Item, Outcome], outcome: Outcome) -> Reply:
         rooms = self._rooms
-        identity = Identity(id=turn.request_id, created=turn.at // 1_000_000, model=turn.model)
+        identity = _identity(turn)
         data = wire.codec(CHAT_WIRES[turn.operation]).write_answer(outcome.answer, identity)
         headers: list[Header] = [
             (b"content-type", b"application/json"),
@@ -223,7 +225,7 @@ class Pipeline:
     async def _chunks(self, turn: Turn, seat: Seat[Item, Outcome]) -> AsyncGenerator[bytes, None]:
         rooms, caller, request = self._rooms, turn.caller, turn.request
         assert caller is not None and request is not None
-        identity = Identity(id=turn.request_id, created=turn.at // 1_000_000, model=turn.model)
+        identity = _identity(turn)
         codec = wire.codec(CHAT_WIRES[turn.operation])
         writer = codec.stream_writer(identity, include_usage=request.include_usage)
         self._keepalive.watch(seat.flight)
@@ -320,3 +322,15 @@ class Pipeline:
             return None
         _, if_error = admission.stale_use(policy, expires=entry.expires, now=now, directives=asked)
         return self.repeat(turn, entry, KIND_STALE) if if_error or now < entry.expires else None
+
+
+def _identity(turn: Turn) -> Identity:
+    """What is new in the answer to this request."""
+    return Identity(id=turn.request_id, created=turn.at // 1_000_000, model=turn.model, echo=_echo(turn))
+
+
+def _echo(turn: Turn) -> Json | None:
+    """Fields of the request that its wire repeats in the answer."""
+    if turn.operation != "openai.responses" or turn.request is None:
+        return None
+    return openai_responses.echo(turn.request)

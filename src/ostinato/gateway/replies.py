@@ -13,7 +13,7 @@ import msgspec
 
 from ostinato import wire
 from ostinato.core import money
-from ostinato.wire.model import Answer, Identity, WireName
+from ostinato.wire.model import Answer, Identity, Json, WireName
 
 JSON_TYPE = b"application/json"
 SSE_TYPE = b"text/event-stream; charset=utf-8"
@@ -86,14 +86,15 @@ class Renderer:
         saved: int,
         user_digest: str,
         session: str,
+        echo: Json | None = None,
         result: bytes = b"hit-exact",
     ) -> Rendered:
         """A stored answer in a caller's wire, plain or streamed."""
         created = _PLACEHOLDER_TIME
-        packed = wire.encode_answer(answer)
-        while b"%d" % created in packed:
+        told = b"%b%b%b" % (wire.encode_answer(answer), model.encode(), msgspec.json.encode(echo))
+        while b"%d" % created in told:
             created += 1
-        identity = Identity(id=self._id, created=created, model=model)
+        identity = Identity(id=self._id, created=created, model=model, echo=echo)
         codec = wire.codec(wire_name)
         if stream:
             writer = codec.stream_writer(identity, include_usage=include_usage)
