@@ -200,7 +200,8 @@ async def test_the_rollup_agrees_with_the_rows(traces, reader: Ledger, clock: Ma
         low, high = stats.window.since, stats.window.until
         assert low <= window.since
         assert high >= min(window.until, clock.now())
-        assert window.since - low < 10 * SECOND
+        edge = 10 if window.until - window.since <= 12 * HOUR else 60
+        assert window.since - low < edge * SECOND
         inside = [row for row in written if low <= row[0] < high and key in ("", row[1])]
         hits = sorted(row[4] for row in inside if row[3])
         assert stats.requests == len(inside)
@@ -219,7 +220,7 @@ async def test_a_window_past_what_is_kept_is_widened_and_says_so(reader: Ledger,
     recent = (await reader.stats(Window(now - HOUR, now))).window
     assert now - HOUR - recent.since < 10 * SECOND
     week = (await reader.stats(Window(now - 7 * 24 * HOUR + 1, now))).window
-    assert week.since % (60 * SECOND) == 0
+    assert 0 <= now - 7 * 24 * HOUR + 1 - week.since < 60 * SECOND
     old = (await reader.stats(Window(now - 35 * 24 * HOUR + 1, now - 34 * 24 * HOUR))).window
     assert old.since % HOUR == 0
     assert old.until % HOUR == 0
@@ -240,6 +241,7 @@ def test_buckets_cover_a_window_exactly_and_are_few() -> None:
         assert at == until
         narrow = sum((end - start) // (grain * SECOND) for grain, start, end in segments if grain < 3_600)
         assert narrow <= 2 * (6 + 60)
+        assert len(segments) <= 7
 
 
 def test_histograms_are_right_within_their_width() -> None:

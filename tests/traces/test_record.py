@@ -158,7 +158,7 @@ def test_a_commit_whose_answer_was_lost_is_not_repeated(
     assert recorder.flush()
     recorder.stop()
     assert (count("call"), count("hit")) == (2, 2)
-    for grain in (10, 60, 3600):
+    for grain in (10, 60, 3600, 86400):
         assert query(traces, f"SELECT sum(requests), sum(cost) FROM rollup WHERE grain = {grain}") == [(4, 2_000)]
     assert query(traces, "SELECT accounted FROM ledger_writer") == [(4,)]
 
@@ -263,7 +263,7 @@ def test_many_batches_and_restarts_add_up(traces, clock: ManualClock, rows) -> N
                 recorder.flush()
         clock.jump(-3_600)  # somebody sets the clock
         recorder.stop()
-    for grain in (10, 60, 3600):
+    for grain in (10, 60, 3600, 86400):
         assert query(traces, f"SELECT sum(requests), sum(saved) FROM rollup WHERE grain = {grain}") == [
             (expected, expected // 2 * 1_000)
         ]
@@ -276,10 +276,10 @@ def test_old_fine_rollups_are_pruned_and_hours_stay(traces, clock: ManualClock, 
     recorder.flush()
     clock.advance(7_200)
     recorder.flush()
-    assert {grain for (grain,) in query(traces, "SELECT grain FROM rollup")} == {60, 3600}
+    assert {grain for (grain,) in query(traces, "SELECT grain FROM rollup")} == {60, 3600, 86400}
     clock.advance(90_000)
     recorder.flush()
-    assert {grain for (grain,) in query(traces, "SELECT grain FROM rollup")} == {3600}
+    assert {grain for (grain,) in query(traces, "SELECT grain FROM rollup")} == {3600, 86400}
     recorder.stop()
 
 

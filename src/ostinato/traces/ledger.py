@@ -26,6 +26,9 @@ _JSON = ("attempts", "usage_raw", "extra")
 _ATTEMPTS = msgspec.json.Decoder(tuple[AttemptRow, ...])
 _ANY = msgspec.json.Decoder(dict[str, Any] | None)
 
+_EDGES = ((12 * 3_600 * SECOND, 10), (7 * 86_400 * SECOND, 60), (2**63, 3_600))
+"""How exact the ends of a window are: to ten seconds, if it is up to twelve hours long; to a minute, up to a week."""
+
 Segment = tuple[int, int, int]
 """Grain in seconds, and from when until when in microseconds."""
 
@@ -81,7 +84,7 @@ class Ledger:
         return await self._database.read(read)
 
     async def stats(self, window: Window, filters: Filter | None = None) -> Stats:
-        """What a window adds up to. Its ends are widened to whole buckets: ten seconds, or what is still kept."""
+        """What a window adds up to. Its ends are widened to whole buckets, of ten seconds to an hour."""
         chosen = filters or Filter()
         covered, segments = self._segments(window)
 
@@ -92,18 +95,23 @@ class Ledger:
         return _stats(covered, cell, losses)
 
     def _segments(self, window: Window) -> tuple[Window, list[Segment]]:
-        """The window as few buckets: hours inside, minutes and tens of seconds at the ends."""
+        """The window as few buckets: days inside, smaller ones at the ends. Also what that really covers."""
         now = self._clock.now()
-        since, until = window.since, min(window.until, now + GRAINS[0] * SECOND)
+        finest, widest = GRAINS[0] * SECOND, GRAINS[-1] * SECOND
+        present = now - now % finest + finest
+        since, until = window.since, min(window.until, present)
         if until <= since:
             return Window(since, since), []
+        edge = next(grain for longest, grain in _EDGES if until - since <= longest)
         kept = {
             10: now - (self._settings.keep_10s_hours - 1) * 3_600 * SECOND,
             60: now - (self._settings.keep_1m_days * 24 - 1) * 3_600 * SECOND,
         }
-        since -= since % (_finest(since, kept) * SECOND)
-        width = _finest(until, kept) * SECOND
-        until += -until % width
+        since -= since % (_grain(since, edge, kept) * SECOND)
+        if until + finest > now:
+            # Nothing is later than now: the bucket of today holds what there is, and is one row.
+            return Window(since, present), list(_cover(since, present + -present % widest))
+        until += -until % (_grain(until, edge, kept) * SECOND)
         return Window(since, until), list(_cover(since, until))
 
 
@@ -123,8 +131,9 @@ def _cover(since: int, until: int) -> Iterator[Segment]:
             at = end
 
 
-def _finest(moment: int, kept: Mapping[int, int]) -> int:
-    return next((grain for grain in GRAINS[:-1] if moment >= kept[grain]), GRAINS[-1])
+def _grain(moment: int, edge: int, kept: Mapping[int, int]) -> int:
+    """The bucket at an end of a window: no finer than ``edge``, nor than what is still kept of that time."""
+    return next((grain for grain in GRAINS[:2] if grain >= edge and moment >= kept[grain]), GRAINS[2])
 
 
 def _cursor(text: str) -> tuple[int, int]:

@@ -1,4 +1,4 @@
-"""Adding rows up: counts, tokens, money and histograms per ten seconds, minute and hour.
+"""Adding rows up: counts, tokens, money and histograms per ten seconds, minute, hour and day.
 
 The writer adds every batch to the rollup in the transaction that writes its rows, so that the two never disagree.
 A histogram has one bucket per 5 % of latency and is a sparse ``{bucket: count}``: any two can be merged by addition,
@@ -15,8 +15,8 @@ from ostinato.traces.model import HIT_KINDS, CallRow, HitRow, Latency
 from ostinato.traces.tables import SUMS
 
 SECOND = 1_000_000
-GRAINS = (10, 60, 3_600)
-"""Seconds."""
+GRAINS = (10, 60, 3_600, 86_400)
+"""Seconds: the finest for the last minutes, the day for months. Days are UTC's."""
 FINEST = GRAINS[0] * SECOND
 
 Histogram: TypeAlias = dict[int, int]

@@ -38,5 +38,5 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     keep_10s_hours: int = 48
     """How long the finest rollup is kept."""
     keep_1m_days: int = 30
-    """How long the one-minute rollup is kept. The one-hour rollup stays."""
+    """How long the one-minute rollup is kept. The hours and days stay."""
     otel: Otel = Otel()

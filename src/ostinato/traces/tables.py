@@ -158,7 +158,7 @@ rollup = sa.Table(
     *(_count(name) for name in SUMS),
     sa.Column("detail", columns.Bytes, nullable=False),
 )
-"""Sums per ``grain`` (10, 60, 3600 s) and writer, by the time a request *ended*. ``detail`` is ``rollup.Detail``."""
+"""Sums per ``grain`` (10 s to a day) and writer, by the time a request *ended*. ``detail`` is ``rollup.Detail``."""
 
 EVENT_COLUMNS = RequestEvent.__struct_fields__
 """Columns of the view ``request_event``, in order."""
