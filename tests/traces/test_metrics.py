@@ -20,10 +20,10 @@ def value(metrics: Metrics, name: str, **labels: str) -> float | None:
     return read(metrics).get((f"ostinato_{name}", frozenset(labels.items())))
 
 
-def test_a_hit_falls_into_its_bucket() -> None:
+def test_a_hit_falls_into_its_bucket(clock: ManualClock, rows) -> None:
     metrics = Metrics()
-    for us in (10, 500, 501, 10**12):
-        metrics.observe_hit(us)
+    metrics.observe_batch([rows.hit(clock, "x", total_us=us) for us in (10, 501, 10**12)], [], {}, {})
+    metrics.observe_call(rows.call(clock, cache="hit-exact", total_us=500))
     assert BOUNDS_US[0] == 500
     assert value(metrics, "request_duration_seconds_bucket", cache="hit", le="0.0005") == 2
     assert value(metrics, "request_duration_seconds_bucket", cache="hit", le="0.001") == 3
@@ -55,6 +55,7 @@ def test_what_the_recorder_takes_is_counted(traces: storage.Database, clock: Man
     assert value(metrics, "requests_total", cache="hit-exact", status="200", wire="openai.chat") == 1
     assert value(metrics, "requests_total", cache="stale", status="200", wire="openai.chat") == 1
     assert value(metrics, "hits_total", kind="raw") == 1
+    assert value(metrics, "request_duration_seconds_count", cache="hit") == 2
     assert value(metrics, "errors_total", error="rate_limit_exceeded") == 1
     assert value(metrics, "tokens_total", alias="small", bucket="output") == 80
     assert value(metrics, "tokens_avoided_total", alias="small") == 350

@@ -1,7 +1,7 @@
 """Plain counters for the hot path, shown to Prometheus when it asks.
 
-An increment is a list access; names, labels and formats cost only the scrape. A hit is observed in two steps: its
-duration by the hot path itself (``observe_hit``), its kind, wire and saving by the ledger's writer, a batch later.
+An increment is a list access; names, labels and formats cost only the scrape. Calls are counted as they are recorded,
+hits by the ledger's writer with their batch: the hot path of a hit does nothing for its metrics.
 """
 
 from bisect import bisect_left
@@ -44,6 +44,10 @@ class Histogram:
         self.counts[bisect_left(BOUNDS_US, us)] += 1
         self.sum_us += us
 
+    def add(self, other: "Histogram") -> None:
+        self.counts = [mine + theirs for mine, theirs in zip(self.counts, other.counts, strict=True)]
+        self.sum_us += other.sum_us
+
     def buckets(self) -> list[tuple[str, float]]:
         """Cumulative, with bounds in seconds, as Prometheus wants them."""
         total = 0
@@ -60,6 +64,7 @@ class _Tally:
     def __init__(self) -> None:
         self.requests: dict[tuple[str, str, str], int] = {}
         self.hits: dict[str, int] = {}
+        self.hit = Histogram()
         self.avoided: dict[str, int] = {}
         self.saved: dict[str, int] = {}
 
@@ -68,12 +73,10 @@ class Metrics:
     """All counters of one process, since its start. A ``traces.Watcher``."""
 
     def __init__(self) -> None:
-        self._hit = Histogram()
         self._miss = Histogram()
         self._upstream = Histogram()
         self._first_token = Histogram()
         self._overhead = Histogram()
-        self._hit_counts, self._bounds = self._hit.counts, BOUNDS_US
         self._of_loop, self._of_writer = _Tally(), _Tally()
         self._errors: dict[str, int] = {}
         self._aliases: dict[str, str] = {}
@@ -88,11 +91,6 @@ class Metrics:
 
     # --- observing ----------------------------------------------------------------------------------------------
 
-    def observe_hit(self, us: int) -> None:
-        """A hit took ``us`` microseconds. For the hot path: 0.2 us."""
-        self._hit_counts[bisect_left(self._bounds, us)] += 1
-        self._hit.sum_us += us
-
     def observe_call(self, row: CallRow) -> None:
         """A call as it was recorded. ``Recorder`` calls this."""
         status = str(row.status) if 100 <= row.status <= 599 else "other"
@@ -103,7 +101,7 @@ class Metrics:
             name = row.error or status
             _add(self._errors, name if name in self._errors or len(self._errors) < _MOST_LABELS else "other", 1)
         if row.cache in ("hit-exact", "stale"):
-            self.observe_hit(row.total_us)
+            tally.hit.observe(row.total_us)
             _add(tally.hits, "stale" if row.cache == "stale" else "memory", 1)
         elif row.upstream_us and row.status < 400:
             self._miss.observe(row.total_us)
@@ -132,12 +130,13 @@ class Metrics:
     ) -> None:
         """Hits as the writer saw them, in its thread. ``Recorder`` calls this."""
         del calls, cells  # calls were observed one by one
+        tally = self._of_writer
         groups: dict[tuple[str, int], list[int]] = {}
         for row in hits:
+            tally.hit.observe(row.total_us)
             group = groups.setdefault((row.origin, row.kind), [0, 0])
             group[0] += 1
             group[1] += row.saved
-        tally = self._of_writer
         for (name, number), (count, saved) in groups.items():
             origin = origins.get(name, UNKNOWN)
             alias = self._label(origin.alias)
@@ -182,13 +181,14 @@ class Metrics:
             for name in ("requests", "hits", "avoided", "saved"):
                 # A copy: the event loop and the writer add to it while this runs.
                 merge(getattr(both, name), dict(getattr(tally, name)))
+            both.hit.add(tally.hit)
         yield _counter("requests", "Requests answered.", ("cache", "status", "wire"), both.requests)
         yield _counter("hits", "Requests answered from cache, by where it was found.", ("kind",), both.hits)
         yield _counter("errors", "Requests that failed, by class.", ("error",), self._errors)
         durations = HistogramMetricFamily(
             "ostinato_request_duration_seconds", "Time in the gateway; hits and misses apart.", labels=["cache"]
         )
-        durations.add_metric(["hit"], self._hit.buckets(), self._hit.sum_us / 1e6)
+        durations.add_metric(["hit"], both.hit.buckets(), both.hit.sum_us / 1e6)
         durations.add_metric(["miss"], self._miss.buckets(), self._miss.sum_us / 1e6)
         yield durations
         for name, documentation, histogram in (
