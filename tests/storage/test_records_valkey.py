@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import itertools
 import logging
 
 import pytest
@@ -311,3 +312,47 @@ async def test_a_unix_socket(new_valkey, tmp_path):
         await store.put_many([make("a")])
         assert await store.get(digest("a"), SCOPE) is not None
         await store.close()
+
+
+@pytest.mark.parametrize("before", [False, True], ids=["new", "replaced"])
+async def test_no_order_of_steps_leaves_a_record_that_cannot_be_found(server, before):
+    """A put and a removal by two processes, interleaved in every way there is."""
+    putting, removing = ValkeyRecordStore(server.url), ValkeyRecordStore(server.url)
+    await putting.start()
+    await removing.start()
+    order: list[str] = []
+
+    def in_turn(store: ValkeyRecordStore, me: str) -> None:
+        real = store._batch
+
+        async def batch(commands):
+            while me in order and order[0] != me:  # noqa: ASYNC110 - the turn passes often
+                await asyncio.sleep(0)
+            try:
+                return await real(commands)
+            finally:
+                if me in order:
+                    order.remove(me)
+
+        store._batch = batch
+
+    async def then(work, me: str) -> None:
+        await work
+        order[:] = [each for each in order if each != me]
+
+    in_turn(putting, "p")
+    in_turn(removing, "r")
+    query = Query(labels={"org": "acme"})
+    steps = 9
+    for places in itertools.combinations(range(steps), 3):
+        order.clear()
+        await removing.remove(EVERYTHING)
+        if before:
+            await putting.put_many([make("a", blob=b"old")])
+        order[:] = ["p" if step in places else "r" for step in range(steps)]
+        await asyncio.gather(then(putting.put_many([make("a")]), "p"), then(removing.remove(query), "r"))
+        readable = await putting.get(digest("a"), SCOPE)
+        listed = await putting.find(query)
+        assert readable is None or listed == [readable], places
+    await putting.close()
+    await removing.close()

@@ -54,8 +54,6 @@ def run_environment() -> None:
     alembic.context.configure(
         connection=attributes["connection"],
         version_table=attributes["version_table"],
-        # SQLite can roll back DDL too; Alembic assumes it cannot, since Python's driver used to commit unasked.
-        transactional_ddl=True,
     )
     with alembic.context.begin_transaction():
         alembic.context.run_migrations()

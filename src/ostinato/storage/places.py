@@ -5,6 +5,7 @@ import errno
 import fcntl
 import os
 import socket
+import time
 from collections.abc import Generator
 from pathlib import Path
 
@@ -15,6 +16,8 @@ from ostinato.core.errors import Conflict, OstinatoError, Unavailable
 
 _OWN_DIRECTORY = 0o700
 _OWN_FILE = 0o600
+_LOOKS = 5
+_LOOK_SECONDS = 0.02
 
 
 class Owner(msgspec.Struct, frozen=True):
@@ -85,7 +88,7 @@ class DataDirectory:
         try:
             with self._told():
                 try:
-                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    _lock(descriptor)
                 except BlockingIOError:
                     raise _in_use(self.path, _read(descriptor)) from None
                 owner = Owner(pid=os.getpid(), host=socket.gethostname(), started=self._clock.now())
@@ -151,6 +154,18 @@ class DataDirectory:
             yield
         except OSError as error:
             raise _refused(self.path, error) from error
+
+
+def _lock(descriptor: int) -> None:
+    """Take the lock. Who merely looks (``owner``) holds it for a moment: an empty file is worth a second try."""
+    for _ in range(_LOOKS):
+        with contextlib.suppress(BlockingIOError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        if os.fstat(descriptor).st_size:
+            break
+        time.sleep(_LOOK_SECONDS)
+    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def _read(descriptor: int) -> Owner | None:

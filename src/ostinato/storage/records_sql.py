@@ -203,6 +203,9 @@ def remove(connection: Connection, state: State, query: Query, chunk: int) -> li
     statement = f"SELECT r.id, r.key FROM record AS r {where}".replace("{meter}", "")  # noqa: S608 - built of constants
     rows = connection.execute(statement, values).fetchall()
     _remove(connection, state, [row[0] for row in rows], chunk)
+    if rows:
+        # The log would go on holding what was withdrawn. Where a reader is in the way, the next checkpoint does it.
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
     return [row[1] for row in rows]
 
 

@@ -236,6 +236,9 @@ class SqliteRecordStore:
                 raise
             self._put_aside()
             connection = self._prepared()
+        if self._readers is not None:
+            # Only now: a reader that came too early would find a file without tables.
+            self._readers.renew()
         self._opened = True
         return connection
 
@@ -271,6 +274,4 @@ class SqliteRecordStore:
             self.path.replace(target)
         self.set_aside = target
         self._damaged = False
-        if self._readers is not None:
-            self._readers.renew()
         _log.warning("The cache file %s is %s; it was set aside as %s and begun anew.", self.path, why, target.name)
