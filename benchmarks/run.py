@@ -1,0 +1,75 @@
+"""Measures everything that was asked, each figure as a ratio inside one run, and prints one table.
+
+    make bench                          all of it, some fifteen minutes; SHARED=DIR names the yardstick's place
+    make bench ARGS='--only hits misses'
+
+What is not here (wrk, nginx, the yardstick) is named with the way to get it, and its rows are skipped: a run
+never fails for it. JSON lies in benchmarks/out/.
+"""
+
+import argparse
+import signal
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import figures
+import hits
+import machine
+import misses
+import servers
+import streams
+from bench import Bench, Sizes, progress
+from rich.console import Console
+from yardstick import Yardstick
+
+HERE = Path(__file__).resolve().parent
+SECTIONS = {"hits": hits.measure, "misses": misses.measure, "streams": streams.measure}
+
+
+def arguments(given: list[str] | None = None) -> argparse.Namespace:
+    """The command line."""
+    whole = Sizes()
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--shared", type=Path, default=HERE.parent.parent / "shared", help="where bench/ is")
+    parser.add_argument("--only", nargs="+", choices=SECTIONS, default=list(SECTIONS), help="sections to run")
+    parser.add_argument("--rounds", type=int, default=whole.rounds)
+    parser.add_argument("--seconds", type=float, default=whole.seconds, help="of one round of one case")
+    parser.add_argument("--out", type=Path, default=HERE / "out", help="where the JSON goes")
+    return parser.parse_args(given)
+
+
+def main(given: list[str] | None = None) -> int:
+    """Run the sections and show the table."""
+    options = arguments(given)
+    console = Console()
+    described = machine.describe()
+    began = time.monotonic()
+    # A stop from outside must end the servers too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    with tempfile.TemporaryDirectory(prefix="ostinato-bench-") as place, progress() as bars:
+        bench = Bench(Path(place), options.shared, Sizes(options.rounds, options.seconds), bars)
+        try:
+            bench.yardstick = Yardstick(options.shared.resolve(), bench.place)
+        except servers.Missing as missing:
+            bench.without = str(missing)
+            bars.console.print(f"[yellow]Not here: {missing}")
+        found: list[figures.Figure] = []
+        for name in options.only:
+            try:
+                found += SECTIONS[name](bench)
+            except servers.Missing as missing:
+                found.append(figures.skipped(name, name, str(missing)))
+            except Exception as error:  # one section's trouble must not cost the others
+                bars.console.print(f"[red]{name}: {error}")
+                found.append(figures.skipped(name, name, f"failed: {str(error).splitlines()[0][:200]}"))
+    described["minutes"] = round((time.monotonic() - began) / 60, 1)
+    figures.show(console, found, "Ostinato, measured")
+    console.print(machine.sentence(described), style="dim")
+    console.print(f"JSON: {figures.save(options.out, described, found)}", style="dim")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
