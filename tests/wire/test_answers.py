@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from anthropic.types import Message as SdkMessage
 from anthropic.types import RawMessageStreamEvent
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 from openai.types.responses import Response, ResponseStreamEvent
@@ -23,8 +23,11 @@ from wire_shapes import (
     MESSAGES,
     RESPONSE,
     RESPONSES,
+    chunk,
     data_stream,
     dumps,
+    few,
+    many,
     named_stream,
 )
 
@@ -74,8 +77,8 @@ unknown = st.recursive(
 
 
 @pytest.mark.parametrize(("codec", "name", "value"), WHOLE, ids=WHOLE_IDS)
+@few
 @given(data=st.data())
-@settings(max_examples=30)
 def test_unknown_fields_are_kept_at_every_level(codec: Any, name: str, value: Any, data: st.DataObject) -> None:
     value = copy.deepcopy(value)
     places: list[Any] = [value]
@@ -408,8 +411,8 @@ any_json = st.recursive(
 
 
 @pytest.mark.parametrize(("codec", "name", "value"), WHOLE, ids=WHOLE_IDS)
+@few
 @given(data=st.data())
-@settings(max_examples=40)
 def test_no_odd_value_crashes_a_codec(codec: Any, name: str, value: Any, data: st.DataObject) -> None:
     value = copy.deepcopy(value)
     holder: Any = value
@@ -431,3 +434,77 @@ def test_no_odd_value_crashes_a_codec(codec: Any, name: str, value: Any, data: s
         writer = target.stream_writer(IDENTITY, include_usage=False)
         writer.write(list(answer.events))
         writer.end()
+
+
+# --- any conversation, not only the recorded ones ----------------------------------------------------------------
+
+arguments = st.dictionaries(st.text(max_size=4), st.integers(-9, 9) | st.text(max_size=6) | st.none(), max_size=3)
+
+
+def pieces(text: str, data: st.DataObject) -> list[str]:
+    cuts = sorted(data.draw(st.sets(st.integers(0, len(text)), max_size=3)))
+    return [text[begin:end] for begin, end in zip([0, *cuts], [*cuts, len(text)], strict=True)]
+
+
+@many
+@given(
+    data=st.data(),
+    thoughts=st.text(max_size=12),
+    text=st.text(max_size=20),
+    calls=st.lists(arguments, max_size=4),
+    interleaved=st.booleans(),
+)
+def test_any_chat_stream_means_the_same_everywhere(
+    data: st.DataObject, thoughts: str, text: str, calls: list[Any], interleaved: bool
+) -> None:
+    chunks = [chunk({"role": "assistant", "content": "", "refusal": None})]
+    chunks += [chunk({"reasoning_content": piece}) for piece in pieces(thoughts, data)]
+    chunks += [chunk({"content": piece}) for piece in pieces(text, data)]
+    fragments: list[Any] = []
+    for number, value in enumerate(calls):
+        begin = {"index": number, "id": f"c{number}", "type": "function", "function": {"name": "f", "arguments": ""}}
+        rest = [{"index": number, "function": {"arguments": piece}} for piece in pieces(json.dumps(value), data)]
+        fragments.append([begin, *rest])
+    while any(fragments):
+        # In turn, or any fragment of any call that has begun.
+        nonempty = [queue for queue in fragments if queue]
+        queue = data.draw(st.sampled_from(nonempty)) if interleaved else nonempty[0]
+        chunks.append(chunk({"tool_calls": [queue.pop(0)]}))
+    chunks.append(chunk({}, "tool_calls" if calls else "stop"))
+    answer = recorded(CHAT, data_stream(*chunks), True)
+    expected = {(f"c{number}", "f", json.dumps(value)) for number, value in enumerate(calls)}
+    for target in ALL:
+        meaning, from_stream, model = VIEWS[target.name]
+        whole = json.loads(target.write_answer(answer, IDENTITY))
+        model.model_validate(whole)
+        writer = target.stream_writer(IDENTITY, include_usage=True)
+        stream = from_stream(b"".join(writer.write([event]) for event in answer.events) + writer.end())
+        for value in (whole, stream):
+            found = meaning(value)
+            assert (found[0], found[1]) == (text, thoughts)
+            assert {(i, n, json.dumps(a)) for i, n, a in found[2]} == expected
+
+
+@many
+@given(
+    blocks=st.lists(
+        st.one_of(
+            st.builds(lambda text: {"type": "text", "text": text}, st.text(max_size=9)),
+            st.builds(lambda text: {"type": "thinking", "thinking": text, "signature": "c2ln"}, st.text(max_size=9)),
+            st.builds(lambda value: {"type": "tool_use", "name": "f", "input": value}, arguments),
+        ),
+        max_size=6,
+    )
+)
+def test_any_message_means_the_same_everywhere(blocks: list[Any]) -> None:
+    content = [{**block, "id": f"t{n}"} if block["type"] == "tool_use" else block for n, block in enumerate(blocks)]
+    value = {**MESSAGE_ANSWERS["text"], "content": content}
+    answer = MESSAGES.read_answer(dumps(value))
+    assert stripped(json.loads(MESSAGES.write_answer(answer, IDENTITY))) == stripped(value)
+    text, thoughts, calls, _ = meaning_of_message(value)
+    for target in ALL:
+        meaning, from_stream, _ = VIEWS[target.name]
+        writer = target.stream_writer(IDENTITY, include_usage=True)
+        stream = from_stream(writer.write(list(answer.events)) + writer.end())
+        for found in (meaning(json.loads(target.write_answer(answer, IDENTITY))), meaning(stream)):
+            assert found[:3] == (text, thoughts, calls)

@@ -6,9 +6,9 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
-from wire_shapes import ALL, CHAT, MESSAGES, RESPONSES
+from wire_shapes import ALL, CHAT, MESSAGES, RESPONSES, many
 
 from ostinato import wire
 from ostinato.core.errors import Invalid
@@ -269,8 +269,8 @@ INSIGNIFICANT = [None, [], {}, "", False]
 
 
 @pytest.mark.parametrize(("codec", "body"), BODIES, ids=NAMES)
+@many
 @given(data=st.data())
-@settings(max_examples=400)
 def test_any_changed_field_changes_the_canonical_request(codec: Any, body: dict[str, Any], data: st.DataObject) -> None:
     before = codec.read_request(copy.deepcopy(body))
     changed = copy.deepcopy(body)
@@ -373,6 +373,7 @@ def test_same_wire_is_verbatim(codec: Any, body: dict[str, Any]) -> None:
 TOOL_PARAMETERS = {"type": "object", "properties": {"city": {"type": "string"}}}
 
 
+@many
 @given(
     system=st.none() | st.text(max_size=20),
     user=st.text(min_size=1, max_size=40),
@@ -437,6 +438,7 @@ KNOWN = sorted(
 
 
 @pytest.mark.parametrize("codec", ALL, ids=lambda codec: codec.name)
+@many
 @given(body=st.dictionaries(st.sampled_from(KNOWN) | st.text(max_size=6), any_json, max_size=8))
 def test_any_json_object_is_read_or_invalid(codec: Any, body: dict[str, Any]) -> None:
     for full in (
@@ -459,8 +461,8 @@ def test_any_json_object_is_read_or_invalid(codec: Any, body: dict[str, Any]) ->
 
 
 @pytest.mark.parametrize(("codec", "body"), BODIES, ids=NAMES)
+@many
 @given(data=st.data())
-@settings(max_examples=300)
 def test_any_field_with_any_value_is_read_or_invalid(codec: Any, body: dict[str, Any], data: st.DataObject) -> None:
     changed = copy.deepcopy(body)
     for _ in range(data.draw(st.integers(1, 3))):

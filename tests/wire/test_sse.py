@@ -5,6 +5,7 @@ import itertools
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from wire_shapes import many
 
 from ostinato.wire import Malformed
 from ostinato.wire.sse import Parser, event
@@ -31,15 +32,13 @@ def reference(stream: bytes) -> list[tuple[bytes, bytes]]:
     return events
 
 
-LINES = (
-    b"data: x|data:x|data:  x|data|data:|: comment|event: e|event:e|id: 1||odd|retry: 5|: |data: {}|data: [DONE]".split(
-        b"|"
-    )
-)
+PLAIN = b"data: x|data:x|data:  x|data|data:|: comment|event: e|event:e|id: 1||odd|retry: 5|: |data: {}|data: [DONE]"
+LINES = PLAIN.split(b"|")
 line = st.sampled_from([*LINES, "data: \u00e9\u20ac\U0001f600".encode()])
 ending = st.sampled_from([b"\n", b"\r\n", b"\r"])
 
 
+@many
 @given(
     lines=st.lists(st.tuples(line, ending), max_size=14),
     cuts=st.lists(st.integers(0, 200), max_size=8),

@@ -19,6 +19,8 @@ from wire_shapes import (
     chunk,
     data_events,
     data_stream,
+    few,
+    many,
     named_events,
     named_stream,
 )
@@ -91,6 +93,7 @@ def test_messages_stream_is_relayed_as_it_came(name: str) -> None:
 
 
 @pytest.mark.parametrize(("codec", "name", "stream"), STREAMS, ids=IDS)
+@few
 @given(data=st.data())
 def test_any_split_gives_the_same_events(codec: Any, name: str, stream: bytes, data: st.DataObject) -> None:
     whole = read(codec, stream)
@@ -119,6 +122,7 @@ def test_byte_by_byte(codec: Any, name: str, stream: bytes) -> None:
     assert out + writer.end() == written(codec, events)
 
 
+@many
 @given(texts=st.lists(st.text(max_size=20), max_size=12), padded=st.booleans(), nulls=st.booleans())
 def test_any_text_survives_the_shortcut(texts: list[str], padded: bool, nulls: bool) -> None:
     """The fast path compares bytes: quotes, escapes and field names inside the text must not fool it."""
@@ -225,6 +229,7 @@ def test_an_error_body_instead_of_a_stream(codec: Any, blank: bytes) -> None:
 
 
 @pytest.mark.parametrize("codec", [CHAT, MESSAGES, RESPONSES], ids=lambda codec: codec.name)
+@many
 @given(data=st.binary(max_size=300))
 def test_no_bytes_crash_a_reader(codec: Any, data: bytes) -> None:
     for prefix in (b"", b"data: "):
@@ -240,6 +245,7 @@ json_values = st.recursive(
 
 
 @pytest.mark.parametrize(("codec", "name", "stream"), STREAMS, ids=IDS)
+@few
 @given(data=st.data())
 def test_no_odd_value_crashes_a_reader(codec: Any, name: str, stream: bytes, data: st.DataObject) -> None:
     """Any field of any recorded event with any value: events, Malformed or ErrorInStream, and then a writer copes."""

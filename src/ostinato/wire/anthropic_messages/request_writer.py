@@ -140,8 +140,9 @@ def _thinking(request: ChatRequest, body: Json) -> None:
         return
     if request.max_tokens is None:
         body["max_tokens"] = DEFAULT_MAX_TOKENS + budget
-    # OpenAI's maximum includes reasoning, and so does Anthropic's; something must be left for the answer.
-    budget = min(budget, body["max_tokens"] // 2)
+    else:
+        # OpenAI's maximum includes reasoning, and so does Anthropic's; something must be left for the answer.
+        budget = min(budget, request.max_tokens // 2)
     if budget < MIN_THINKING_BUDGET:
         return
     body["thinking"] = {"type": "enabled", "budget_tokens": budget}
@@ -152,13 +153,14 @@ def _thinking(request: ChatRequest, body: Json) -> None:
 
 def _continues_unsigned(messages: Sequence[Message]) -> bool:
     """Whether the last assistant turn called tools without signed thinking before: it cannot go on thinking."""
+    turn: list[Block] = []
     for message in reversed(messages):
         if message.role == "assistant":
-            signed = any(isinstance(block, Thinking) and block.signature for block in message.content)
-            return not signed and any(isinstance(block, ToolUse) for block in message.content)
-        if message.role == "user" and not any(isinstance(block, ToolResult) for block in message.content):
-            return False
-    return False
+            turn.extend(message.content)
+        elif turn or (message.role == "user" and not any(isinstance(block, ToolResult) for block in message.content)):
+            break
+    signed = any(isinstance(block, Thinking) and block.signature for block in turn)
+    return not signed and any(isinstance(block, ToolUse) for block in turn)
 
 
 def _response_format(form: Json, source: str, body: Json) -> None:
