@@ -5,6 +5,7 @@ calls back. No SQL and no network come before the cache's look-up: keys, routes,
 snapshots. A failing cache is a miss, a failing trace is a counter.
 """
 
+import asyncio
 from collections.abc import AsyncGenerator, Mapping
 from functools import partial
 
@@ -137,7 +138,7 @@ class Pipeline:
             model=turn.model,
             stream=turn.stream,
             include_usage=request.include_usage,
-            saved=entry.cost or 0,
+            saved=self._worth(turn, entry),
             user_digest=turn.user_digest,
             session=turn.session,
             echo=_echo(turn),
@@ -146,6 +147,12 @@ class Pipeline:
         if turn.raw_key and kind != KIND_STALE:
             rooms.cache.raw.put(turn.raw_key, entry, rendered, rendered.weight)
         return self._repeater.reply(turn, entry, rendered, kind)
+
+    def _worth(self, turn: Turn, entry: Entry) -> int:
+        """Nano-dollars that the call behind ``entry`` would cost now; what it did cost where no price is known now."""
+        provider, _, model = entry.target.partition("/")
+        now = self._rooms.prices.value.price(provider, model, entry.meta().usage, turn.at)
+        return now if now is not None else entry.cost or 0
 
     async def ask(self, turn: Turn) -> Reply | StreamReply:
         """Call a model, or join whoever is already asking the same."""
@@ -165,6 +172,9 @@ class Pipeline:
             if old is None:
                 raise
             return old
+        except asyncio.CancelledError:
+            self._left(turn, seat)
+            raise
         finally:
             if not handed_over:
                 seat.leave()
@@ -248,10 +258,25 @@ class Pipeline:
             if not turn.recorded:
                 recording.record_refusal(turn, rooms, error)
             yield writer.fail(error)
+        except (asyncio.CancelledError, GeneratorExit):
+            self._left(turn, seat)
+            raise
         finally:
             self._keepalive.forget(seat.flight)
             seat.leave()
             rooms.access.leave(caller)
+
+    def _left(self, turn: Turn, seat: Seat[Item, Outcome]) -> None:
+        """Write down a caller who left while somebody else's call was under way; the call's own row tells of its payer."""
+        if not seat.leads and not turn.recorded:
+            recording.record(
+                turn,
+                self._rooms,
+                cache="miss",
+                reason="caller-left",
+                status=recording.CALLER_LEFT,
+                error="caller_left",
+            )
 
     def _answered_headers(
         self, turn: Turn, seat: Seat[Item, Outcome], target: str, upstream: Mapping[str, str]
