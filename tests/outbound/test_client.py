@@ -300,6 +300,10 @@ async def test_the_next_address_of_a_name_is_tried(client: outbound.Client, monk
         for _ in range(2):
             response = await client.post(url, b"{}", HEADERS, 5.0, allow_private=True)
             assert b"host: two.example:" in response.body
+        # From then on, also after another look-up, the one that answered comes first.
+        pool = next(iter(client._pools.values()))
+        pool._believed_until = 0.0
+        assert await pool._resolve() == ("127.0.0.1", "127.0.0.3")
 
 
 async def test_tls_is_checked_against_the_name_not_the_address(

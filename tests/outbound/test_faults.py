@@ -218,19 +218,22 @@ async def test_what_is_no_http_answer(client: outbound.Client, answer: bytes, st
             await (read_stream(client, server, 1.0) if streamed else post(client, server, 1.0))
 
 
-async def test_more_bytes_than_the_answer_has_spoil_the_connection(client: outbound.Client) -> None:
+@pytest.mark.parametrize("later", [False, True])
+async def test_more_bytes_than_the_answer_has_spoil_the_connection(client: outbound.Client, later: bool) -> None:
     """A second answer that nobody asked for must never be taken for the answer to the next call."""
 
     async def doubles(peer: Peer) -> None:
         await peer.request()
         await peer.answer(b"mine")
+        if later:
+            await asyncio.sleep(0.02)
         await peer.answer(b"poison")
         await peer.left()
 
     async with RawServer(doubles) as server:
         for _ in range(3):
             assert (await post(client, server, 2.0)).body == b"mine"
-            await asyncio.sleep(0.02)
+            await asyncio.sleep(0.06)
         assert server.connections == 3
 
 

@@ -153,7 +153,7 @@ class Client:
         """As :meth:`post`, without a body."""
         return await self._whole(b"GET", url, b"", headers, seconds, allow_private, max_bytes)
 
-    async def request(  # noqa: PLR0917 - as :meth:`post`, with the method in front
+    async def request(
         self,
         method: str,
         url: str,

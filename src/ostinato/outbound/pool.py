@@ -21,6 +21,7 @@ class Pool:
         self._tls = tls
         self._addresses: tuple[str, ...] = ()
         self._believed_until = 0.0
+        self._good = ""
         self.idle: deque[Connection] = deque()
         self.opened = 0
         self.closed = False
@@ -99,9 +100,8 @@ class Pool:
                 f"{endpoint.host} cannot be reached ({error.strerror or 'connection failed'})."
             ) from error
         self.opened += 1
-        # A name that answers at a later address should not make every call try the dead ones first.
-        if address != self._addresses[0]:
-            self._addresses = (address, *(other for other in self._addresses if other != address))
+        self._good = address
+        self._addresses = _first(address, self._addresses)
         return connection
 
     async def _resolve(self) -> tuple[str, ...]:
@@ -122,11 +122,19 @@ class Pool:
             raise ConnectionFailed(f"The name {endpoint.host} cannot be resolved.") from error
         try:
             texts = [str(info[4][0]).partition("%")[0] for info in infos]
-            self._addresses = guard.allowed(texts, endpoint.host, allow_private=endpoint.allow_private)
+            addresses = guard.allowed(texts, endpoint.host, allow_private=endpoint.allow_private)
         except Refused:
             # What was checked before may not be used any longer either.
             self.drop_idle()
             self._addresses = ()
             raise
+        self._addresses = _first(self._good, addresses)
         self._believed_until = self._clock.monotonic() + self._settings.name_ttl
         return self._addresses
+
+
+def _first(good: str, addresses: tuple[str, ...]) -> tuple[str, ...]:
+    """The address that answered last before the others: a dead one should not be tried first again and again."""
+    if good not in addresses or addresses[0] == good:
+        return addresses
+    return (good, *(other for other in addresses if other != good))
