@@ -306,6 +306,7 @@ class App:
         metrics.counter("flights_joined", "Requests that joined another's call.", lambda: self.gateway.flights.joined)
         metrics.gauge("ledger_queue_rows", "Rows not yet written.", lambda: self.recorder.depth)
         metrics.counter("ledger_dropped_rows", "Rows shed because the queue was full.", lambda: self.recorder.dropped)
+        metrics.gauge("ledger_lost_rows", "Rows that the last crash took.", lambda: self.recorder.lost_before)
         metrics.states(
             "target_state",
             "State of each target's breaker.",
@@ -319,6 +320,7 @@ class App:
             "routes": self.catalog.failing or "ok",
             "policies": self.policies.failing or "ok",
             "prices": self.prices.failing or "ok",
+            "ledger": self.recorder.failing or "ok",
         }
         if self.store is not None:
             parts["cache"] = "ok" if self.store.healthy else "the shared tier cannot be reached: answered from memory"

@@ -186,9 +186,8 @@ class Call:
 
     def succeeded(self, begun: int) -> Outcome:
         """Price the answer, offer it to the cache, write the row."""
-        # The rules see a streamed answer whole only now; what they forbid has not left, but must not be kept either.
         if self.turn.stream and self.answer is not None:
-            self.answer = inspecting.checked_answer(self.turn, self.answer)
+            self.answer = inspecting.checked_stream(self.turn, self.answer)
         turn, rooms, routed, answer = self.turn, self.rooms, self.routed, self.answer
         assert routed is not None
         assert answer is not None

@@ -82,6 +82,20 @@ def checked_answer(turn: Turn, answer: Answer) -> Answer:
     return verdict.answer
 
 
+def checked_stream(turn: Turn, answer: Answer) -> Answer:
+    """A streamed answer, seen whole only now that it has been sent (what rules forbid was held back on the way).
+
+    What they forbid, or what was too long for them to read, is not kept.
+    """
+    checker = turn.checker
+    if checker is None:
+        return answer
+    verdict = checker.output(answer)
+    if verdict.action in ("block", "no-store"):
+        turn.no_store = "checks"
+    return verdict.answer
+
+
 def _checker(turn: Turn, rooms: Rooms) -> Checker | None:
     caller, route = turn.caller, turn.route
     assert caller is not None and route is not None
