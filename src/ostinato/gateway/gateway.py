@@ -1,9 +1,13 @@
 """The gateway as ``web`` knows it: one call for a request, one for a refusal."""
 
+from typing import cast
+
+import msgspec
+
 from ostinato import wire
 from ostinato.cache import Flights
 from ostinato.core import ids
-from ostinato.core.errors import Denied, OstinatoError
+from ostinato.core.errors import Denied, Invalid, LimitReached, OstinatoError
 from ostinato.gateway import controls, recording, side
 from ostinato.gateway.asking import Item, Outcome
 from ostinato.gateway.keepalive import Keepalive
@@ -15,6 +19,7 @@ from ostinato.gateway.rooms import Rooms
 from ostinato.gateway.turn import CHAT_WIRES, Operation, Turn
 from ostinato.gateway.vectors import Vectors
 from ostinato.providers.model import ProviderFailure
+from ostinato.wire import failures
 
 
 class Gateway:
@@ -102,7 +107,25 @@ class Gateway:
         if isinstance(error, Denied) and not error.authenticated:
             headers.append((b"www-authenticate", b'Bearer realm="ostinato"'))
         if not data:
-            data = wire.codec(wire_name).write_error(error)
+            data = wire.codec(wire_name).write_error(told(error))
         headers.append((b"content-type", content_type))
         headers.append((b"content-length", b"%d" % len(data)))
         return Reply(status, headers, data)
+
+
+def told(error: OstinatoError) -> OstinatoError:
+    """The error as the caller is told it: a provider's refusal of the request, or of its rate, is theirs to mend."""
+    if not isinstance(error, ProviderFailure) or error.failure not in ("request", "rate"):
+        return error
+    kind = Invalid if error.failure == "request" else LimitReached
+    message = provider_message(error.body) if error.body else ""
+    return kind(message or error.message, code=error.code, hint=error.hint if not message else "")
+
+
+def provider_message(body: bytes) -> str:
+    """What a provider said in an error of the other wire; ``""`` where it cannot be read."""
+    try:
+        told = msgspec.json.decode(body)
+    except msgspec.DecodeError:
+        return ""
+    return failures.reported(cast("dict[str, object]", told).get("error")).message if isinstance(told, dict) else ""

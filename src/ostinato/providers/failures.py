@@ -62,9 +62,16 @@ def of_status(status: int) -> FailureClass:
 
 
 def from_response(
-    provider: str, status: int, headers: Mapping[str, str], body: bytes, *, now: int, secret: str = ""
+    provider: str,
+    status: int,
+    headers: Mapping[str, str],
+    body: bytes,
+    *,
+    now: int,
+    secret: str = "",
+    wire: str = "openai.chat",
 ) -> ProviderFailure:
-    """The failure that an error answer means. ``now``: UTC microseconds; ``secret`` is blotted out if echoed."""
+    """The failure that an error answer in ``wire`` means. ``now``: UTC us; ``secret`` is blotted out if echoed."""
     failure = of_status(status)
     code = _code_of(body)
     message = f"{provider} answered {status}{f' ({code})' if code else ''}."
@@ -89,6 +96,7 @@ def from_response(
         headers=passed_on(headers),
         retry_after=retry_after(headers, now),
         hint=hint,
+        wire=wire,
     )
 
 

@@ -163,7 +163,13 @@ class HttpProvider:
 
     def failure_of(self, status: int, headers: Mapping[str, str], body: bytes, index: int) -> ProviderFailure:
         return failures.from_response(
-            self.name, status, headers, body, now=self._clock.now(), secret=self._keys.key(index).reveal()
+            self.name,
+            status,
+            headers,
+            body,
+            now=self._clock.now(),
+            secret=self._keys.key(index).reveal(),
+            wire=self.wire,
         )
 
     def headers_for(self, index: int, forwarded: Mapping[str, str]) -> Mapping[str, str]:
