@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import importlib.util
+import signal
 import sys
 import time
 from collections.abc import Sequence
@@ -31,6 +32,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the figures here")
     parser.add_argument("--directory", type=Path, default=DIRECTORY, help="emptied and used (default: %(default)s)")
     chosen = parser.parse_args(arguments)
+    # However it ends, the gateway that it started ends with it.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     console = Console(soft_wrap=True)
     if not console.is_terminal:
         console = Console(soft_wrap=True, width=_WIDTH)
