@@ -17,7 +17,7 @@ def test_a_label_is_known_in_every_spelling(answer: str):
     assert not task.score(answer, "change_pin")
 
 
-@pytest.mark.parametrize("answer", ["", "refund PIN", "a refund", "I think: refund", "refunds", "none"])
+@pytest.mark.parametrize("answer", ["", "refund PIN", "a Refund", "I think: refund", "refunds", "none"])
 def test_anything_else_is_wrong(answer: str):
     assert task.read(answer) is None
     assert not any(task.score(answer, intent) for intent in task.INTENTS)

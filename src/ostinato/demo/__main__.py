@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from types import FrameType
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
@@ -33,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--directory", type=Path, default=DIRECTORY, help="emptied and used (default: %(default)s)")
     chosen = parser.parse_args(arguments)
     # However it ends, the gateway that it started ends with it.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    signal.signal(signal.SIGTERM, _leave)
     console = Console(soft_wrap=True)
     if not console.is_terminal:
         console = Console(soft_wrap=True, width=_WIDTH)
@@ -44,6 +45,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     except KeyboardInterrupt:
         return 130
+
+
+def _leave(signum: int, _: FrameType | None) -> None:
+    sys.exit(128 + signum)
 
 
 def run(console: Console, name: str, requests: int, directory: Path, json_file: Path | None = None) -> int:

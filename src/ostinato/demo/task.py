@@ -13,19 +13,23 @@ from typing import Any, Final
 import msgspec
 
 INTENTS: Final[dict[str, str]] = {
-    "card_arrival": "delivery",
-    "lost_or_stolen_card": "stolen card",
-    "exchange_rate": "exchange rate",
+    "card_arrival": "Delivery",
+    "lost_or_stolen_card": "Stolen card",
+    "exchange_rate": "Exchange rate",
     "apple_pay_or_google_pay": "Apple Pay",
     "change_pin": "PIN",
-    "request_refund": "refund",
-    "terminate_account": "closing account",
-    "verify_my_identity": "identity",
+    "request_refund": "Refund",
+    "terminate_account": "Closing account",
+    "verify_my_identity": "Identity",
 }
-"""The data set's name of each intent -> the words for it in the prompt and in the answer."""
+"""The data set's name of each intent -> the words for it in the prompt and in the answer. All begin alike, in upper
+case: small models favour the label that looks most like the beginning of an answer.
+"""
 
-INSTRUCTION: Final = "A bank sorts the questions of its customers by topic. The topics are:\n" + "\n".join(
-    f"- {label}" for label in INTENTS.values()
+INSTRUCTION: Final = (
+    "Name the topic of the customer's question. Answer with one of these topics and nothing else: "
+    + ", ".join(INTENTS.values())
+    + "."
 )
 
 MAX_TOKENS: Final = 12
@@ -45,10 +49,13 @@ def questions() -> tuple[Question, ...]:
 
 
 def messages(question: str) -> list[dict[str, str]]:
-    """The zero-shot prompt: instruction and labels first, so that a provider's prefix cache can keep them."""
+    """The zero-shot prompt: instruction and labels first, so that a provider's prefix cache can keep them.
+
+    It ends with a colon, where a base model goes on with the label and an instructed one answers with it.
+    """
     return [
         {"role": "system", "content": INSTRUCTION},
-        {"role": "user", "content": f"Question: {question}\nThis question is about the topic:"},
+        {"role": "user", "content": f"Question: {question}\nTopic:"},
     ]
 
 
