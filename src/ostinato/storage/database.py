@@ -250,8 +250,14 @@ def _postgres_engine(url: sa.URL, *, size: int) -> sa.Engine:
 def _check_file(database: Database) -> None:
     """Touch the file as a writer, then as a reader; look through ``control``, whose loss nothing else would notice."""
     path = Path(database.url.database or "")
-    fresh = not path.exists() or path.stat().st_size == 0
-    database.query(lambda _: None) if not fresh else None
+    try:
+        fresh = not path.exists() or path.stat().st_size == 0
+    except OSError as error:
+        raise Unavailable(
+            f"The file of database {database.name!r} cannot be reached: {error.strerror}.",
+            code="storage_read_only",
+            hint="Check that the data directory belongs to the user of the server.",
+        ) from error
     database.transact(lambda connection: connection.exec_driver_sql("SELECT count(*) FROM sqlite_master").scalar())
     if fresh:
         with suppress(OSError):
