@@ -15,11 +15,11 @@ import logging
 import secrets
 import threading
 from collections.abc import Callable
-from typing import Protocol
 
 import sqlalchemy as sa
 
 from ostinato.core.errors import Invalid
+from ostinato.storage import notice_wires
 from ostinato.storage.database import Database
 
 _log = logging.getLogger(__name__)
@@ -29,24 +29,6 @@ Callback = Callable[[str], None]
 
 DETAIL_BYTES = 4_000
 """PostgreSQL refuses a payload above 8,000 bytes; longer details are sent as empty ones."""
-
-_COUNT = sa.text(
-    "INSERT INTO notice (topic, version) VALUES (:topic, 1) "
-    "ON CONFLICT (topic) DO UPDATE SET version = notice.version + 1 RETURNING version"
-)
-
-
-class Wire(Protocol):
-    """One way to other processes."""
-
-    hears_marks: bool
-    """Whether what was announced by ``Notices.mark`` reaches the others this way already."""
-
-    async def start(self) -> None: ...
-
-    def send(self, topic: str, detail: str) -> None: ...
-
-    async def close(self) -> None: ...
 
 
 class Notices:
@@ -63,7 +45,7 @@ class Notices:
         self._database = database
         self._poll_seconds = poll_seconds
         self._valkey_url = valkey_url
-        self._wires: list[Wire] = []
+        self._wires: list[notice_wires.Wire] = []
 
     async def start(self) -> None:
         """Begin to hear other processes. Does not fail because a server is away; call it before loading snapshots."""
@@ -113,7 +95,7 @@ class Notices:
     def mark(self, connection: sa.Connection, topic: str, detail: str = "") -> None:
         """Count (and on PostgreSQL, send) a notice within the transaction of the change: it is told if and only if
         that commits, even if this process dies right after. Follow it by ``publish(topic, detail, marked=True)``."""
-        mark(connection, topic, detail, self.process)
+        notice_wires.mark(connection, topic, detail, self.process)
 
     def fire(self, topic: str, detail: str) -> None:
         """Call the subscribers of this process, on the event loop where there is one."""
@@ -138,12 +120,3 @@ class Notices:
                 callback(detail)
             except Exception:
                 _log.exception("A subscriber of %r failed; the others are told all the same.", topic)
-
-
-def mark(connection: sa.Connection, topic: str, detail: str, process: str) -> None:
-    """See :meth:`Notices.mark`."""
-    version = connection.execute(_COUNT, {"topic": topic}).scalar_one()
-    if connection.dialect.name == "postgresql":
-        from ostinato.storage.notices_postgres import notify  # noqa: PLC0415 - only when scaled out
-
-        notify(connection, process, topic, version, detail)

@@ -3,31 +3,21 @@
 import asyncio
 import logging
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 import psycopg
 import sqlalchemy as sa
 
-from ostinato.storage import notices as notices_
+from ostinato.storage import notice_wires
 from ostinato.storage.database import CONNECT_SECONDS, Database
-
-if TYPE_CHECKING:
-    from ostinato.storage.notices import Notices
 
 _log = logging.getLogger(__name__)
 
-_CHANNEL = "ostinato_notice"
 _SLICE = 0.25
 """Seconds that the listener waits at a time: how long ``close`` may take."""
 _LONGEST_PAUSE = 5.0
 _LONGEST_CLOSE = 2.0
-
-
-def notify(connection: sa.Connection, process: str, topic: str, version: int, detail: str) -> None:
-    """Send when the transaction commits; ``version`` is the topic's counter after it."""
-    payload = msgspec.json.encode([process, topic, version, detail]).decode()
-    connection.execute(sa.text("SELECT pg_notify(:channel, :payload)"), {"channel": _CHANNEL, "payload": payload})
 
 
 class PostgresWire:
@@ -35,7 +25,7 @@ class PostgresWire:
 
     hears_marks = True
 
-    def __init__(self, database: Database, notices: "Notices", poll_seconds: float) -> None:
+    def __init__(self, database: Database, notices: notice_wires.Hub, poll_seconds: float) -> None:
         self._database = database
         self._notices = notices
         self._poll_seconds = poll_seconds
@@ -78,7 +68,7 @@ class PostgresWire:
         while not self._stop.is_set():
             try:
                 with self._connect() as connection:
-                    connection.execute(f"LISTEN {_CHANNEL}")
+                    connection.execute(f"LISTEN {notice_wires.CHANNEL}")
                     if not first or self._seen is None:
                         # Whatever was told while we were deaf is lost: everybody looks again.
                         self._seen = self._look(connection)
@@ -129,7 +119,7 @@ class PostgresWire:
         try:
             process, topic, version, detail = msgspec.json.decode(payload, type=tuple[str, str, int, str])
         except msgspec.MsgspecError:
-            _log.warning("Something that is not a notice came on channel %s.", _CHANNEL)
+            _log.warning("Something that is not a notice came on channel %s.", notice_wires.CHANNEL)
             return
         seen = self._seen if self._seen is not None else {}
         last = seen.get(topic, 0)
@@ -150,7 +140,7 @@ class PostgresWire:
                 topic, detail = next(iter(self._outbox.items()))
                 del self._outbox[topic]
             try:
-                self._database.transact(lambda c: notices_.mark(c, topic, detail, self._notices.process))  # noqa: B023
+                self._database.transact(lambda c: notice_wires.mark(c, topic, detail, self._notices.process))  # noqa: B023
                 pause = _SLICE
             except Exception as error:
                 if self._stop.is_set():

@@ -7,18 +7,13 @@ connection was cut, the server restarted), and tells all its subscribers to look
 import asyncio
 import logging
 from collections.abc import Coroutine
-from typing import TYPE_CHECKING
 
 import msgspec
 
-from ostinato.storage import valkey
-
-if TYPE_CHECKING:
-    from ostinato.storage.notices import Notices
+from ostinato.storage import notice_wires, valkey
 
 _log = logging.getLogger(__name__)
 
-_CHANNEL = "ostinato_notice"
 _BEAT_SECONDS = 0.5
 _SENDING = 256
 """Notices that may be on their way at once; more are dropped, and the gap in the numbers tells of them."""
@@ -30,7 +25,7 @@ class ValkeyWire:
 
     hears_marks = False
 
-    def __init__(self, url: str, notices: "Notices") -> None:
+    def __init__(self, url: str, notices: notice_wires.Hub) -> None:
         self._url = url
         self._notices = notices
         self._clients: list[valkey.Client] = []
@@ -41,7 +36,9 @@ class ValkeyWire:
     async def start(self) -> None:
         """Connect in the background; a server that is away is used when it answers."""
         sender = await valkey.connect(self._url, name="ostinato-notices")
-        listener = await valkey.connect(self._url, name="ostinato-notices", channel=_CHANNEL, on_message=self._take)
+        listener = await valkey.connect(
+            self._url, name="ostinato-notices", channel=notice_wires.CHANNEL, on_message=self._take
+        )
         self._clients = [sender, listener]
         self._begin(self._beat(listener))
 
@@ -72,7 +69,7 @@ class ValkeyWire:
 
     async def _send(self, client: valkey.Client, payload: bytes) -> None:
         try:
-            await client.command(b"PUBLISH", _CHANNEL.encode(), payload)
+            await client.command(b"PUBLISH", notice_wires.CHANNEL.encode(), payload)
         except valkey.FAILURES as error:
             _log.debug("A notice could not be sent over Valkey (%s).", type(error).__name__)
 
@@ -90,7 +87,7 @@ class ValkeyWire:
         try:
             process, number, topic, detail = msgspec.json.decode(payload, type=tuple[str, int, str, str])
         except msgspec.MsgspecError:
-            _log.warning("Something that is not a notice came on channel %s.", _CHANNEL)
+            _log.warning("Something that is not a notice came on channel %s.", notice_wires.CHANNEL)
             return
         last = self._heard.get(process, 0)
         if len(self._heard) >= _PROCESSES:
