@@ -349,6 +349,27 @@ def test_one_answer_in_every_wire(codec: Any, name: str, data: bytes, streamed: 
             assert told == total, name_
 
 
+@pytest.mark.parametrize("name", CHAT_STREAMS)
+@pytest.mark.parametrize("at_once", [True, False])
+def test_a_filter_between_reading_and_writing(name: str, at_once: bool) -> None:
+    """Checks hold text back and drop what stood beside it: chunks of several events must not lose the rest."""
+    events = recorded(CHAT, data_stream(*CHAT_STREAMS[name]), True).events
+    held: dict[int, str] = {}
+    filtered: list[wire.Event] = []
+    for event in events:
+        if isinstance(event, wire.Delta):
+            held[event.index] = held.get(event.index, "") + event.text
+            continue
+        if isinstance(event, wire.Finish):
+            filtered += [wire.Delta(index, text) for index, text in held.items()]
+        filtered.append(event)
+    writer = CHAT.stream_writer(IDENTITY, include_usage=True)
+    batches = [filtered] if at_once else [[event] for event in filtered]
+    stream = b"".join(writer.write(batch) for batch in batches) + writer.end()
+    whole = json.loads(CHAT.write_answer(wire.Answer(CHAT.name, tuple(filtered)), IDENTITY))
+    assert meaning_of_chat(chat_from_stream(stream)) == meaning_of_chat(whole)
+
+
 def test_original_usage_is_shown_again_in_its_own_wire() -> None:
     for codec, _, value in WHOLE:
         answer = codec.read_answer(dumps(value))

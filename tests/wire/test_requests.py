@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from wire_shapes import ALL, CHAT, MESSAGES, RESPONSES, many
 
@@ -237,20 +237,6 @@ def simple(value: Any) -> Any:
     return value
 
 
-NULLS = {
-    "openai.chat": {"", "messages.#", "messages.#.tool_calls.#", "tools.#", "tools.#.function"},
-    "anthropic.messages": {
-        "",
-        "messages.#.content.#",
-        "tools.#",
-        "tool_choice",
-        "output_config",
-        "metadata",
-    },
-    "openai.responses": {"", "tools.#", "reasoning", "text", "input.#"},
-}
-
-
 def paths(value: Any, at: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
     found = [at] if at else []
     items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
@@ -264,14 +250,26 @@ json_values = st.recursive(
     lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=4), inner, max_size=2),
     max_leaves=5,
 )
-#: Known fields of which the API says that null, and only null, is the same as absent.
 INSIGNIFICANT = [None, [], {}, "", False]
+"""What a known field may hold to say the same as its absence."""
 
 
 @pytest.mark.parametrize(("codec", "body"), BODIES, ids=NAMES)
 @many
 @given(data=st.data())
 def test_any_changed_field_changes_the_canonical_request(codec: Any, body: dict[str, Any], data: st.DataObject) -> None:
+    check_a_change(codec, body, data)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize(("codec", "body"), BODIES, ids=NAMES)
+@settings(max_examples=20_000, deadline=None)
+@given(data=st.data())
+def test_any_of_many_changed_fields(codec: Any, body: dict[str, Any], data: st.DataObject) -> None:
+    check_a_change(codec, body, data)
+
+
+def check_a_change(codec: Any, body: dict[str, Any], data: st.DataObject) -> None:
     before = codec.read_request(copy.deepcopy(body))
     changed = copy.deepcopy(body)
     path = data.draw(st.sampled_from(paths(body)))

@@ -279,7 +279,7 @@ def test_a_cut_stream_is_not_finished() -> None:
         reader = codec.stream_reader()
         reader.feed(stream)
         assert not reader.finished
-        assert reader.answered  # pyright: ignore
+        assert reader.answered
 
 
 def test_done_without_a_finish_reason_is_no_success() -> None:

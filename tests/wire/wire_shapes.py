@@ -7,8 +7,8 @@ from hypothesis import settings
 
 from ostinato import wire
 
-few = settings(max_examples=20, deadline=None)
-many = settings(max_examples=150, deadline=None)
+few = settings(max_examples=8, deadline=None)
+many = settings(max_examples=60, deadline=None)
 """For properties that run once for each recorded shape, and for those that run once."""
 
 IDENTITY = wire.Identity(id="0123456789abcdef0123456789abcdef", created=1_760_000_777, model="support-small")

@@ -25,6 +25,11 @@ class StreamReader(Protocol):
         """Whether the terminal event (``[DONE]``, ``message_stop``, ``response.completed``) was seen."""
         ...
 
+    @property
+    def answered(self) -> bool:
+        """Whether the answer itself is complete (a finish reason was seen), for providers that omit the rest."""
+        ...
+
 
 class StreamWriter(Protocol):
     """Turns events into a caller's stream. One per reply; not shared."""

@@ -140,10 +140,10 @@ def refuse_unknown(extra: Json | None, hints: frozenset[str], at: str, source: s
 
 
 def refuse_top_level(extra: Json | None, target: WireName) -> None:
-    """The same for ``ChatRequest.extra``, for every wire but ``target``."""
+    """The same for ``ChatRequest.extra``, for every wire but ``target``; what is no wire's (headers) is no field."""
     for source, fields in (extra or {}).items():
-        if source != target and is_object(fields):
-            refuse_unknown(fields, TOP_LEVEL_HINTS.get(source, frozenset()), "", source, target)
+        if source != target and source in TOP_LEVEL_HINTS and is_object(fields):
+            refuse_unknown(fields, TOP_LEVEL_HINTS[source], "", source, target)
 
 
 # --- reasoning ---------------------------------------------------------------------------------------------------

@@ -223,15 +223,16 @@ def _message(value: object, index: int) -> Message:
     role: object = value.get("role")
     plain = _PLAIN_ROLES.get(role) if isinstance(role, str) else None
     if plain is not None:
-        blocks = _content(value.get("content"), index)
-        if len(value) == 2:
-            return Message(plain, blocks)
+        content: object = value.get("content")
+        if isinstance(content, str) and len(value) == 2:
+            return Message(plain, (Text(content),))
+        blocks = _content(content, index)
         return Message(plain, blocks, _name(value, index), without(value, _MESSAGE) or None)
     if role == "assistant":
         return _assistant(value, index)
     if role == "tool":
         call = fields.string(value.get("tool_call_id"), f"messages.{index}.tool_call_id")
-        content: object = value.get("content")
+        content = value.get("content")
         parts: Any = () if content is None else _content(content, index)
         extra = without(value, _TOOL_MESSAGE) or None
         return Message("tool", (ToolResult(call, parts),), _name(value, index), extra)

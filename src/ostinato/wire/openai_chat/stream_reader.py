@@ -323,7 +323,7 @@ class Reader:
             if isinstance(obfuscation, str):
                 shape["top"] = {**shape["top"], "obfuscation": obfuscation}
             if shape != self._expected(event):
-                group[position] = with_shape(event, shape, 0)
+                group[position] = with_shape(event, shape)
         else:
             if isinstance(obfuscation, str):
                 shape["top"] = {**shape["top"], "obfuscation": obfuscation}
@@ -332,7 +332,7 @@ class Reader:
             else:
                 if is_object(logprobs):
                     self._beside_text(logprobs, group)
-                group[visible[0]] = with_shape(group[visible[0]], shape, len(visible))
+                group[visible[0]] = with_shape(group[visible[0]], shape, group)
         if self._before and isinstance(group[0], Start):
             group[0] = Start(group[0].model, {**(group[0].extra or {}), "before": self._before}, NAME)
 

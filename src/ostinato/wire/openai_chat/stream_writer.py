@@ -11,6 +11,8 @@ from ostinato.wire.model import BlockStart, Delta, Event, Finish, Identity, Json
 from ostinato.wire.openai_chat.answer import KNOWN_DELTA, PREFIX, call_id, finish_word, usage_object
 from ostinato.wire.openai_chat.request_reader import NAME
 from ostinato.wire.openai_chat.shapes import (
+    Group,
+    filled,
     finish_shape,
     fragment_shape,
     start_shape,
@@ -44,16 +46,14 @@ class Writer:
         """Block -> number of its tool call."""
         self._cuts: dict[int, list[bytes]] = {}
         """Block -> the bytes around a fragment's text."""
-        self._group: Json | None = None
-        self._awaited = 0
-        self._texts: list[str] = []
+        self._group: Group | None = None
         self._nulls: Json = {}
 
     def write(self, events: list[Event]) -> bytes:
         out: list[bytes] = []
         for event in events:
             if type(event) is Delta:
-                if self._awaited or event.extra is not None:
+                if self._group is not None or event.extra is not None:
                     self._delta(event, out)
                     continue
                 cut = self._cuts.get(event.index) or self._cut(event.index)
@@ -63,6 +63,8 @@ class Writer:
                 self._usage = event
             else:
                 self._other(event, out)
+        # A chunk that carries several events came with all of them, unless somebody held some back.
+        self._flush(out)
         return b"".join(out)
 
     def end(self) -> bytes:
@@ -85,11 +87,7 @@ class Writer:
 
     def _delta(self, event: Delta, out: list[bytes]) -> None:
         extra = event.extra if self._native else None
-        if extra is not None and "span" in extra:
-            self._group, self._awaited = extra["shape"], extra["span"]
-        if self._awaited:
-            self._texts.append(event.text)
-            self._count(out)
+        if self._joins(event, extra, out):
             return
         if extra is not None and "shape" in extra:
             self._cuts[event.index] = self._cut_shape(extra["shape"])
@@ -114,31 +112,33 @@ class Writer:
             chunk = chunk[: end - 1] + b',"obfuscation":' + encode(extra["obfuscation"]) + b"}\n\n"
         return chunk
 
-    def _count(self, out: list[bytes]) -> None:
-        """One more event of a chunk that carries several; the last one sends it."""
-        self._awaited -= 1
-        if not self._awaited and self._group is not None:
-            out.append(self._fill(self._group, self._texts))
+    def _joins(self, event: Delta | Start | BlockStart | Finish, extra: Json | None, out: list[bytes]) -> bool:
+        """Whether the event belongs to a chunk that carries several; the last one sends it."""
+        group = self._group
+        if group is not None and not group.take(event):
+            self._flush(out)
+            group = None
+        if group is None:
+            if extra is None or "span" not in extra:
+                return False
+            group = self._group = Group(extra)
+            group.take(event)
+        if group.complete:
+            self._flush(out)
+        return True
+
+    def _flush(self, out: list[bytes]) -> None:
+        if self._group is not None:
+            shape, texts = self._group.shape, self._group.texts
             self._group = None
-            self._texts = []
+            out.append(self._fill(shape, texts))
 
     def _fill(self, shape: Json, texts: list[str]) -> bytes:
-        delta = dict(shape["delta"])
-        remaining = list(texts)
-        last = ""
-        for hole in shape["holes"]:
-            # The same thoughts under two names have two holes and one text.
-            last = remaining.pop(0) if remaining and not (hole == "reasoning" and last) else last
-            _put(delta, hole, last)
-        return self._chunk(
-            {**shape["top"], "choices": [{"index": 0, "delta": delta, **shape["choice"]}], **self._nulls}
-        )
+        choice = {"index": 0, "delta": filled(shape, texts), **shape["choice"]}
+        return self._chunk({**shape["top"], "choices": [choice], **self._nulls})
 
     def _cut_shape(self, shape: Json) -> list[bytes]:
-        delta = dict(shape["delta"])
-        for hole in shape["holes"]:
-            _put(delta, hole, _HOLE)
-        choice = {"index": 0, "delta": delta, **shape["choice"]}
+        choice = {"index": 0, "delta": filled(shape, [_HOLE] * len(shape["holes"])), **shape["choice"]}
         return self._chunk({**shape["top"], "choices": [choice], **self._nulls}).split(_HOLE_BYTES)
 
     def _cut(self, index: int) -> list[bytes] | None:
@@ -160,7 +160,7 @@ class Writer:
                 self._numbers[event.index] = len(self._numbers)
                 number = self._numbers[event.index]
                 shape = tool_start_shape(self._top, number, call_id(event, self._identity), event.name)
-                self._shaped(event.extra, shape, out)
+                self._shaped(event, shape, out)
             elif event.kind in _FIELD_OF_KIND:
                 self._fields[event.index] = self._field(event)
         elif isinstance(event, Finish):
@@ -183,18 +183,13 @@ class Writer:
             self._nulls = {"usage": None}
         for remark in extra.get("before", ()):
             self._note("remark", remark, out)
-        self._shaped(extra, start_shape(self._top), out)
+        self._shaped(event, start_shape(self._top), out)
 
-    def _shaped(self, extra: Json | None, shape: Json, out: list[bytes]) -> None:
-        """A chunk of a visible event other than a fragment: in its own shape, or beginning or continuing a group."""
-        if extra is not None and self._native and "shape" in extra:
-            shape = extra["shape"]
-            if "span" in extra:
-                self._group, self._awaited = shape, extra["span"]
-        if self._awaited:
-            self._count(out)
-        else:
-            out.append(self._fill(shape, []))
+    def _shaped(self, event: Start | BlockStart | Finish, shape: Json, out: list[bytes]) -> None:
+        """A chunk of a visible event other than a fragment: in its own shape, or part of a chunk of several."""
+        extra = event.extra if self._native else None
+        if not self._joins(event, extra, out):
+            out.append(self._fill(extra["shape"] if extra is not None and "shape" in extra else shape, []))
 
     def _finish(self, event: Finish, out: list[bytes]) -> None:
         extra = event.extra if self._native else None
@@ -202,7 +197,7 @@ class Writer:
             self._beside(part(extra, "message"), out)
         word = finish_word(event, self._native)
         if word is not None:
-            self._shaped(extra, finish_shape(self._top, word), out)
+            self._shaped(event, finish_shape(self._top, word), out)
 
     def _beside(self, message: Json, out: list[bytes]) -> None:
         """Fields of a whole message that a stream of it says in a chunk of their own (annotations)."""
@@ -218,15 +213,3 @@ class Writer:
         elif kind == "remark":
             choices = {"choices": extra["choices"]} if is_array(extra.get("choices")) else {}
             out.append(self._chunk({**extra["top"], **choices}))
-
-
-def _put(delta: Json, hole: str | int, text: str) -> None:
-    if isinstance(hole, str):
-        delta[hole] = text
-        return
-    calls = list(delta["tool_calls"])
-    call = dict(calls[hole])
-    inner, field = ("custom", "input") if call.get("custom") is not None else ("function", "arguments")
-    call[inner] = {**call[inner], field: text}
-    calls[hole] = call
-    delta["tool_calls"] = calls
