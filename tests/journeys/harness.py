@@ -131,7 +131,7 @@ class Upstream:
         self.url = f"http://127.0.0.1:{self.port}"
         self._server = uvicorn.Server(
             uvicorn.Config(
-                self._answer, interface="asgi3", log_level="error", access_log=False, timeout_graceful_shutdown=1
+                self._answer, interface="asgi3", log_level="critical", access_log=False, timeout_graceful_shutdown=1
             )
         )
         self._thread = threading.Thread(target=self._server.run, args=([listener],), daemon=True)
@@ -222,11 +222,13 @@ class Running:
         self.environment = {**os.environ, "OSTINATO_URL": self.url, **environment}
         base = "" if "[storage]" in extra else f'[storage]\ndirectory = "{self.data}"\n'
         access = "" if "[access]" in extra else "[access]\nrequests_per_minute = 1000000\n"
+        # Models that always fail must not be shut away while other tests want to see how they fail.
+        patient = "" if "[routing]" in extra else "[routing]\nbreaker_row = 1000000\nbreaker_volume = 1000000\n"
         self.config.write_text(
             f"""[server]
 port = {self.port}
 {server}
-{base}{access}{extra}
+{base}{access}{patient}{extra}
 [providers.openai]
 kind = "openai-compatible"
 base_url = "{upstream.url}/v1"
@@ -323,3 +325,54 @@ kind = "fake"
     def row(self, request_id: str) -> dict[str, Any]:
         """The ledger's row of a request, as soon as it is written."""
         return eventually(lambda: (found := self.api("GET", f"/traces/{request_id}"))[0] == 200 and found[1])[0]
+
+
+class Raw:
+    """What came back over a socket."""
+
+    def __init__(self, data: bytes) -> None:
+        head, self.whole, self.body = data.partition(b"\r\n\r\n")
+        lines = head.split(b"\r\n")
+        self.status = int(lines[0].split(b" ")[1]) if lines[0].startswith(b"HTTP/") else 0
+        self.headers = {
+            k.strip().lower().decode(): v.strip().decode("latin-1")
+            for k, _, v in (line.partition(b":") for line in lines[1:])
+        }
+        self.lines = lines
+
+    @property
+    def length(self) -> int | None:
+        return int(self.headers["content-length"]) if "content-length" in self.headers else None
+
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+def raw(port: int, *pieces: bytes, pause: float = 0.0, wait: float = 10.0) -> Raw:
+    """Send bytes as they are and read one reply."""
+    with socket.create_connection(("127.0.0.1", port), timeout=wait) as connection:
+        received = b""
+        try:
+            for piece in pieces:
+                connection.sendall(piece)
+                time.sleep(pause)
+        except OSError:
+            pass  # refused before all was sent
+        try:
+            while True:
+                found = Raw(received)
+                if found.whole and found.length is not None and len(found.body) >= found.length:
+                    return found
+                data = connection.recv(1 << 16)
+                if not data:
+                    return found
+                received += data
+        except OSError as error:
+            raise AssertionError(f"no whole reply: {error!r} after {received[:500]!r}") from None
+
+
+def post(key: str, path: str, body: bytes, *headers: bytes, method: str = "POST", auth: bytes | None = None) -> bytes:
+    """A request as bytes; ``headers`` go in as they are."""
+    lines = [f"{method} {path} HTTP/1.1".encode(), b"host: ostinato", b"content-length: %d" % len(body)]
+    lines += [b"authorization: Bearer " + key.encode()] if auth is None else [auth] if auth else []
+    return b"\r\n".join((*lines, *headers)) + b"\r\n\r\n" + body

@@ -1,8 +1,9 @@
 """The protocol short cut: a repeated request is answered inside uvicorn's parser callbacks, before ASGI begins.
 
 For a ``POST`` to a path that may be repeated, the request is *held*: neither scope nor cycle nor task is made until its
-body is whole. Then ``repeat`` is asked; if it knows the answer, one ``transport.write`` ends the matter. If not, the
-request is *released*: the ordinary ASGI cycle starts with the body already in place, and nothing is parsed twice.
+body is whole. Then ``repeat`` is asked; if it knows the answer, one ``transport.write`` ends the matter. If not, an
+:class:`~ostinato.web.exchange.Exchange` answers it, body in hand. A held request that turns out not to be plain is
+*released*: the ordinary ASGI cycle starts with what has arrived of its body.
 
 What is not plain goes the ordinary way from the start: HTTP/1.0, ``Connection: close``, ``Expect``, upgrades, a request
 pipelined behind one still in progress, a paused transport, a large body.
@@ -11,10 +12,16 @@ This leans on the internals of uvicorn's ``HttpToolsProtocol`` (its callbacks an
 pinned, and ``tests/web/test_shortcut.py`` drives pipelined, slow and split requests over real sockets.
 """
 
+import sys
 from collections.abc import Callable
 from typing import Any, ClassVar, cast
 
+import httptools
+import msgspec
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from ostinato.gateway import Reply, StreamReply
+from ostinato.web.exchange import Answer, Exchange
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -30,6 +37,11 @@ LEFT = "ostinato.left"
 HELD_BYTES = 262_144
 """A request whose body grows beyond this is released, so that the transport's flow control takes over."""
 
+HEAD_BYTES = 65_536
+"""A request whose head is still not whole after so many bytes is refused."""
+
+_REASONS = {400: b"Bad Request", 431: b"Request Header Fields Too Large"}
+
 
 class ShortcutProtocol(HttpToolsProtocol):
     """See the module. :func:`protocol_class` makes the subclass that knows ``paths`` and how to ``repeat``."""
@@ -39,12 +51,20 @@ class ShortcutProtocol(HttpToolsProtocol):
     """The body so far, while a request is held."""
     arriving: float = 0.0
     """Loop time at which the request that is still arriving began; 0 where none is."""
+    heading: bool = False
+    """Whether a request's head has begun to arrive and is not whole."""
+    head_bytes: int = 0
+    """Of a head that comes in several pieces, so far."""
     tried: Any = None
     left: list[Callable[[], object]]
 
     def repeat(self, path: bytes, headers: Headers, body: bytes) -> Any:
         """A whole HTTP response as bytes, or what the ASGI application shall find in its scope."""
         return None
+
+    async def direct(self, path: bytes, headers: Headers, body: bytes, tried: Any) -> "Reply | StreamReply":
+        """Answer what could not be repeated; see ``protocol_class``."""
+        return Reply(503, [], b"")
 
     def connection_made(self, transport: Any) -> None:
         self.left = []
@@ -63,7 +83,40 @@ class ShortcutProtocol(HttpToolsProtocol):
         if 0.0 < self.arriving < since and not self.transport.is_closing():
             self.transport.close()
 
+    def data_received(self, data: bytes) -> None:
+        self._unset_keepalive_if_required()
+        parser = cast("Any", self.parser)
+        try:
+            parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            pass  # the request has been answered as the ordinary one that it also is
+        except httptools.HttpParserError:
+            self.refuse(400, "invalid_http", "This is no valid HTTP request.")
+            return
+        if self.heading:
+            self.head_bytes += len(data)
+            if self.head_bytes > HEAD_BYTES:
+                self.refuse(431, "head_too_large", f"The request's headers are larger than {HEAD_BYTES} bytes.")
+
+    def refuse(self, status: int, code: str, message: str) -> None:
+        """Answer what cannot be read as a request, in a shape that clients of both wires understand, and hang up."""
+        cycle = cast("Any", self.cycle)
+        if cycle is not None and not cycle.response_complete:
+            self.transport.close()  # the answer to an earlier request is on its way: nothing may be written into it
+            return
+        error = {"type": "invalid_request_error", "message": message, "param": None, "code": code}
+        body = msgspec.json.encode({"type": "error", "error": error})
+        self.transport.write(
+            b"HTTP/1.1 %d %b\r\ncontent-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n%b"
+            % (status, _REASONS[status], len(body), body)
+        )
+        self.transport.close()
+
     def on_message_begin(self) -> None:
+        self.heading = True
+        self.head_bytes = 0
+        # Set by a request that came in the same packet as this one.
+        self._unset_keepalive_if_required()
         self.url = b""
         self.expect_100_continue = False
         self.headers = []
@@ -71,6 +124,7 @@ class ShortcutProtocol(HttpToolsProtocol):
         self.arriving = self.loop.time()
 
     def on_headers_complete(self) -> None:
+        self.heading = False
         cycle = cast("Any", self.cycle)  # uvicorn declares it as never None, and starts with None
         parser = cast("Any", self.parser)
         if (
@@ -135,7 +189,8 @@ class ShortcutProtocol(HttpToolsProtocol):
         if held is None:
             super().on_message_complete()
             return
-        answer: Any = self.repeat(self.url, self.headers, bytes(held))
+        body = bytes(held)
+        answer: Any = self.repeat(self.url, self.headers, body)
         if isinstance(answer, bytes):
             self.held = None
             self.server_state.total_requests += 1
@@ -143,10 +198,25 @@ class ShortcutProtocol(HttpToolsProtocol):
             self.timeout_keep_alive_task = self.loop.call_later(
                 self.timeout_keep_alive, self.timeout_keep_alive_handler
             )
-        else:
+        elif len(self.tasks) >= self.most_tasks:
             self.tried = answer
-            self.release()
+            self.release()  # uvicorn says that it is too busy
             super().on_message_complete()
+        else:
+            self.held = None
+            exchange = Exchange(self)
+            self.cycle = cast("Any", exchange)
+            task = self.loop.create_task(exchange.run(self.direct, self.url, self.headers, body, answer, self.left))
+            self.tasks.add(task)
+            task.add_done_callback(self.tasks.discard)
+
+    def date_line(self) -> bytes:
+        """The headers that uvicorn adds to every answer: the date."""
+        return b"".join([b"%b: %b\r\n" % pair for pair in self.server_state.default_headers])
+
+    @property
+    def most_tasks(self) -> int:
+        return self.limit_concurrency or sys.maxsize
 
     def shutdown(self) -> None:
         if self.held is not None:
@@ -154,6 +224,10 @@ class ShortcutProtocol(HttpToolsProtocol):
         super().shutdown()
 
 
-def protocol_class(paths: frozenset[bytes], repeat: Repeat) -> type[ShortcutProtocol]:
-    """A protocol class for ``uvicorn.Config(http=...)`` that tries ``repeat`` for ``POST`` requests to ``paths``."""
-    return type("BoundShortcutProtocol", (ShortcutProtocol,), {"paths": paths, "repeat": staticmethod(repeat)})
+def protocol_class(paths: frozenset[bytes], repeat: Repeat, answer: Answer) -> type[ShortcutProtocol]:
+    """A protocol class for ``uvicorn.Config(http=...)``: ``POST`` requests to ``paths`` are repeated, or else answered."""
+    return type(
+        "BoundShortcutProtocol",
+        (ShortcutProtocol,),
+        {"paths": paths, "repeat": staticmethod(repeat), "direct": staticmethod(answer)},
+    )
