@@ -346,12 +346,12 @@ def test_keys_that_were_good_once(gateway: Running) -> None:
     status, rotated = gateway.api("POST", f"/keys/{old[:12]}/rotate", {"grace_seconds": 0})
     assert status == 201, rotated
     time.sleep(max(0.0, now + 1.6 - time.time()))
-    for key, word in ((short, "expired"), (leaver, "revoked"), (old, "revoked")):
+    for key, word in ((short, "expired"), (leaver, "revoked"), (old, "replaced")):
         for path in (CHAT, MESSAGES):
             error = judged(gateway.send("POST", path, {**ask, "max_tokens": 5}, key=key), path, 401)
             assert word in error["message"], error
             assert key not in error["message"]
-    error = judged(gateway.send("POST", CHAT, ask, key=limited), CHAT, 404)
+    error = judged(gateway.send("POST", CHAT, ask, key=limited), CHAT, 403)
     assert "claude" in error["message"] and "openai-" not in error["message"], "it is told of its own models only"
     # And the control plane knows no more than the caller's own.
     status, told = gateway.api("GET", "/keys", key=foreign)
@@ -388,7 +388,8 @@ def test_providers_that_answer_nonsense(gateway: Running, behind: str, path: str
         ask = whole(model=f"{behind}-{mood}", stream=stream)
         for _ in range(2):
             status, headers, data = gateway.send("POST", path, ask)
-            error = judged((status, headers, data), path, 503 if mood == "broken" and status == 503 else 502)
+            # An overload that is told inside a 200 may be told as what it is.
+            error = judged((status, headers, data), path, status if mood == "broken" and status in (503, 529) else 502)
             assert headers["x-should-retry"] == "false"
             assert "<!doctype" not in error["message"]
             assert "fake was told" not in error["message"], "what a provider says of our credentials is ours"
