@@ -15,7 +15,7 @@ from ostinato.config import Config
 from ostinato.core.errors import Invalid
 from ostinato.web import api, server
 from ostinato.web.operations import Operations
-from ostinato.web.proxy import REPEATABLE, Proxy
+from ostinato.web.proxy import DIRECT, Proxy
 
 _log = logging.getLogger("ostinato")
 
@@ -56,7 +56,12 @@ async def _serve(config: Config, listener: socket.socket) -> None:
     proxy = Proxy(app.gateway, max_body_bytes=config.server.max_body_bytes, slow=config.server.slow_request_seconds)
     control = Operations(app, api.build(app), loopback=server.is_loopback(config.server.host))
     running = server.Server(
-        server.Dispatcher(proxy, control), config.server, REPEATABLE, app.gateway.repeater.whole, app
+        server.Dispatcher(proxy, control),
+        config.server,
+        app,
+        paths=frozenset(DIRECT),
+        repeat=app.gateway.repeater.whole,
+        answer=proxy.direct,
     )
     host, port = listener.getsockname()[:2]
     print(f"Ostinato listens on http://{host}:{port} (pid {os.getpid()})", file=sys.stderr, flush=True)  # noqa: T201

@@ -30,8 +30,13 @@ OPERATIONS: Final[dict[str, tuple[str, gateway.Operation]]] = {
     "/v1/models": ("GET", "models"),
 }
 
-REPEATABLE: Final = frozenset({b"/v1/chat/completions", b"/v1/messages", b"/v1/messages?beta=true", b"/v1/responses"})
-"""Paths, as sent, whose requests the protocol short cut may answer."""
+DIRECT: Final[dict[bytes, gateway.Operation]] = {
+    b"/v1/chat/completions": "openai.chat",
+    b"/v1/messages": "anthropic.messages",
+    b"/v1/messages?beta=true": "anthropic.messages",
+    b"/v1/responses": "openai.responses",
+}
+"""Paths, as sent, whose requests are answered without ASGI."""
 
 
 class TooLarge(Invalid):
@@ -79,11 +84,27 @@ class Proxy:
         except OstinatoError as error:
             return self._gateway.refuse(operation or _guess(path), headers, error)
         except Exception:
-            _log.exception("A request to %s failed inside the gateway", path)
-            failure = Unavailable(
-                "Ostinato failed on this request.", code="internal_error", hint="The server's log says why."
-            )
-            return self._gateway.refuse(operation or _guess(path), headers, failure)
+            return self._failed(operation or _guess(path), path, headers)
+
+    async def direct(self, path: bytes, headers: list[Header], body: bytes, tried: Any) -> Reply | StreamReply:
+        """Answer a request of :data:`DIRECT` whose body is whole. Raises nothing."""
+        operation = DIRECT[path]
+        try:
+            if len(body) > self._max_body:
+                raise _too_large(self._max_body)
+            text = path.partition(b"?")[0].decode()
+            return await self._gateway.handle(operation, text, headers, body, tried, raw_path=path)
+        except OstinatoError as error:
+            return self._gateway.refuse(operation, headers, error)
+        except Exception:
+            return self._failed(operation, path.decode("latin-1"), headers)
+
+    def _failed(self, operation: gateway.Operation, path: str, headers: list[Header]) -> Reply:
+        _log.exception("A request to %s failed inside the gateway", path)
+        failure = Unavailable(
+            "Ostinato failed on this request.", code="internal_error", hint="The server's log says why."
+        )
+        return self._gateway.refuse(operation, headers, failure)
 
     async def _body(self, scope: Scope, receive: Receive) -> bytes:
         limit = self._max_body

@@ -14,6 +14,7 @@ import msgspec
 import uvicorn
 
 from ostinato.core.errors import Unavailable
+from ostinato.web.exchange import Answer
 from ostinato.web.settings import Settings
 from ostinato.web.shortcut import Repeat, ShortcutProtocol, protocol_class
 
@@ -53,8 +54,16 @@ class Server(uvicorn.Server):
     """uvicorn with our own end: everything is stopped after the last request was answered."""
 
     def __init__(
-        self, app: Asgi, settings: Settings, paths: frozenset[bytes], repeat: Repeat, lifespan: Lifespan
+        self,
+        app: Asgi,
+        settings: Settings,
+        lifespan: Lifespan,
+        *,
+        paths: frozenset[bytes],
+        repeat: Repeat,
+        answer: Answer,
     ) -> None:
+        """``paths``, ``repeat`` and ``answer``: see :mod:`ostinato.web.shortcut`."""
         self.settings = settings
         self.life = lifespan
         super().__init__(
@@ -63,7 +72,7 @@ class Server(uvicorn.Server):
                 host=settings.host,
                 port=settings.port,
                 loop="uvloop",
-                http=protocol_class(paths, repeat),
+                http=protocol_class(paths, repeat, answer),
                 ws="none",
                 lifespan="off",
                 interface="asgi3",
