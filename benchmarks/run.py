@@ -16,16 +16,26 @@ from pathlib import Path
 
 import figures
 import hits
+import ledger
 import machine
+import memory
 import misses
 import servers
+import steady
 import streams
 from bench import Bench, Sizes, progress
 from rich.console import Console
 from yardstick import Yardstick
 
 HERE = Path(__file__).resolve().parent
-SECTIONS = {"hits": hits.measure, "misses": misses.measure, "streams": streams.measure}
+SECTIONS = {
+    "hits": hits.measure,
+    "misses": misses.measure,
+    "streams": streams.measure,
+    "steady": steady.measure,
+    "ledger": ledger.measure,
+    "memory": memory.measure,
+}
 
 
 def arguments(given: list[str] | None = None) -> argparse.Namespace:
@@ -36,6 +46,9 @@ def arguments(given: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--only", nargs="+", choices=SECTIONS, default=list(SECTIONS), help="sections to run")
     parser.add_argument("--rounds", type=int, default=whole.rounds)
     parser.add_argument("--seconds", type=float, default=whole.seconds, help="of one round of one case")
+    parser.add_argument("--ledger-rows", type=int, default=whole.ledger_rows)
+    parser.add_argument("--entries", type=int, default=whole.entries, help="in memory and in cache.db")
+    parser.add_argument("--steady-seconds", type=float, default=whole.steady_seconds)
     parser.add_argument("--out", type=Path, default=HERE / "out", help="where the JSON goes")
     return parser.parse_args(given)
 
@@ -49,7 +62,8 @@ def main(given: list[str] | None = None) -> int:
     # A stop from outside must end the servers too.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     with tempfile.TemporaryDirectory(prefix="ostinato-bench-") as place, progress() as bars:
-        bench = Bench(Path(place), options.shared, Sizes(options.rounds, options.seconds), bars)
+        sizes = Sizes(options.rounds, options.seconds, options.ledger_rows, options.entries, options.steady_seconds)
+        bench = Bench(Path(place), options.shared, sizes, bars)
         try:
             bench.yardstick = Yardstick(options.shared.resolve(), bench.place)
         except servers.Missing as missing:

@@ -146,7 +146,7 @@ class Gateway(Process):
         self.config = place / "ostinato.toml"
         self.config.write_text(CONFIG.format(port=self.port, data=self.data, upstream=upstream, more=more))
         self.key = self._first_key()
-        module = ["-m", "ostinato.cli"] if ledger else [str(HERE / "without_ledger.py")]
+        module = ["-m", "ostinato.cli"] if ledger else [str(HERE / "children" / "without_ledger.py")]
         command = [sys.executable, *module, "serve", "--config", str(self.config)]
         super().__init__("ostinato", command, f"{self.url}/healthz", place / "serve.log", core=core, cwd=place)
 
@@ -205,17 +205,17 @@ def mock(shared: Path, log: Path, core: int | None = 1) -> tuple[Process, str]:
 
 
 def companion(kind: str, *rest: str, log: Path, python: str = sys.executable, core: int | None = 0) -> "Companion":
-    """One of ``apps.py``, not started."""
+    """One of ``children/apps.py``, not started."""
     return Companion(kind, rest, log, python, core)
 
 
 class Companion(Process):
-    """A server of ``apps.py``."""
+    """A server of ``children/apps.py``."""
 
     def __init__(self, kind: str, rest: tuple[str, ...], log: Path, python: str, core: int | None) -> None:
         port = free_port()
         self.url = f"http://127.0.0.1:{port}"
-        command = [python, str(HERE / "apps.py"), kind, str(port), *rest]
+        command = [python, str(HERE / "children" / "apps.py"), kind, str(port), *rest]
         super().__init__(kind, command, f"{self.url}/", log, core=core)
 
     def wait(self) -> None:

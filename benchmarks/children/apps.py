@@ -3,6 +3,7 @@
     python apps.py noop PORT HEADERS BYTES    reads the body, answers BYTES with HEADERS headers: the unit
     python apps.py bare PORT UPSTREAM         a proxy on the gateway's own outbound client, and nothing else
     python apps.py reqwest PORT UPSTREAM      the same on pyreqwest
+    python apps.py answer PORT                a model that always gives the same answer
 
 All run on the gateway's uvicorn: uvloop, httptools, no access log. UPSTREAM is the whole URL to post to.
 """
@@ -40,6 +41,24 @@ def noop(headers: int, size: int) -> App:
     async def app(scope: dict[str, Any], receive: Receive, send: Send) -> None:
         await read(receive)
         await send({"type": "http.response.start", "status": 200, "headers": lines})
+        await send({"type": "http.response.body", "body": content})
+
+    return app
+
+
+def answer() -> App:
+    """A chat completion of 1 KB."""
+    text = "The quick brown fox jumps over the lazy dog. " * 14
+    content = (
+        b'{"id":"chatcmpl-1","object":"chat.completion","created":1760000000,"model":"gpt-4o-mini","choices":[{"index":0,'
+        b'"message":{"role":"assistant","content":"' + text.encode() + b'"},"finish_reason":"stop"}],'
+        b'"usage":{"prompt_tokens":42,"completion_tokens":50,"total_tokens":92}}'
+    )
+
+    async def app(scope: dict[str, Any], receive: Receive, send: Send) -> None:
+        await read(receive)
+        headers = [JSON, (b"content-length", b"%d" % len(content))]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": content})
 
     return app
@@ -102,6 +121,8 @@ def main(kind: str, port: str, *rest: str) -> None:
     """Serve one of them."""
     if kind == "noop":
         app = noop(int(rest[0]), int(rest[1]))
+    elif kind == "answer":
+        app = answer()
     else:
         app = proxy((own_client if kind == "bare" else reqwest_client)(rest[0]))
     uvicorn.run(
