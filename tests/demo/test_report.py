@@ -22,18 +22,19 @@ OUTCOMES = [
     outcome("a", "miss", True, 100.0, tokens=Tokens(10, 90, 2), cost=0.002),
     outcome("a", "hit-exact", True, 1.0, tokens=Tokens(10, 90, 2), saved=0.002),
     outcome("b", "miss", False, 300.0, tokens=Tokens(20, 80, 2), cost=0.003),
+    outcome("b", "miss; reason=joined", False, 150.0, tokens=Tokens(20, 80, 2), saved=0.003),
     outcome("b", "error", False, 5.0, error="APIError: broken"),
 ]
 
 
 def test_hits_misses_and_errors_are_told_apart():
     made = report.summarize(LEVEL, OUTCOMES)
-    assert (made.requests, made.repeats, made.hits, made.errors) == (4, 2, 1, 1)
-    assert made.accuracy == 0.5, "an error is no right answer"
+    assert (made.requests, made.repeats, made.hits, made.joined, made.errors) == (5, 3, 1, 1, 1)
+    assert made.accuracy == 0.4, "an error is no right answer"
     assert made.accuracy_of_hits == 1.0
     assert (made.hit_p50, made.miss_p50, made.miss_p99) == (1.0, 100.0, 300.0)
-    assert made.spent_tokens == Tokens(30, 170, 4) and made.saved_tokens == 102
-    assert (made.spent, made.saved) == (pytest.approx(0.005), 0.002)
+    assert made.spent_tokens == Tokens(30, 170, 4) and made.saved_tokens == 204, "who joined paid nothing"
+    assert (made.spent, made.saved) == (pytest.approx(0.005), pytest.approx(0.005))
 
 
 def test_nothing_to_measure_is_shown_as_missing():

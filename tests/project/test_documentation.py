@@ -139,6 +139,13 @@ def test_every_configuration_in_it_is_one(page: Path):
         compile_policies(config.policies, {**others, **config.rules})
 
 
+def test_the_examples_are_configurations():
+    for example in ROOT.glob("examples/*.toml"):
+        tables = tomllib.loads(example.read_text())
+        config = parse(tables, Source(example.name, example.read_text()), {})
+        compile_routes(config.models, dict.fromkeys(config.providers, b""))
+
+
 def load(script: Path) -> ModuleType:
     spec = importlib.util.spec_from_file_location(script.stem, script)
     assert spec is not None and spec.loader is not None

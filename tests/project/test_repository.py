@@ -37,7 +37,7 @@ def test_nothing_large_or_made_is_tracked():
 
 def test_make_tells_its_targets():
     ran = subprocess.run(["make", "--no-print-directory"], cwd=ROOT, capture_output=True, text=True, check=True)
-    for target in ("demo", "serve", "test", "check", "bench", "soak", "docs", "fix"):
+    for target in ("demo", "serve", "test", "check", "bench", "soak", "docs", "fix", "lock"):
         assert f"make {target} " in ran.stdout
 
 

@@ -46,7 +46,7 @@ class Outcome(msgspec.Struct, frozen=True):
 
     ask: Ask
     cache: str
-    """As the gateway said: ``hit-exact``, ``miss`` ...; ``error`` where there was no answer."""
+    """As the gateway said: ``hit-exact``, ``miss; reason=joined`` ...; ``error`` where there was no answer."""
     right: bool
     total_ms: float
     """As the client saw it, the SDK's own work included."""
@@ -60,6 +60,11 @@ class Outcome(msgspec.Struct, frozen=True):
     @property
     def hit(self) -> bool:
         return self.cache.startswith("hit")
+
+    @property
+    def joined(self) -> bool:
+        """Whether another's call, under way at the time, answered: neither a hit nor paid for."""
+        return "reason=joined" in self.cache
 
 
 class Gateway(msgspec.Struct, frozen=True):
@@ -109,21 +114,22 @@ async def _send(client: openai.AsyncOpenAI, level: Level, ask: Ask, prices: Pric
         return Outcome(ask, "error", False, elapsed, None, error=f"{type(error).__name__}: {error}"[:300])
     elapsed = (time.perf_counter() - begun) * 1000
     headers = cast("dict[str, str]", response.headers)
-    cache = headers.get("ostinato-cache", "").partition(";")[0]
-    tokens = _tokens(usage)
     timing = _TOTAL.search(headers.get("server-timing", ""))
-    hit = cache.startswith("hit")
-    cost = headers.get("ostinato-cost")
-    return Outcome(
+    outcome = Outcome(
         ask=ask,
-        cache=cache,
+        cache=headers.get("ostinato-cache", ""),
         right=task.score(text, ask.question.intent),
         total_ms=elapsed,
         gateway_ms=float(timing[1]) if timing else None,
-        tokens=tokens,
-        # A stream's price is known when it has ended, after its headers.
-        cost=float(cost) if cost is not None else 0.0 if hit else tokens.cost(prices),
-        saved=float(headers.get("ostinato-saved", "0")),
+        tokens=_tokens(usage),
+    )
+    # A stream's price is known when it has ended, after its headers.
+    price = outcome.tokens.cost(prices)
+    free = outcome.hit or outcome.joined
+    return msgspec.structs.replace(
+        outcome,
+        cost=float(headers.get("ostinato-cost", 0.0 if free else price)),
+        saved=float(headers.get("ostinato-saved", price if free else 0.0)),
     )
 
 

@@ -22,6 +22,8 @@ class Summary(msgspec.Struct, frozen=True):
     repeats: int
     """Requests that ask what was asked before: the most that can be hits."""
     hits: int
+    joined: int
+    """Requests that were answered by another's call, under way at the time."""
     errors: int
     accuracy: float
     accuracy_of_hits: float | None
@@ -40,9 +42,10 @@ def summarize(level: Level, outcomes: Sequence[Outcome]) -> Summary:
     """The figures of one level."""
     answered = [outcome for outcome in outcomes if not outcome.error]
     hits = [outcome for outcome in answered if outcome.hit]
-    others = [outcome for outcome in answered if not outcome.hit]
+    joined = [outcome for outcome in answered if outcome.joined]
+    misses = [outcome for outcome in answered if not (outcome.hit or outcome.joined)]
     hit_times = [outcome.total_ms for outcome in hits]
-    other_times = [outcome.total_ms for outcome in others]
+    miss_times = [outcome.total_ms for outcome in misses]
     inside = [outcome.gateway_ms for outcome in hits if outcome.gateway_ms is not None]
     return Summary(
         level=level.name,
@@ -50,16 +53,17 @@ def summarize(level: Level, outcomes: Sequence[Outcome]) -> Summary:
         requests=len(outcomes),
         repeats=repeats([outcome.ask for outcome in outcomes]),
         hits=len(hits),
+        joined=len(joined),
         errors=len(outcomes) - len(answered),
         accuracy=sum(outcome.right for outcome in outcomes) / max(len(outcomes), 1),
         accuracy_of_hits=sum(outcome.right for outcome in hits) / len(hits) if hits else None,
         hit_p50=percentile(hit_times, 50),
         hit_p99=percentile(hit_times, 99),
         gateway_hit_p50=percentile(inside, 50),
-        miss_p50=percentile(other_times, 50),
-        miss_p99=percentile(other_times, 99),
-        spent_tokens=sum((outcome.tokens for outcome in others), Tokens()),
-        saved_tokens=sum(outcome.tokens.total for outcome in hits),
+        miss_p50=percentile(miss_times, 50),
+        miss_p99=percentile(miss_times, 99),
+        spent_tokens=sum((outcome.tokens for outcome in misses), Tokens()),
+        saved_tokens=sum(outcome.tokens.total for outcome in (*hits, *joined)),
         spent=math.fsum(outcome.cost for outcome in answered),
         saved=math.fsum(outcome.saved for outcome in answered),
     )
@@ -77,6 +81,7 @@ _ROWS: Final[tuple[tuple[str, Callable[[Summary], str]], ...]] = (
     ("requests", lambda s: f"{s.requests:,}"),
     ("  that repeat another", lambda s: _share(s.repeats, s.requests)),
     ("exact hits", lambda s: _share(s.hits, s.requests)),
+    ("joined another's call", lambda s: _share(s.joined, s.requests)),
     ("accuracy", lambda s: f"{s.accuracy:.1%}"),
     ("  of the hits", lambda s: _DASH if s.accuracy_of_hits is None else f"{s.accuracy_of_hits:.1%}"),
     ("hit, p50 / p99 ms", lambda s: f"{_ms(s.hit_p50)} / {_ms(s.hit_p99)}"),
