@@ -18,7 +18,7 @@ from ostinato.demo.child import DIRECTORY, MODELS, Child, DemoError, Model
 from ostinato.demo.replay import Gateway, Outcome, replay
 from ostinato.demo.traffic import LEVELS, Ask, Level
 
-REQUESTS = 400
+REQUESTS = 300
 """A level."""
 
 _WIDTH = 100
