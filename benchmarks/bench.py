@@ -6,6 +6,7 @@ from pathlib import Path
 
 import msgspec
 import servers
+from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from yardstick import Yardstick
 
@@ -66,7 +67,7 @@ class Bench(msgspec.Struct):
         return servers.Gateway(self.place / name, upstream, ledger=ledger, more=more)
 
 
-def progress() -> Progress:
+def progress(console: Console) -> Progress:
     """The bars of a run."""
     return Progress(
         SpinnerColumn(),
@@ -75,4 +76,5 @@ def progress() -> Progress:
         MofNCompleteColumn(),
         TimeElapsedColumn(),
         TextColumn("{task.fields[step]}"),
+        console=console,
     )

@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 
@@ -85,7 +86,7 @@ def show(console: Console, figures: Iterable[Figure], title: str) -> None:
     for figure in figures:
         row = cells(figure)
         colour = colours.get(row[4], "")
-        table.add_row(*row[:3], f"[{colour}]{row[3]}" if colour else row[3], row[4], row[5])
+        table.add_row(*row[:3], f"[{colour}]{row[3]}" if colour else row[3], row[4], escape(row[5]))
     console.print(table)
 
 

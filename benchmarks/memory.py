@@ -50,7 +50,7 @@ def in_memory(bench: Bench) -> list[Figure]:
 
 
 def restart(bench: Bench) -> list[Figure]:
-    """From starting the process to its first hit, with as many entries in ``cache.db``, in and out of the page cache."""
+    """From starting the process to its first hit, with that many in ``cache.db``: page cache cold, then warm."""
     entries = bench.sizes.entries
     step = 2_000
     tick = bench.ticker("entries in cache.db", entries // step + 3)

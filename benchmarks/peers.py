@@ -9,6 +9,9 @@ import servers
 from machine import ROOT
 
 ENVIRONMENTS = ROOT / ".venvs"
+STAMP = ".packages"
+INSTALL_SECONDS = 600
+"""A slow package index must not take the run's hour."""
 
 
 class Peer(msgspec.Struct, frozen=True):
@@ -22,16 +25,23 @@ class Peer(msgspec.Struct, frozen=True):
 
 PEERS = {
     "pyreqwest": Peer("pyreqwest", ("pyreqwest==0.15.1", "uvicorn==0.54.*", "uvloop", "httptools"), "10 MB"),
+    "litellm": Peer("litellm", ("litellm[proxy]==1.106.2",), "580 MB installed"),
+    "mlflow": Peer("mlflow", ("mlflow[genai]==3.17.2",), "530 MB installed"),
 }
+
+
+def installed(name: str) -> bool:
+    """Whether a peer's environment holds what is wanted."""
+    stamp = ENVIRONMENTS / name / STAMP
+    return stamp.is_file() and stamp.read_text() == "\n".join(PEERS[name].packages)
 
 
 def python_of(name: str) -> Path:
     """The Python of a peer's environment, made on first use. Raises ``servers.Missing`` where that fails."""
     peer = PEERS[name]
     place = ENVIRONMENTS / name
-    python, stamp = place / "bin" / "python", place / ".packages"
-    wanted = "\n".join(peer.packages)
-    if stamp.is_file() and stamp.read_text() == wanted:
+    python = place / "bin" / "python"
+    if installed(name):
         return python
     try:
         _run(sys.executable, "-m", "venv", str(place))
@@ -46,7 +56,7 @@ def python_of(name: str) -> Path:
             f"python -m venv {place.relative_to(ROOT)} && {place.relative_to(ROOT)}/bin/pip install "
             + " ".join(f"'{package}'" for package in peer.packages)
         ) from None
-    stamp.write_text(wanted)
+    (place / STAMP).write_text("\n".join(peer.packages))
     return python
 
 
@@ -55,4 +65,4 @@ def _has_uv() -> bool:
 
 
 def _run(*command: str) -> None:
-    subprocess.run(command, check=True, capture_output=True, text=True, timeout=900)
+    subprocess.run(command, check=True, capture_output=True, text=True, timeout=INSTALL_SECONDS)

@@ -1,6 +1,7 @@
 """Measures everything that was asked, each figure as a ratio inside one run, and prints one table.
 
-    make bench                          all of it, some fifteen minutes; SHARED=DIR names the yardstick's place
+    make bench                          all of it, some twenty minutes; SHARED=DIR names the yardstick's place
+    make bench ARGS=--no-peers          without LiteLLM and MLflow, whose environments (1.1 GB) are made on first use
     make bench ARGS='--only hits misses'
 
 What is not here (wrk, nginx, the yardstick) is named with the way to get it, and its rows are skipped: a run
@@ -14,6 +15,7 @@ import tempfile
 import time
 from pathlib import Path
 
+import comparison
 import figures
 import hits
 import ledger
@@ -35,6 +37,7 @@ SECTIONS = {
     "steady": steady.measure,
     "ledger": ledger.measure,
     "memory": memory.measure,
+    "comparison": comparison.measure,
 }
 
 
@@ -44,6 +47,7 @@ def arguments(given: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--shared", type=Path, default=HERE.parent.parent / "shared", help="where bench/ is")
     parser.add_argument("--only", nargs="+", choices=SECTIONS, default=list(SECTIONS), help="sections to run")
+    parser.add_argument("--no-peers", action="store_true", help="leave out the comparison with other gateways")
     parser.add_argument("--rounds", type=int, default=whole.rounds)
     parser.add_argument("--seconds", type=float, default=whole.seconds, help="of one round of one case")
     parser.add_argument("--ledger-rows", type=int, default=whole.ledger_rows)
@@ -57,11 +61,13 @@ def main(given: list[str] | None = None) -> int:
     """Run the sections and show the table."""
     options = arguments(given)
     console = Console()
+    if not console.is_terminal:
+        console = Console(width=180)
     described = machine.describe()
     began = time.monotonic()
     # A stop from outside must end the servers too.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    with tempfile.TemporaryDirectory(prefix="ostinato-bench-") as place, progress() as bars:
+    with tempfile.TemporaryDirectory(prefix="ostinato-bench-") as place, progress(console) as bars:
         sizes = Sizes(options.rounds, options.seconds, options.ledger_rows, options.entries, options.steady_seconds)
         bench = Bench(Path(place), options.shared, sizes, bars)
         try:
@@ -71,6 +77,8 @@ def main(given: list[str] | None = None) -> int:
             bars.console.print(f"[yellow]Not here: {missing}")
         found: list[figures.Figure] = []
         for name in options.only:
+            if name == "comparison" and options.no_peers:
+                continue
             try:
                 found += SECTIONS[name](bench)
             except servers.Missing as missing:
