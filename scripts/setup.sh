@@ -62,4 +62,4 @@ say "setup: installing $*"
 # shellcheck disable=SC2086  # a list of options, on purpose
 install --require-hashes $locks || die "the packages could not be installed; the lines above say why." \
     "They come from the package index that pip or uv is set up for; behind a proxy set HTTPS_PROXY and SSL_CERT_FILE."
-install --no-build-isolation --editable . || die "the project itself could not be installed; the lines above say why."
+[ "$*" = uv ] || install --no-build-isolation --editable . || die "the project itself could not be installed; the lines above say why."
