@@ -6,10 +6,11 @@ obeyed, does, with the reason.
 """
 
 import asyncio
+import contextlib
 import gc
 import logging
 import secrets
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Generator, Mapping
 from pathlib import Path
 from typing import TypeVar, cast
 
@@ -19,7 +20,7 @@ from ostinato.cache.flights import Sharing
 from ostinato.config import DECLARATIONS, Config
 from ostinato.core import hashing, ids
 from ostinato.core.clock import Clock, SystemClock
-from ostinato.core.errors import OstinatoError
+from ostinato.core.errors import Invalid, OstinatoError
 from ostinato.gateway import Epoch, Gateway, Renderer, Rooms
 from ostinato.gateway.asking import Item, Outcome
 from ostinato.gateway.inspecting import Checkers, compile_checkers
@@ -87,12 +88,13 @@ class App:
             self.directory.prepare()
         self.control = await self._database("control", self.directory.control)
         self.ledger_database = await self._database("traces", self.directory.traces)
-        self.notices = Notices(
-            None if self.embedded else self.control,
-            config.storage.valkey,
-            poll_seconds=config.storage.notice_poll_seconds,
-        )
-        await self.notices.start()
+        with _about("storage.valkey"):
+            self.notices = Notices(
+                None if self.embedded else self.control,
+                config.storage.valkey,
+                poll_seconds=config.storage.notice_poll_seconds,
+            )
+            await self.notices.start()
         self._later("notices", self.notices.close)
         self.declarations = Declarations(self.control, clock, self.notices, topics=TOPICS)
         self.secret = await self._installation_secret()
@@ -111,7 +113,8 @@ class App:
 
     async def _database(self, name: str, path: Path) -> Database:
         where = path if self.embedded else self.config.storage.url
-        database = await asyncio.to_thread(open_migrated, name, where)
+        with _about("storage.url"):
+            database = await asyncio.to_thread(open_migrated, name, where)
         self._later(f"database {name}", lambda: asyncio.to_thread(database.close))
         return database
 
@@ -136,7 +139,8 @@ class App:
         self._later("the outbound client", self.client.close)
         self.providers: dict[str, Provider] = {}
         for name, settings in self.config.providers.items():
-            provider = providers.build(name, settings, self.client, self.clock)
+            with _about(f"providers.{name}"):
+                provider = providers.build(name, settings, self.client, self.clock)
             self.providers[name] = provider
             self._later(f"provider {name}", provider.close)
         await asyncio.gather(*(provider.start() for provider in self.providers.values()))
@@ -238,7 +242,8 @@ class App:
         if settings.url:
             from ostinato.storage.records_valkey import ValkeyRecordStore  # noqa: PLC0415 - only with the extra
 
-            return ValkeyRecordStore(settings.url, clock=self.clock)
+            with _about("cache.url"):
+                return ValkeyRecordStore(settings.url, clock=self.clock)
         if not self.embedded:
             return None
         return storage.SqliteRecordStore(self.directory.cache, max_bytes=settings.shared_bytes, clock=self.clock)
@@ -334,6 +339,19 @@ class App:
 
     def _later(self, name: str, undo: Callable[[], Awaitable[None]]) -> None:
         self._undo.append((name, undo))
+
+
+@contextlib.contextmanager
+def _about(param: str) -> Generator[None]:
+    """Let an error say which part of the configuration it is about, where it does not know."""
+    try:
+        yield
+    except Invalid as error:
+        if not error.param:
+            error.param = param
+        elif not error.param.startswith(param.partition(".")[0]):
+            error.param = f"{param}.{error.param}"
+        raise
 
 
 def _plain(function: Callable[[], None]) -> Callable[[], Awaitable[None]]:

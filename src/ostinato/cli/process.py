@@ -58,7 +58,8 @@ def init(path: Path, as_json: bool) -> None:
 @click.option("--workers", type=click.IntRange(1), default=1, show_default=True, help="Processes; scaled out only.")
 def serve(path: Path, port: int | None, host: str | None, workers: int) -> None:
     """Start the gateway and serve until SIGTERM or Ctrl-C."""
-    from ostinato.config import load  # noqa: PLC0415
+    from ostinato.config import load, located  # noqa: PLC0415
+    from ostinato.core.errors import Invalid  # noqa: PLC0415
     from ostinato.serving import run  # noqa: PLC0415
 
     config = load(path)
@@ -69,7 +70,10 @@ def serve(path: Path, port: int | None, host: str | None, workers: int) -> None:
         changes["host"] = host
     if changes:
         config = msgspec.structs.replace(config, server=msgspec.structs.replace(config.server, **changes))
-    run(config, workers)
+    try:
+        run(config, workers)
+    except Invalid as error:
+        raise located(error, path) from None
 
 
 @click.group()

@@ -6,7 +6,7 @@ are given by reference and resolved here; whatever is unknown is refused with fi
 
 from ostinato.config.load import load, load_storage, parse
 from ostinato.config.model import DECLARATIONS, Config
-from ostinato.config.reading import ConfigError
+from ostinato.config.reading import ConfigError, located
 from ostinato.config.show import shown
 
-__all__ = ["DECLARATIONS", "Config", "ConfigError", "load", "load_storage", "parse", "shown"]
+__all__ = ["DECLARATIONS", "Config", "ConfigError", "load", "load_storage", "located", "parse", "shown"]

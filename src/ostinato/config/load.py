@@ -34,7 +34,7 @@ def parse(tables: Table, source: Source, environment: Mapping[str, str]) -> Conf
             raise source.error(f"[{name}] does not exist.", name, hint=f"Sections: {', '.join(known)}.")
         if not isinstance(table, dict):
             raise source.error(f"{name} must be a section.", name, hint=f"Write [{name}].")
-    merged = overridden(tables, environment, SECTIONS)
+    merged, source = overridden(tables, environment, SECTIONS, source)
     sections: dict[str, Any] = {
         name: convert(merged.get(name, {}), kind, source, name) for name, kind in SECTIONS.items()
     }
@@ -83,8 +83,6 @@ def load_storage(path: Path, environment: Mapping[str, str] | None = None) -> Co
     tables, source = read_toml(path)
     environment = os.environ if environment is None else environment
     kinds = {name: SECTIONS[name] for name in ("storage", "access")}
-    merged = overridden(tables, environment, kinds)
-    sections: dict[str, Any] = {
-        name: convert(merged.get(name, {}), kind, source, name) for name, kind in kinds.items()
-    }
+    merged, source = overridden(tables, environment, kinds, source)
+    sections: dict[str, Any] = {name: convert(merged.get(name, {}), kind, source, name) for name, kind in kinds.items()}
     return Config(**sections)

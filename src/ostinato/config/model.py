@@ -1,5 +1,7 @@
 """The whole configuration: one section per room, composed of the rooms' own settings."""
 
+from typing import Literal
+
 import msgspec
 
 from ostinato.access import Settings as AccessSettings
@@ -30,7 +32,7 @@ class Storage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Logging(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """``[log]``."""
 
-    level: str = "info"
+    level: Literal["debug", "info", "warning", "error", "critical"] = "info"
 
 
 class Config(msgspec.Struct, frozen=True):

@@ -1,5 +1,6 @@
 """From a TOML file and the environment to plain tables, with errors that name the key, the line and what is allowed."""
 
+import math
 import re
 import tomllib
 from collections.abc import Mapping
@@ -25,31 +26,53 @@ class Source(msgspec.Struct, frozen=True):
 
     path: str
     text: str
+    variables: dict[str, str] = {}
+    """``section.key`` -> the environment variable that has set it."""
 
     def line_of(self, *keys: str) -> int | None:
-        """The line (from 1) on which the last of ``keys`` is set, as nearly as can be told from the text."""
-        section, key = list(keys[:-1]), keys[-1]
-        header = re.compile(r"\s*\[+\s*([^\]]+?)\s*\]+")
-        current: list[str] = []
-        best: int | None = None
+        """The line (from 1) on which ``keys`` are set, or the nearest table around them; ``None`` if there is none."""
+        wanted = ".".join(keys)
+        section, best, longest = "", None, 0
         for number, line in enumerate(self.text.splitlines(), 1):
-            matched = header.match(line)
-            if matched:
-                current = [part.strip().strip("\"'") for part in matched[1].split(".")]
-                if current == list(keys):
-                    return number
-            elif re.match(rf"\s*[\"']?{re.escape(key)}[\"']?\s*[=.]", line):
-                if current == section:
-                    return number
-                best = best or number
-            elif best is None and re.search(rf"\b{re.escape(key)}\b\s*=", line):
-                best = number
+            header, assigned = _HEADER.match(line), _ASSIGNED.match(line)
+            if header:
+                here = section = _bare(header[1])
+            elif assigned:
+                here = _bare(f"{section}.{assigned[1]}" if section else assigned[1])
+            else:
+                continue
+            if longest < len(here) <= len(wanted) and re.match(rf"{re.escape(here)}(?:$|[.\[])", wanted):
+                best, longest = number, len(here)
         return best
 
-    def error(self, message: str, *keys: str, hint: str = "") -> ConfigError:
+    def where(self, *keys: str) -> str:
+        """File and line, or the variable, that ``keys`` come from: how a message begins."""
+        variable = self.variables.get(".".join(keys[:2]))
+        if variable:
+            return f"The environment variable {variable}: "
         line = self.line_of(*keys) if keys else None
-        where = f"{self.path}, line {line}: " if line else f"{self.path}: "
-        return ConfigError(where + message, hint=hint, param=".".join(keys) or None)
+        return f"{self.path}, line {line}: " if line else f"{self.path}: "
+
+    def error(self, message: str, *keys: str, hint: str = "") -> ConfigError:
+        return ConfigError(self.where(*keys) + message, hint=hint, param=".".join(keys) or None)
+
+
+_HEADER = re.compile(r"\s*\[+\s*([^\]]+?)\s*\]+")
+_ASSIGNED = re.compile(r"""\s*((?:[\w-]+|"[^"]*"|'[^']*')(?:\s*\.\s*(?:[\w-]+|"[^"]*"|'[^']*'))*)\s*=""")
+
+
+def _bare(dotted: str) -> str:
+    """A dotted key without quotes and spaces."""
+    return ".".join(part.strip().strip("\"'") for part in dotted.split("."))
+
+
+def located(error: Invalid, path: Path) -> Invalid:
+    """An error that a room has found in what the file in ``path`` declares, with file, line and key."""
+    if isinstance(error, ConfigError) or not error.param:
+        return error
+    _, source = read_toml(path)
+    key = "" if error.param in error.message else f"{error.param}: "
+    return ConfigError(source.where(error.param) + key + error.message, hint=error.hint, param=error.param)
 
 
 def read_toml(path: Path) -> tuple[Table, Source]:
@@ -68,12 +91,15 @@ def read_toml(path: Path) -> tuple[Table, Source]:
         raise ConfigError(f"{path} is not TOML: {error}.") from None
 
 
-def overridden(tables: Table, environment: Mapping[str, str], sections: Mapping[str, type]) -> Table:
+def overridden(
+    tables: Table, environment: Mapping[str, str], sections: Mapping[str, type], source: Source
+) -> tuple[Table, Source]:
     """``tables`` with ``OSTINATO_<SECTION>_<KEY>`` of the environment laid over the sections that have fixed keys.
 
     Values are text; :func:`convert` turns them into the field's type. Unknown keys of a known section are refused.
     """
     merged: Table = dict(tables)
+    variables: dict[str, str] = {}
     for variable, value in environment.items():
         if not variable.startswith("OSTINATO_"):
             continue
@@ -89,15 +115,27 @@ def overridden(tables: Table, environment: Mapping[str, str], sections: Mapping[
                     hint=f"Keys of [{section}]: {', '.join(known)}.",
                 )
             merged[section] = {**merged.get(section, {}), key: value}
-    return merged
+            variables[f"{section}.{key}"] = variable
+    return merged, msgspec.structs.replace(source, variables=variables)
 
 
 def convert(table: Table, kind: type[T], source: Source, *keys: str) -> T:
     """``table`` as a settings struct; wrong keys and values are refused by name."""
     try:
-        return msgspec.convert(table, kind, strict=False)
+        value = msgspec.convert(table, kind, strict=False)
     except msgspec.ValidationError as error:
         raise _explained(str(error), table, kind, source, keys) from None
+    _refuse_absurd(value, source, keys)
+    return value
+
+
+def _refuse_absurd(value: object, source: Source, keys: tuple[str, ...]) -> None:
+    """No setting is below zero, endless or not a number."""
+    if isinstance(value, msgspec.Struct):
+        for name in value.__struct_fields__:
+            _refuse_absurd(getattr(value, name), source, (*keys, name))
+    elif isinstance(value, int | float) and not (math.isfinite(value) and value >= 0):
+        raise source.error(f"{'.'.join(keys)} is {value}.", *keys, hint="Allowed: numbers from 0 on.")
 
 
 _UNKNOWN = re.compile(r"Object contains unknown field `([^`]+)`")

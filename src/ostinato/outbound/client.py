@@ -379,6 +379,13 @@ class _IdleWatch:
 
 
 def _tls_context(ca_file: str) -> ssl.SSLContext:
-    context = ssl.create_default_context(cafile=ca_file or None)
+    try:
+        context = ssl.create_default_context(cafile=ca_file or None)
+    except OSError as error:
+        raise Invalid(
+            f"The file of trusted certificates {ca_file} cannot be used: {error.strerror or error}.",
+            param="outbound.ca_file",
+            hint="Point it at a PEM file, or leave it out: then the system's certificates are trusted.",
+        ) from None
     context.set_alpn_protocols(["http/1.1"])
     return context

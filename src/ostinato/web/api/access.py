@@ -16,7 +16,7 @@ from ostinato.web.api.plane import ControlPlane
 
 Req = Request[Any, Any, Any]
 
-Version = Annotated[int | None, Parameter(query="version", description="The version that you saw; 409 if it moved on.")]
+Version = Annotated[int | None, Parameter(description="The version that you saw; 409 if it moved on.")]
 
 
 class NewOrganization(msgspec.Struct, forbid_unknown_fields=True):

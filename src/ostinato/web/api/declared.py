@@ -17,7 +17,7 @@ from ostinato.storage import Change, Declared
 from ostinato.web.api.access import Req, plane_of
 from ostinato.web.api.guarding import PERMISSION, caller_of
 
-Expect = Annotated[int | None, Parameter(query="version", description="The version that you saw; 0: none yet.")]
+Expect = Annotated[int | None, Parameter(description="The version that you saw; 0: none yet.")]
 
 
 class Alias(msgspec.Struct):
