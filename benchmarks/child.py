@@ -4,19 +4,16 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import servers
-
-CHILDREN = Path(__file__).resolve().parent / "children"
 
 
 def run(
     name: str, *arguments: object, core: int | None = None, line: Callable[[str], None] = lambda _: None
 ) -> dict[str, Any]:
     """The last line of what it prints, decoded; ``line`` sees the others as they come."""
-    command = [sys.executable, str(CHILDREN / name), *map(str, arguments)]
+    command = [sys.executable, str(servers.CHILDREN / name), *map(str, arguments)]
     process = subprocess.Popen(servers.pinned(core, command), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     last = ""
     try:

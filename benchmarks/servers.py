@@ -16,7 +16,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-HERE = Path(__file__).resolve().parent
+CHILDREN = Path(__file__).resolve().parent / "children"
+"""Programs that run in processes of their own."""
 STARTS_WITHIN = 90.0
 
 
@@ -146,7 +147,7 @@ class Gateway(Process):
         self.config = place / "ostinato.toml"
         self.config.write_text(CONFIG.format(port=self.port, data=self.data, upstream=upstream, more=more))
         self.key = self._first_key()
-        module = ["-m", "ostinato.cli"] if ledger else [str(HERE / "children" / "without_ledger.py")]
+        module = ["-m", "ostinato.cli"] if ledger else [str(CHILDREN / "without_ledger.py")]
         command = [sys.executable, *module, "serve", "--config", str(self.config)]
         super().__init__("ostinato", command, f"{self.url}/healthz", place / "serve.log", core=core, cwd=place)
 
@@ -170,6 +171,7 @@ directory = "{data}"
 [access]
 requests_per_minute = 100000000
 concurrent_requests = 100000
+keys_per_project = 1000000
 [providers.mock]
 kind = "openai-compatible"
 base_url = "{upstream}/v1"
@@ -215,7 +217,7 @@ class Companion(Process):
     def __init__(self, kind: str, rest: tuple[str, ...], log: Path, python: str, core: int | None) -> None:
         port = free_port()
         self.url = f"http://127.0.0.1:{port}"
-        command = [python, str(HERE / "children" / "apps.py"), kind, str(port), *rest]
+        command = [python, str(CHILDREN / "apps.py"), kind, str(port), *rest]
         super().__init__(kind, command, f"{self.url}/", log, core=core)
 
     def wait(self) -> None:

@@ -12,9 +12,11 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from datetime import UTC, datetime
 from pathlib import Path
+from xml.etree import ElementTree
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -70,12 +72,25 @@ def collected(expression: str) -> list[str]:
 
 def run(test: str) -> dict[str, object]:
     begun = time.monotonic()
-    ran = subprocess.run([*PYTEST, test], cwd=ROOT, capture_output=True, text=True, check=False)
+    with tempfile.TemporaryDirectory() as place:
+        report = Path(place) / "report.xml"
+        command = [*PYTEST, f"--junit-xml={report}", "-o", "junit_family=xunit1", test]
+        ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+        told = figures(report)
     outcome = "passed" if ran.returncode == 0 and re.search(r"\b1 passed", ran.stdout) else "failed"
     if ran.returncode == 0 and outcome == "failed":
         outcome = "skipped"
     seconds = round(time.monotonic() - begun, 1)
-    return {"outcome": outcome, "seconds": seconds, "output": "" if outcome == "passed" else ran.stdout[-4000:]}
+    output = "" if outcome == "passed" else ran.stdout[-4000:]
+    return {"outcome": outcome, "seconds": seconds, "figures": told, "output": output}
+
+
+def figures(report: Path) -> str:
+    """What the test noted with ``record_property``."""
+    if not report.exists():
+        return ""
+    noted = ElementTree.parse(report).iter("property")
+    return "; ".join(f"{one.get('name')} {one.get('value')}" for one in noted)
 
 
 def described_commit() -> str:
@@ -109,10 +124,13 @@ def append(commit: str, results: dict[str, dict[str, object]]) -> None:
     lines = [
         f"\n## Soak, {when}, commit {commit}\n",
         f"{machine()}.\n",
-        "| test | outcome | seconds |",
-        "| --- | --- | --- |",
+        "| test | outcome | seconds | measured |",
+        "| --- | --- | --- | --- |",
     ]
-    lines += [f"| `{test}` | {result['outcome']} | {result['seconds']} |" for test, result in results.items()]
+    lines += [
+        f"| `{test}` | {result['outcome']} | {result['seconds']} | {result.get('figures', '')} |"
+        for test, result in results.items()
+    ]
     with RESULTS.open("a", encoding="utf-8") as file:
         file.write("\n".join(lines) + "\n")
 
