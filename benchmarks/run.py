@@ -6,6 +6,8 @@
 
 What is not here (wrk, nginx, the yardstick) is named with the way to get it, and its rows are skipped: a run
 never fails for it. JSON lies in benchmarks/out/.
+
+A hit that reaches the upstream, or a miss that does not, ends its section: a figure is what it says, or is not there.
 """
 
 import argparse
@@ -22,6 +24,7 @@ import ledger
 import machine
 import memory
 import misses
+import results
 import servers
 import steady
 import streams
@@ -54,6 +57,7 @@ def arguments(given: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--entries", type=int, default=whole.entries, help="in memory and in cache.db")
     parser.add_argument("--steady-seconds", type=float, default=whole.steady_seconds)
     parser.add_argument("--out", type=Path, default=HERE / "out", help="where the JSON goes")
+    parser.add_argument("--record", action="store_true", help="write the table into benchmarks/RESULTS.md")
     return parser.parse_args(given)
 
 
@@ -90,6 +94,9 @@ def main(given: list[str] | None = None) -> int:
     figures.show(console, found, "Ostinato, measured")
     console.print(machine.sentence(described), style="dim")
     console.print(f"JSON: {figures.save(options.out, described, found)}", style="dim")
+    if options.record:
+        results.record(HERE / "RESULTS.md", described, found)
+        console.print("The table is in benchmarks/RESULTS.md.", style="dim")
     return 0
 
 
