@@ -193,3 +193,28 @@ def test_equal_catalogs_have_equal_digests():
 def test_a_route_travels_as_json():
     route = one(TWO)
     assert msgspec.json.decode(msgspec.json.encode(route), type=Route) == route
+
+
+@pytest.mark.parametrize("field", ["provider", "model", "revision"])
+@pytest.mark.parametrize(
+    "text", ["a\r\nset-cookie: x=1", "a\nb", "a\rb", "a\0", "\x1b[31m", "a\x85b", "a\u2028b", "\ud800", "a" * 501]
+)
+def test_what_stands_in_headers_has_no_control_characters(field: str, text: str):
+    body = {"provider": "openai", "model": "m", "revision": "1"}
+    with pytest.raises(Invalid) as caught:
+        one({"targets": [{**body, field: text}]}, {**PROVIDERS, text: b"x"})
+    assert caught.value.param == f"models.a.targets[0].{field}"
+    assert caught.value.message.isprintable()
+    assert "printable" in caught.value.hint
+
+
+@pytest.mark.parametrize("text", ["a\nb", "a\r\nb"])
+def test_nor_in_the_short_form(text: str):
+    with pytest.raises(Invalid) as caught:
+        one({"targets": [f"openai/{text}"]})
+    assert caught.value.param == "models.a.targets[0].model"
+
+
+@pytest.mark.parametrize("model", ["org/model:v1@x", "Qwen 2.5", "\u6a21\u578b", "m" * 500])
+def test_unusual_names_of_models_are_fine(model: str):
+    assert one({"targets": [{"provider": "openai", "model": model}]}).targets[0].model == model

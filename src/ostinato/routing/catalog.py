@@ -28,6 +28,8 @@ _RANGES: dict[str, tuple[float, float]] = {
     "max_tokens": (1, 100_000_000),
     "max_concurrency": (0, 1_000_000),
 }
+_NAMES = ("provider", "model", "revision")
+_LONGEST_NAME = 500
 _WORDS = {"strategy": ("ordered", "weighted"), "kind": ("chat", "embedding")}
 
 
@@ -204,6 +206,8 @@ def _target(where: str, item: object, providers: Mapping[str, bytes]) -> Target:
         message, _, path = str(error).partition(" - at `$.")
         at = f"{where}.{path.rstrip('`')}" if path else where
         raise Invalid(f"{at} is wrong: {message}.", param=at, hint=_allowed(path.rstrip("`"))) from None
+    for field in _NAMES:
+        _name(where, field, getattr(target, field))
     for field, (least, most) in _RANGES.items():
         value: float | None = getattr(target, field)
         if value is not None and not (math.isfinite(value) and least <= value <= most):
@@ -218,6 +222,16 @@ def _target(where: str, item: object, providers: Mapping[str, bytes]) -> Target:
             hint=f"Configured: {', '.join(sorted(providers))}." if providers else "No provider is configured.",
         )
     return msgspec.structs.replace(target, digest=target_digest(target, providers[target.provider]))
+
+
+def _name(where: str, field: str, value: str) -> None:
+    """Refuse what could not stand in a line: targets are named in response headers and in the log."""
+    if len(value) > _LONGEST_NAME or not value.isprintable():
+        raise Invalid(
+            f"{where}.{field} is {value[:80]!r}.",
+            param=f"{where}.{field}",
+            hint=f"Allowed: at most {_LONGEST_NAME} printable characters, no line breaks or control characters.",
+        )
 
 
 def _table(where: str, body: object, allowed: tuple[str, ...]) -> dict[str, Any]:
