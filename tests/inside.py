@@ -26,13 +26,15 @@ EMBEDDINGS, COUNT = "/v1/embeddings", "/v1/messages/count_tokens"
 
 SYSTEM = access.SystemActor("test")
 
-BASE = """
+PROVIDERS = """
 [access]
 requests_per_minute = 1000000000
 [providers.fake]
 kind = "fake"
 [providers.other]
 kind = "fake"
+"""
+BASE = f"""{PROVIDERS}
 [models.plain]
 targets = ["fake/plain"]
 [models.vectors]
@@ -181,7 +183,7 @@ class World:
             if isinstance(tried, bytes):
                 return _parsed(tried)
         _, operation = OPERATIONS[path]
-        reply = await self.app.gateway.handle(operation, path, sent, data, tried, path.encode())
+        reply = await self.app.gateway.handle(operation, path, sent, data, tried)
         found = {name.decode(): value.decode("latin-1") for name, value in reply.headers}
         if isinstance(reply, StreamReply):
             return Stream(reply.status, found, reply.chunks)

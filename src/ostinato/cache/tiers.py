@@ -164,7 +164,10 @@ class ResponseCache:
         check(selector)
         if dry_run:
             matcher = self._matcher(selector)
-            shared = 0 if self._shared is None else await self._shared.count(self._query(matcher))
+            shared = 0
+            if self._shared is not None:
+                await self._shared.flush()  # what is on its way would be counted in neither place, or in both
+                shared = await self._shared.count(self._query(matcher))
             memory, alone = await self._scan(matcher, lambda entry: None)
             return Report(memory, shared, shared + alone, dry_run=True)
         if self._others is not None:
@@ -244,12 +247,19 @@ class ResponseCache:
         matcher = self._matcher(selector)
         self._withdrawals.add(matcher)
         try:
-            memory, alone = await self._scan(matcher, self._memory.withdraw)
+            keys: set[bytes] = set()
+
+            def withdraw(entry: Entry) -> None:
+                keys.add(entry.key)
+                self._memory.withdraw(entry)
+
+            memory, _ = await self._scan(matcher, withdraw)
             self.withdrawn += memory
             if self._shared is None:
                 return Report(memory, 0, memory, dry_run=False)
             removed = await self._shared.withdraw(matcher, self._query(matcher))
-            return Report(memory, len(removed), len(removed) + alone, dry_run=False)
+            # An entry that was being written is in both.
+            return Report(memory, len(removed), len(keys.union(removed)), dry_run=False)
         finally:
             # Again, for look-ups that began after the first time and read the shared tier before it was clean.
             self._withdrawals.add(matcher)
