@@ -79,21 +79,25 @@ def test_every_dependency_says_why():
                 assert "#" in line, f"pyproject.toml, line {number}: {line.strip()} ({len(section)} lines looked at)"
 
 
-def test_every_import_is_of_a_declared_dependency():
+@pytest.mark.parametrize("place", ["src", "tests", "benchmarks", "scripts"])
+def test_every_import_is_of_a_declared_dependency(place: str):
     """Also where an import happens in a function: what is not declared is not there on another machine."""
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    told = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    project = told["project"]
+    development = [] if place == "src" else [r for r in told["dependency-groups"]["dev"] if isinstance(r, str)]
 
     def plain(name: str) -> str:
         return name.lower().replace("_", "-")
 
     declared = {
         plain(re.match(r"[A-Za-z0-9-]+", requirement)[0])
-        for requirements in [project["dependencies"], *project["optional-dependencies"].values()]
+        for requirements in [project["dependencies"], *project["optional-dependencies"].values(), development]
         for requirement in requirements
     }
+    ours = {"ostinato"} | {path.stem for top in (place, "benchmarks") for path in (ROOT / top).rglob("*.py")}
     owners = importlib.metadata.packages_distributions()
     imported: dict[str, str] = {}
-    for path in (ROOT / "src").rglob("*.py"):
+    for path in (ROOT / place).rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Import):
                 names = [alias.name for alias in node.names]
@@ -102,6 +106,6 @@ def test_every_import_is_of_a_declared_dependency():
             else:
                 continue
             imported |= {name.split(".")[0]: path.name for name in names}
-    outside = {name: where for name, where in imported.items() if name not in sys.stdlib_module_names | {"ostinato"}}
+    outside = {name: where for name, where in imported.items() if name not in sys.stdlib_module_names | ours}
     owned = {name: {plain(owner) for owner in owners.get(name, [name])} for name in outside}
     assert {name: where for name, where in outside.items() if declared.isdisjoint(owned[name])} == {}
