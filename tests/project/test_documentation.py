@@ -189,6 +189,14 @@ def test_every_page_is_reached_from_the_map():
         assert name == "README.md" or f"({name})" in map_, f"docs/README.md does not name {name}"
 
 
+def test_a_claim_names_a_test_that_there_is():
+    for page in ROOT.glob("docs/why/*.md"):
+        named = re.findall(r"`(tests/[\w/.]+)::(\w+)`", page.read_text())
+        assert named, f"{name_of(page)} names no test"
+        for file, test in named:
+            assert f"def {test}(" in (ROOT / file).read_text(), f"{name_of(page)}: {file}::{test}"
+
+
 def test_make_targets_in_the_docs_exist():
     targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     for page in PAGES:
