@@ -35,6 +35,9 @@ T = TypeVar("T")
 TOPICS = {"models": "routes", "prices": "prices", "policies": "policies", "rules": "policies"}
 """Which notice tells that declarations of a kind have changed."""
 
+_GRACE = 2.0
+"""Seconds that calls nobody waits for (renewals in the background) may take when all connections are closed."""
+
 _SECRET = "installation"  # noqa: S105 - the name of a secret
 
 
@@ -48,6 +51,7 @@ class App:
         self.directory = DataDirectory(config.storage.directory, self.clock)
         self.ready = False
         self.draining = False
+        self._ending: asyncio.Task[None] | None = None
         self._rules: Mapping[str, object] = config.rules
         self._policy_bodies: Mapping[str, object] = config.policies
         self._undo: list[tuple[str, Callable[[], Awaitable[None]]]] = []
@@ -65,13 +69,21 @@ class App:
         self.ready = True
 
     async def drain(self) -> None:
-        """Say that no new work should be sent here."""
+        """Say that no new work should be sent here; end in good order what would outlast the drain."""
         self.draining = True
         self.ready = False
+        self._ending = asyncio.create_task(self._end_late_streams())
+
+    async def _end_late_streams(self) -> None:
+        """Shortly before the server cuts connections: whoever still waits for a model is told why it ends."""
+        await self.clock.sleep(max(0.0, self.config.server.drain_seconds - 1.0))
+        await self.gateway.flights.stop()
 
     async def stop(self) -> None:
         """Stop everything in reverse order. A part that fails to stop does not keep the others from stopping."""
         self.ready = False
+        if self._ending is not None:
+            self._ending.cancel()
         while self._undo:
             name, undo = self._undo.pop()
             try:
@@ -293,7 +305,7 @@ class App:
         )
         self.gateway.start()
         self._watch()
-        self._later("the gateway", lambda: self.gateway.stop(config.server.drain_seconds))
+        self._later("the gateway", lambda: self.gateway.stop(_GRACE))
 
     async def _stop_recorder(self) -> None:
         lost = await asyncio.to_thread(self.recorder.stop)

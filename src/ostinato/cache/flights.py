@@ -134,16 +134,19 @@ class Flights(Generic[B, R]):
         sharing = self.sharing
         leased = False
         result: R | None = None
-        if sharing is not None and starter.recall is not None:
-            leased, result = await self._ask_others(sharing, flight, starter.recall)
-        if result is not None:
-            flight.recalled = True
-            self.recalled += 1
-            self._land(flight, result, None)
-        else:
-            await self._produce(flight, starter)
-        if leased and sharing is not None:
-            await self._give_back(sharing, flight.key)
+        try:
+            if sharing is not None and starter.recall is not None:
+                leased, result = await self._ask_others(sharing, flight, starter.recall)
+            if result is not None:
+                flight.recalled = True
+                self.recalled += 1
+                self._land(flight, result, None)
+            else:
+                await self._produce(flight, starter)
+        finally:
+            # Also of a call that was cancelled: other processes must not wait for the lease to run out.
+            if leased and sharing is not None:
+                await self._give_back(sharing, flight.key)
 
     async def _produce(self, flight: Flight[B, R], seat: Seat[B, R] | None) -> None:
         """Make the call, with one caller's means after the other's where they fail privately."""

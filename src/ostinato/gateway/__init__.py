@@ -6,7 +6,7 @@ embeddings, ``side`` of the rest); ``Repeater.whole`` answers a repeated one fro
 
 from ostinato.gateway.gateway import Gateway
 from ostinato.gateway.repeat import Repeater, Tried
-from ostinato.gateway.replies import Header, Renderer, Reply, StreamReply
+from ostinato.gateway.replies import Header, Renderer, Reply, StreamReply, lines_of
 from ostinato.gateway.rooms import Current, Rooms
 from ostinato.gateway.settings import Settings
 from ostinato.gateway.snapshots import Epoch
@@ -25,4 +25,5 @@ __all__ = [
     "Settings",
     "StreamReply",
     "Tried",
+    "lines_of",
 ]

@@ -4,6 +4,7 @@
 settled once and one row is written.
 """
 
+import asyncio
 import random
 from typing import TypeAlias
 
@@ -13,6 +14,7 @@ from ostinato import checks, routing, wire
 from ostinato.cache import Flight, Private, admission, fingerprint
 from ostinato.cache.memory import Entry
 from ostinato.cache.model import EntryMeta
+from ostinato.core import ids
 from ostinato.core.errors import Invalid, OstinatoError
 from ostinato.gateway import controls, inspecting, recording
 from ostinato.gateway.rooms import Rooms
@@ -82,15 +84,18 @@ async def ask(turn: Turn, rooms: Rooms, flight: Flight[Item, Outcome]) -> Outcom
     assert caller is not None
     reservation = None
     if rooms.access.budgets.required(caller):
-        expected = max_estimate(turn, rooms)
         try:
-            reservation = await rooms.access.budgets.reserve(caller, expected)
+            reservation = await rooms.access.budgets.reserve(caller, max_estimate(turn, rooms))
         except OstinatoError as error:
             raise Private(error) from None
+    if turn.recorded:
+        # Whose means these are has left and been written down; the call gets a row of its own.
+        turn.request_id, turn.recorded = ids.new(rooms.clock.now()), False
+    turn.asking = True
     call = Call(turn, rooms)
     cost: int | None = None
     try:
-        await (call.streamed(flight) if turn.stream else call.plain(flight))
+        await (call.streamed(flight) if turn.stream else call.plain())
         outcome = call.succeeded(flight.begun)
         cost = outcome.cost
         return outcome
@@ -149,7 +154,7 @@ class Call:
         self.upstream_us = 0
         self.first_token_us = 0
 
-    async def plain(self, flight: Flight[Item, Outcome]) -> None:
+    async def plain(self) -> None:
         turn, rooms = self.turn, self.rooms
         assert turn.request is not None
         routed = await rooms.router.chat(turn.targets, turn.request, self.deadline, self.headers)
@@ -157,12 +162,7 @@ class Call:
         self.upstream_us = routed.upstream_us
         self.first_token_us = routed.first_byte_us
         self.answer = routed.answer
-        if turn.checker is not None:
-            self.answer = inspecting.checked_answer(turn, self.answer)
-        # A plain caller reads the outcome; only a follower that wants a stream looks at these.
-        if len(flight.seats) > 1:
-            await flight.emit(Begun(routed.target.name, self.answer.wire, dict(routed.headers)), 0)
-            await flight.emit(list(self.answer.events), _EVENT_BYTES * len(self.answer.events))
+        self.answer = inspecting.checked_answer(turn, routed.answer)
 
     async def streamed(self, flight: Flight[Item, Outcome]) -> None:
         turn, rooms = self.turn, self.rooms
@@ -275,24 +275,29 @@ class Call:
     def failed(self, error: BaseException) -> int | None:
         """Write the row of a call that failed, was cut or was left; gives what it has cost all the same."""
         turn, rooms, routed = self.turn, self.rooms, self.routed
+        left = isinstance(error, asyncio.CancelledError)
         target = routed.target if routed is not None else None
+        if target is None and left and turn.targets:
+            target = turn.targets[0]
         usage, cost = None, None
-        if target is not None and self.events:
-            usage = counted(turn, self.events)
+        if target is not None and (self.answer is not None or self.events or left):
+            # The provider was asked: it charges for what it read at least, whether or not anybody hears the answer.
+            events = self.events or (list(self.answer.events) if self.answer is not None else [])
+            usage = counted(turn, events)
             cost = rooms.prices.value.price(target.provider, target.model, usage, turn.at)
-        known = isinstance(error, OstinatoError)
+        known = error if isinstance(error, OstinatoError) else None
         attempts = routing.attempts_of(error) or (routed.attempts if routed is not None else ())
         recording.record(
             turn,
             rooms,
             cache="bypass" if turn.bypass else "miss",
-            reason=turn.bypass or ("error" if known else "caller-left"),
+            reason=turn.bypass or ("caller-left" if left else "error"),
             target=target.name if target is not None else (attempts[-1].target if attempts else ""),
             attempts=attempts,
             usage=usage,
             cost=cost,
-            status=recording.status_of(error) if known else recording.CALLER_LEFT,
-            error=error.code if known else "caller_left",
+            status=recording.CALLER_LEFT if left else (recording.status_of(known) if known else 500),
+            error="caller_left" if left else (known.code if known else "internal_error"),
             first_token_us=self.first_token_us,
         )
         return cost

@@ -106,6 +106,14 @@ def text(controls: Controls, name: bytes) -> str:
         raise Invalid(f"The header {name.decode()} is not UTF-8.") from None
 
 
+def echoed(controls: Controls, request_id: str) -> list[tuple[bytes, bytes]]:
+    """Response headers by which the caller finds this request again: their own id if they sent one, else ours."""
+    headers = [(b"x-request-id", controls.client_request_id or request_id.encode())]
+    if controls.traceparent:
+        headers.append((b"traceparent", controls.traceparent))
+    return headers
+
+
 def forwarded(controls: Controls) -> dict[str, str]:
     """Headers to send to the provider."""
     if controls.forwarded is None:

@@ -1,5 +1,7 @@
 """The gateway as ``web`` knows it: one call for a request, one for a refusal."""
 
+import asyncio
+import logging
 from typing import cast
 
 import msgspec
@@ -11,7 +13,7 @@ from ostinato.core.errors import Denied, Invalid, LimitReached, OstinatoError
 from ostinato.gateway import controls, recording, side
 from ostinato.gateway.asking import Item, Outcome
 from ostinato.gateway.keepalive import Keepalive
-from ostinato.gateway.pipeline import Pipeline
+from ostinato.gateway.pipeline import Pipeline, internal_error
 from ostinato.gateway.recording import status_of
 from ostinato.gateway.repeat import Repeater, Tried
 from ostinato.gateway.replies import JSON_TYPE, Header, Reply, StreamReply
@@ -20,6 +22,8 @@ from ostinato.gateway.turn import CHAT_WIRES, Operation, Turn
 from ostinato.gateway.vectors import Vectors
 from ostinato.providers.model import ProviderFailure
 from ostinato.wire import failures
+
+_log = logging.getLogger("ostinato.gateway")
 
 
 class Gateway:
@@ -42,12 +46,15 @@ class Gateway:
         await self.flights.stop(grace)
 
     async def handle(
-        self, operation: Operation, path: str, headers: list[Header], body: bytes, tried: Tried | None, raw_path: bytes
+        self, operation: Operation, path: str, headers: list[Header], body: bytes, tried: Tried | None
     ) -> Reply | StreamReply:
-        """Answer one request. Errors come back as replies in the caller's wire; every request leaves its row."""
+        """Answer one request. Errors come back as replies in the caller's wire; every request leaves its row.
+
+        ``tried``: what the short cut has learnt of it; ``None`` where it did not come that way.
+        """
         rooms = self.rooms
         if tried is None:
-            tried = self.repeater.tried(raw_path, headers, body)
+            tried = Tried(controls.read(headers), b"", rooms.clock.monotonic())
         at = rooms.clock.now()
         turn = Turn(
             operation=operation,
@@ -67,9 +74,24 @@ class Gateway:
                 return await side.count_tokens(turn, rooms, body)
             return side.models(turn, rooms, path)
         except OstinatoError as error:
-            if not turn.recorded:
-                recording.record_refusal(turn, rooms, error)
+            recording.record_refusal(turn, rooms, error)
             return self._refusal(operation, turn.controls, turn.request_id, error, recording.rate_headers(turn))
+        except asyncio.CancelledError:
+            if not turn.asking:
+                recording.record(
+                    turn,
+                    rooms,
+                    cache="miss",
+                    reason="caller-left",
+                    status=recording.CALLER_LEFT,
+                    error="caller_left",
+                )
+            raise
+        except Exception:
+            _log.exception("A request to %s failed inside the gateway", path)
+            failure = internal_error()
+            recording.record_refusal(turn, rooms, failure)
+            return self._refusal(operation, turn.controls, turn.request_id, failure, recording.rate_headers(turn))
 
     def refuse(self, operation: Operation, headers: list[Header], error: OstinatoError) -> Reply:
         """An error reply for a request that never became a turn."""
@@ -89,18 +111,22 @@ class Gateway:
             (b"ostinato-cache", b"bypass; reason=error"),
             *rate,
         ]
+        if read.traceparent:
+            headers.append((b"traceparent", read.traceparent))
         content_type = JSON_TYPE
         wire_name = "anthropic.messages" if operation.startswith("anthropic") else "openai.chat"
         data = b""
         if isinstance(error, ProviderFailure):
             for name, value in error.headers.items():
-                headers.append((name.lower().encode(), value.encode("latin-1", "replace")))
+                lowered = name.lower()
+                if not (rate and lowered in recording.OUR_RATE_HEADERS):
+                    headers.append((lowered.encode(), value.encode("latin-1", "replace")))
             if error.body is not None and error.wire.partition(".")[0] == wire_name.partition(".")[0]:
                 data = error.body
                 content_type = error.content_type.encode("latin-1", "replace")
             if error.failure != "request":
                 headers.append((b"x-should-retry", b"false"))
-        elif status in (402, 429):
+        elif error.code == "budget_exceeded":
             headers.append((b"x-should-retry", b"false"))
         if error.retry_after is not None and not any(name == b"retry-after" for name, _ in headers):
             headers.append((b"retry-after", b"%d" % max(1, round(error.retry_after))))

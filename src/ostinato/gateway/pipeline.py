@@ -6,7 +6,8 @@ snapshots. A failing cache is a miss, a failing trace is a counter.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Mapping
+import logging
+from collections.abc import AsyncGenerator, Callable, Mapping
 from functools import partial
 
 import msgspec
@@ -15,8 +16,8 @@ from ostinato import wire
 from ostinato.cache import Flight, Flights, Seat, admission, directives
 from ostinato.cache.memory import Entry
 from ostinato.core import ids
-from ostinato.core.errors import Denied, NotFound, OstinatoError, Unavailable, UpstreamFailed
-from ostinato.gateway import addressing, asking, body, inspecting, recording
+from ostinato.core.errors import Denied, OstinatoError, Unavailable, UpstreamFailed
+from ostinato.gateway import addressing, asking, body, inspecting, recording, resolving
 from ostinato.gateway.asking import Begun, Item, Outcome
 from ostinato.gateway.controls import Controls
 from ostinato.gateway.keepalive import Keepalive
@@ -28,12 +29,55 @@ from ostinato.providers.model import ProviderFailure
 from ostinato.wire import openai_responses
 from ostinato.wire.model import Identity, Json
 
+_log = logging.getLogger("ostinato.gateway")
+
 
 class NotCached(OstinatoError):
     """``only-if-cached``, and it is not (RFC 9111, section 5.2.1.7)."""
 
     status = 504
     default_code = "not_cached"
+
+
+def internal_error() -> Unavailable:
+    """What a caller is told of a fault of ours."""
+    return Unavailable("Ostinato failed on this request.", code="internal_error", hint="The server's log says why.")
+
+
+class Place:
+    """A caller's seat in a flight, and its slot among the requests of its key. Left once, whatever happens."""
+
+    __slots__ = ("_free", "_keepalive", "_left", "_listening", "seat")
+
+    def __init__(self, seat: Seat[Item, Outcome], free: Callable[[], None], keepalive: Keepalive) -> None:
+        self.seat = seat
+        self._free = free
+        self._keepalive = keepalive
+        self._listening = False
+        self._left = False
+
+    def listen(self) -> None:
+        """Be kept alive while the provider is silent."""
+        self._listening = True
+        self._keepalive.watch(self.seat.flight)
+
+    def leave(self) -> None:
+        if self._left:
+            return
+        self._left = True
+        if self._listening:
+            self._keepalive.forget(self.seat.flight)
+        self.seat.leave()
+        self._free()
+
+
+async def _begun(seat: Seat[Item, Outcome]) -> Begun:
+    """Wait until an answer begins, or is there as a whole."""
+    async for item in seat:
+        if isinstance(item, Begun):
+            return item
+    outcome = await seat.outcome()
+    return Begun(outcome.target, outcome.answer.wire, outcome.headers)
 
 
 class Pipeline:
@@ -50,7 +94,7 @@ class Pipeline:
         """Answer a chat request. Raises what the caller must be told; ``Gateway.refuse`` puts it into their wire."""
         self.authenticate(turn)
         self.read(turn, data)
-        self.resolve(turn)
+        resolving.resolve(turn, self._rooms)
         inspecting.inspect(turn, self._rooms)
         found = await self.look_up(turn)
         if found is not None:
@@ -76,24 +120,6 @@ class Pipeline:
         turn.stream = request.stream
         turn.model = request.model
         addressing.name_parties(turn, request.user)
-
-    def resolve(self, turn: Turn) -> None:
-        """What the model's name stands for, and whether this key may use it."""
-        caller, rooms = turn.caller, self._rooms
-        assert caller is not None
-        if turn.model.startswith("prompt:"):
-            raise NotFound(
-                f"There is no prompt {turn.model[7:87]!r}.",
-                code="prompt_not_found",
-                hint="No prompt is registered here; name a model alias and send messages.",
-            )
-        turn.route = rooms.catalog.value.route(caller.project, turn.model, "chat", caller.allowed_models)
-        if caller.allowed_models is not None and turn.route.alias not in caller.allowed_models:
-            raise Denied(
-                f"This key may not use the model {turn.route.alias!r}.",
-                code="model_not_allowed",
-                hint=f"It may use: {', '.join(sorted(caller.allowed_models))}.",
-            )
 
     async def look_up(self, turn: Turn) -> tuple[Entry, int] | None:
         """The entry that answers this request, and from which tier; ``None`` on a miss."""
@@ -160,10 +186,11 @@ class Pipeline:
         assert caller is not None and policy is not None
         rooms.access.enter(caller)
         seat = self._seat(turn, finish=policy.finish_and_store and not turn.bypass)
+        place = Place(seat, partial(rooms.access.leave, caller), self._keepalive)
         handed_over = False
         try:
             if turn.stream:
-                reply = await self._stream(turn, seat)
+                reply = await self._stream(turn, place)
                 handed_over = True
                 return reply
             return self._plain(turn, seat, await seat.outcome())
@@ -172,13 +199,9 @@ class Pipeline:
             if old is None:
                 raise
             return old
-        except asyncio.CancelledError:
-            self._left(turn, seat)
-            raise
         finally:
             if not handed_over:
-                seat.leave()
-                rooms.access.leave(caller)
+                place.leave()
 
     def _seat(self, turn: Turn, *, finish: bool) -> Seat[Item, Outcome]:
         """A place in the flight of this request's key; one of its own where nothing may be shared."""
@@ -212,9 +235,10 @@ class Pipeline:
             headers.append((b"ostinato-entry", rooms.cache.entry_name(turn.key, turn.scope_digest).encode()))
         return Reply(200, headers, data)
 
-    async def _stream(self, turn: Turn, seat: Seat[Item, Outcome]) -> StreamReply:
-        """A reply that begins when the answer does. The generator owns the seat and the caller's place."""
-        begun = await self._begun(seat)
+    async def _stream(self, turn: Turn, place: Place) -> StreamReply:
+        """A reply that begins when the answer does. Whoever sends it gives up the place by ``release``."""
+        seat = place.seat
+        begun = await _begun(seat)
         headers: list[Header] = [
             (b"content-type", SSE_TYPE),
             (b"cache-control", b"no-cache"),
@@ -222,53 +246,47 @@ class Pipeline:
             *self._answered_headers(turn, seat, begun.target, begun.headers),
             recording.timing(turn, recording.since(turn, self._rooms)),
         ]
-        return StreamReply(200, headers, self._chunks(turn, seat))
-
-    async def _begun(self, seat: Seat[Item, Outcome]) -> Begun:
-        """Wait until an answer begins."""
-        async for item in seat:
-            if isinstance(item, Begun):
-                return item
-        outcome = await seat.outcome()
-        return Begun(outcome.target, outcome.answer.wire, outcome.headers)
+        place.listen()
+        return StreamReply(200, headers, self._chunks(turn, seat), place.leave)
 
     async def _chunks(self, turn: Turn, seat: Seat[Item, Outcome]) -> AsyncGenerator[bytes, None]:
-        rooms, caller, request = self._rooms, turn.caller, turn.request
-        assert caller is not None and request is not None
-        identity = _identity(turn)
-        codec = wire.codec(CHAT_WIRES[turn.operation])
-        writer = codec.stream_writer(identity, include_usage=request.include_usage)
-        self._keepalive.watch(seat.flight)
+        """The answer in the caller's wire, as it comes; a failure on the way is told in the stream."""
+        rooms, request = self._rooms, turn.request
+        assert request is not None
+        writer = wire.codec(CHAT_WIRES[turn.operation]).stream_writer(
+            _identity(turn), include_usage=request.include_usage
+        )
+        relayed = False
         try:
-            if seat.flight.recalled:
-                # Another process made the call: nothing was handed out here, but the whole answer is at hand.
-                outcome = await seat.outcome()
-                yield writer.write(list(outcome.answer.events))
             async for item in seat:
                 if isinstance(item, Begun):
                     continue
+                relayed = relayed or bool(item)
                 data = writer.write(item) if item else writer.ping()
                 if data:
                     yield data
             outcome = await seat.outcome()
+            if not relayed:
+                # A plain call, or another process, had the answer as a whole.
+                yield writer.write(list(outcome.answer.events))
             if not seat.pays:
                 self._repeater.note_joined(turn, outcome)
             yield writer.end()
         except OstinatoError as error:
-            if not turn.recorded:
-                recording.record_refusal(turn, rooms, error)
+            recording.record_refusal(turn, rooms, error)
             yield writer.fail(error)
         except (asyncio.CancelledError, GeneratorExit):
             self._left(turn, seat)
             raise
-        finally:
-            self._keepalive.forget(seat.flight)
-            seat.leave()
-            rooms.access.leave(caller)
+        except Exception:
+            _log.exception("A stream failed inside the gateway")
+            failure = internal_error()
+            recording.record_refusal(turn, rooms, failure)
+            yield writer.fail(failure)
 
     def _left(self, turn: Turn, seat: Seat[Item, Outcome]) -> None:
-        """Write down a caller who left while somebody else's call was under way; the call's own row tells of its payer."""
-        if not seat.leads and not turn.recorded:
+        """Write down a caller who left a call that somebody else pays; the call has a row of its own."""
+        if not seat.leads:
             recording.record(
                 turn,
                 self._rooms,
@@ -322,7 +340,6 @@ class Pipeline:
             started=rooms.clock.monotonic(),
             controls=Controls(forwarded=turn.controls.forwarded),
         )
-        own.refreshes = turn.request_id
 
         async def produce(flight: Flight[Item, Outcome]) -> Outcome:
             self._refreshing += 1
@@ -331,7 +348,8 @@ class Pipeline:
             finally:
                 self._refreshing -= 1
 
-        self._flights.start_or_join(turn.key, produce, finish=True).leave()
+        recall = None if self._flights.sharing is None else partial(asking.recall, own, rooms)
+        self._flights.start_or_join(turn.key, produce, finish=True, recall=recall).leave()
 
     def _stale_if_error(self, turn: Turn, error: OstinatoError) -> Reply | None:
         """The entry past its time, where the policy prefers it to this error."""
@@ -346,7 +364,13 @@ class Pipeline:
         if entry is None:
             return None
         _, if_error = admission.stale_use(policy, expires=entry.expires, now=now, directives=asked)
-        return self.repeat(turn, entry, KIND_STALE) if if_error or now < entry.expires else None
+        fresh = directives.accepts(asked, created=entry.created, expires=entry.expires, now=now)
+        if not if_error and not fresh:
+            return None
+        if turn.recorded:
+            # The failed call keeps its row; this answer gets one of its own.
+            turn.request_id, turn.recorded = ids.new(now), False
+        return self.repeat(turn, entry, KIND_MEMORY if fresh else KIND_STALE)
 
 
 def _identity(turn: Turn) -> Identity:

@@ -44,7 +44,9 @@ def record(
     first_token_us: int = 0,
     answer: Answer | None = None,
 ) -> None:
-    """Write one wide row for a turn that was not a plain hit, and count it. Never fails, never waits."""
+    """Write one wide row for a turn that was not a plain hit, and count it; once. Never fails, never waits."""
+    if turn.recorded:
+        return
     caller = turn.caller
     provider, _, model = target.partition("/")
     total_us = since(turn, rooms)

@@ -1,8 +1,9 @@
 """The shortest way: the same bytes from the same key get the same answer, before any JSON is read.
 
-``Repeater.whole`` is what the protocol short cut calls: it returns a complete HTTP response, or a ``Tried`` that carries
-what was worked out to the ordinary path. Authentication and rate limit come first here too, in the same order and from
-the same snapshots; a request that carries ``cache-control`` always goes the ordinary way, where its age is judged.
+``Repeater.whole`` is what the protocol short cut calls: it returns a complete HTTP response, or a ``Tried`` that
+carries what was worked out to the ordinary path. Authentication and rate limit come first here too, in the same order
+and from the same snapshots; a request that carries ``cache-control`` always goes the ordinary way, where its age is
+judged.
 
 What a hit costs is spent here: read ``benchmarks/RESULTS.md`` before adding a line.
 """
@@ -62,19 +63,6 @@ class Repeater:
         self._now = clock.now
         self._monotonic = clock.monotonic
 
-    def tried(self, path: bytes, headers: list[Header], body: bytes) -> Tried:
-        """What :meth:`whole` learns of a request, without looking anything up: for what did not come by the short cut."""
-        started = self._monotonic()
-        read = controls.read(headers)
-        key = b""
-        if not read.cache_control:
-            try:
-                caller = self._access.authenticate(read.token.decode("latin-1"), self._now())
-                key = raw_key(caller.digest, self._epoch.value, path + b"\x00" + read.narrowing, body)
-            except OstinatoError:
-                key = b""
-        return Tried(read, key, started)
-
     def whole(self, path: bytes, headers: list[Header], body: bytes) -> bytes | Tried:
         """A complete HTTP/1.1 response, or what was learnt on the way to not having one."""
         started = self._monotonic()
@@ -101,7 +89,7 @@ class Repeater:
         request_id = ids.new(now)
         id_bytes = request_id.encode()
         answer = renderer.body(rendered, id_bytes)
-        age = (now - entry.created) // 1_000_000
+        age = max(0, now - entry.created) // 1_000_000
         total_us = int((self._monotonic() - started) * 1e6)
         self._note(caller, entry, rendered, request_id, now, age, total_us, read, KIND_RAW)
         return b"%bdate: %b\r\nx-request-id: %b\r\nage: %d\r\nserver-timing: total;dur=%d.%03d\r\n%b%b\r\n%b" % (

@@ -6,7 +6,7 @@ chosen so that the answer does not contain it.
 """
 
 import os
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable, Iterable
 from email.utils import formatdate
 
 import msgspec
@@ -24,6 +24,15 @@ _PLACEHOLDER_TIME = 9_000_000_000
 """Ten digits, as Unix time has from 2001 to 2286."""
 
 
+def lines_of(headers: Iterable[Header]) -> bytes:
+    """Headers as lines. Raises ``ValueError`` if one would break out of its line: it is not sent, whoever made it."""
+    lines = [b"%b: %b\r\n" % header for header in headers]
+    joined = b"".join(lines)
+    if joined.count(b"\n") != len(lines) or joined.count(b"\r") != len(lines) or b"\x00" in joined:
+        raise ValueError("A response header holds a line break.")
+    return joined
+
+
 class Reply(msgspec.Struct, gc=False):
     """A whole reply."""
 
@@ -33,11 +42,13 @@ class Reply(msgspec.Struct, gc=False):
 
 
 class StreamReply(msgspec.Struct):
-    """A reply that is sent as it comes. Closing ``chunks`` early tells the gateway that the caller has left."""
+    """A reply that is sent as it comes."""
 
     status: int
     headers: list[Header]
     chunks: AsyncGenerator[bytes, None]
+    release: Callable[[], None]
+    """Gives up what the stream holds; to be called when it is over, however far it came. May be called twice."""
 
 
 class Rendered(msgspec.Struct, frozen=True, gc=False):
@@ -110,7 +121,7 @@ class Renderer:
             (b"ostinato-cost", b"0"),
             (b"ostinato-saved", money.to_dollars(saved).encode()),
         )
-        head = b"HTTP/1.1 200 OK\r\n" + b"".join(name + b": " + value + b"\r\n" for name, value in headers)
+        head = b"HTTP/1.1 200 OK\r\n" + lines_of(headers)
         return Rendered(
             headers=headers,
             head=head,

@@ -1,39 +1,79 @@
 """What is asked beside answers and vectors: token counts, and the list of models."""
 
+import asyncio
+
 import msgspec
 
-from ostinato import wire
+from ostinato import routing, wire
 from ostinato.core.errors import NotFound, OstinatoError
-from ostinato.gateway import body, controls, recording
+from ostinato.gateway import addressing, body, controls, inspecting, recording, resolving
 from ostinato.gateway.replies import JSON_TYPE, Header, Reply
 from ostinato.gateway.rooms import Rooms
 from ostinato.gateway.turn import Turn
-from ostinato.wire.model import Json
+from ostinato.providers.model import ProviderFailure
+from ostinato.wire.model import ChatRequest, Json
 
 _encode = msgspec.json.Encoder().encode
 _MODELS = "/v1/models"
 
 
 async def count_tokens(turn: Turn, rooms: Rooms, data: bytes) -> Reply:
-    """Anthropic's ``count_tokens``: what the provider counts, else our estimate, said to be one in a header."""
+    """Anthropic's ``count_tokens``: what the provider counts, else our estimate, said to be one in a header.
+
+    The prompt passes the same checks as a message would: it is sent to the same provider. Where that refuses the
+    request itself, the caller is told so: it would refuse the message, too.
+    """
     caller = turn.caller
     assert caller is not None
-    request = wire.codec("anthropic.messages").read_request({"max_tokens": 1, **body.read(data, turn.controls)})
-    turn.model = request.model
-    turn.route = rooms.catalog.value.route(caller.project, request.model, "chat", caller.allowed_models)
-    turn.targets = rooms.router.draw(turn.route, None)
+    turn.request = wire.codec("anthropic.messages").read_request({"max_tokens": 1, **body.read(data, turn.controls)})
+    turn.model = turn.request.model
+    addressing.name_parties(turn, turn.request.user)
+    route = resolving.resolve(turn, rooms, "chat")
+    inspecting.inspect(turn, rooms)
+    turn.targets = rooms.router.draw(route, turn.session.encode() or None)
+    rooms.access.enter(caller)
+    try:
+        return await _counted(turn, rooms, turn.request)
+    except asyncio.CancelledError as error:
+        attempts = routing.attempts_of(error)
+        recording.record(
+            turn,
+            rooms,
+            cache="bypass",
+            reason="count-tokens",
+            target=attempts[-1].target if attempts else "",
+            attempts=attempts,
+            status=recording.CALLER_LEFT,
+            error="caller_left",
+        )
+        raise
+    finally:
+        rooms.access.leave(caller)
+
+
+async def _counted(turn: Turn, rooms: Rooms, request: ChatRequest) -> Reply:
     deadline = rooms.clock.monotonic() + rooms.settings.deadline_seconds
-    estimated = False
+    estimated: list[Header] = []
+    upstream_us = 0
     try:
         counted = await rooms.router.count_tokens(turn.targets, request, deadline, controls.forwarded(turn.controls))
-        tokens, target = counted.tokens, counted.target.name
-    except OstinatoError:
-        tokens, target, estimated = wire.count_input(request), turn.targets[0].name, True
-    headers: list[Header] = [(b"ostinato-target", target.encode())]
-    if estimated:
-        headers.append((b"ostinato-estimated", b"true"))
-    recording.record(turn, rooms, cache="bypass", reason="count-tokens", target=target)
-    return json_reply(turn, {"input_tokens": tokens}, headers)
+        tokens, target, attempts = counted.tokens, counted.target.name, counted.attempts
+        upstream_us = counted.upstream_us
+    except OstinatoError as error:
+        if isinstance(error, ProviderFailure) and error.failure == "request":
+            raise
+        tokens, target, attempts = wire.count_input(request), turn.targets[0].name, routing.attempts_of(error)
+        estimated = [(b"ostinato-estimated", b"true")]
+    recording.record(
+        turn,
+        rooms,
+        cache="bypass",
+        reason="count-tokens",
+        target=target,
+        attempts=attempts,
+        upstream_us=upstream_us,
+    )
+    return json_reply(turn, {"input_tokens": tokens}, [(b"ostinato-target", target.encode()), *estimated])
 
 
 def models(turn: Turn, rooms: Rooms, path: str) -> Reply:
@@ -46,6 +86,7 @@ def models(turn: Turn, rooms: Rooms, path: str) -> Reply:
         if caller.allowed_models is None or name in caller.allowed_models
     ]
     wanted = path[len(_MODELS) + 1 :]
+    listed: object
     if wanted:
         if wanted not in names:
             raise NotFound(
@@ -53,19 +94,17 @@ def models(turn: Turn, rooms: Rooms, path: str) -> Reply:
                 code="model_not_found",
                 hint=f"Available: {', '.join(names)}." if names else "No model is available to this key.",
             )
-        return json_reply(turn, _model(wanted), [])
-    listed = [_model(name) for name in names]
-    return json_reply(
-        turn,
-        {
+        listed = _model(wanted)
+    else:
+        listed = {
             "object": "list",
-            "data": listed,
+            "data": [_model(name) for name in names],
             "has_more": False,
             "first_id": names[0] if names else None,
             "last_id": names[-1] if names else None,
-        },
-        [],
-    )
+        }
+    recording.record(turn, rooms, cache="bypass", reason="models")
+    return json_reply(turn, listed, [])
 
 
 def _model(name: str) -> Json:
@@ -85,7 +124,7 @@ def json_reply(turn: Turn, value: object, extra: list[Header]) -> Reply:
     headers: list[Header] = [
         (b"content-type", JSON_TYPE),
         (b"content-length", b"%d" % len(data)),
-        (b"x-request-id", turn.controls.client_request_id or turn.request_id.encode()),
+        *controls.echoed(turn.controls, turn.request_id),
         *recording.rate_headers(turn),
         *extra,
     ]

@@ -65,7 +65,7 @@ class Turn(msgspec.Struct):
     scope_digest: bytes = b""
     user_digest: str = ""
     lookup_us: int = 0
-    refreshes: str = ""
-    """Request id of the hit that this background call renews."""
+    asking: bool = False
+    """Whether a model is asked with this caller's means: the call then writes the row, whoever waits for it."""
     recorded: bool = False
     """Whether the turn's row has been written."""

@@ -2,36 +2,32 @@
 
 Vectors are cached per input text, in the same tiers and under the same rules of scope as answers. The reply tells the
 usage of the whole batch; the ledger tells what was spent on the inputs that were missing, and what the others saved.
+All vectors of a reply come from one target: those of two models cannot be compared with each other.
 """
 
+import asyncio
 import random
 
 import msgspec
 
 from ostinato import routing, wire
-from ostinato.access import Caller
-from ostinato.cache import (
-    EmbeddingCache,
-    Entry,
-    EntryMeta,
-    Fetched,
-    Policy,
-    Scope,
-    admission,
-    directives,
-    fingerprint,
-    scope,
-)
-from ostinato.cache.directives import Directives
-from ostinato.gateway import addressing, asking, body, controls, inspecting, recording
+from ostinato.cache import EmbeddingCache, Entry, EntryMeta, Fetched, admission, directives, fingerprint, scope
+from ostinato.cache.embeddings import Embedded
+from ostinato.core.errors import OstinatoError
+from ostinato.gateway import addressing, asking, body, controls, inspecting, recording, resolving
 from ostinato.gateway.asking import PriceUnknown
+from ostinato.gateway.pipeline import NotCached
 from ostinato.gateway.replies import JSON_TYPE, Header, Reply
 from ostinato.gateway.rooms import Rooms
 from ostinato.gateway.turn import Turn
 from ostinato.routing import RoutedEmbedding
+from ostinato.routing.model import Target
+from ostinato.traces.model import AttemptRow
 from ostinato.wire.model import EmbeddingRequest, Usage
 
 _random = random.Random()  # noqa: S311 - spreads expiry, guards nothing
+
+_Inputs = tuple[str | tuple[int, ...], ...]
 
 
 class Vectors:
@@ -42,52 +38,23 @@ class Vectors:
         self._cache = EmbeddingCache(rooms.cache, rooms.clock)
 
     async def embed(self, turn: Turn, data: bytes) -> Reply:
-        """Answer a request for embeddings; ``turn`` is authenticated."""
+        """Answer a request for embeddings; ``turn`` is authenticated. However it ends, it leaves one row."""
         rooms, caller = self._rooms, turn.caller
         assert caller is not None
         request = wire.embeddings.read_request(body.read(data, turn.controls))
         turn.model = request.model
         addressing.name_parties(turn, request.user)
-        turn.route = route = rooms.catalog.value.route(
-            caller.project, request.model, "embedding", caller.allowed_models
-        )
-        request = inspecting.inspect_embedding(turn, rooms, request)
-        turn.targets = rooms.router.draw(route, turn.session.encode() or None)
-        turn.policy = policy = rooms.policies.value.for_(caller.project, route.alias)
-        turn.directives = asked = directives.parse(turn.controls.cache_control, policy)
-        turn.scope = within = scope.scope_of(
-            caller, user=turn.user, session=turn.session, context=turn.context, policy=policy
-        )
-        turn.bypass = _bypass(caller, policy, within, asked) or turn.no_store
-        turn.lookup_us = recording.since(turn, rooms) - turn.auth_us
-        batch = Batch(turn, rooms, request)
+        resolving.resolve(turn, rooms, "embedding")
+        batch = Batch(turn, rooms, inspecting.inspect_embedding(turn, rooms, request))
+        batch.address()
         rooms.access.enter(caller)
         try:
-            if turn.bypass or asked.no_cache or within is None:
-                turn.bypass = turn.bypass or "no-cache"
-                everything = list(range(len(request.inputs)))
-                vectors = tuple((await batch.fetch(everything)).vectors)
-                known = 0
-            else:
-                digest = scope.digest(within)
-                batch.address(within, policy)
-                keys = [batch.key(within, text) for text in request.inputs]
-                embedded = await self._cache.embed(keys, digest, batch.fetch)
-                vectors, known = embedded.vectors, embedded.known
-                batch.remember(embedded.entries)
-            return batch.reply(vectors, known)
+            return batch.reply(await batch.embedded(self._cache))
+        except BaseException as error:
+            batch.failed(error)
+            raise
         finally:
             rooms.access.leave(caller)
-
-
-def _bypass(caller: Caller, policy: Policy, within: Scope | None, asked: Directives) -> str:
-    if policy.mode == "off":
-        return "policy-off"
-    if asked.no_store:
-        return "no-store"
-    if within is None:
-        return "no-end-user" if caller.end_user_required else "no-session"
-    return ""
 
 
 class Batch:
@@ -97,64 +64,150 @@ class Batch:
         self.turn = turn
         self.rooms = rooms
         self.request = request
+        self.deadline = rooms.clock.monotonic() + rooms.settings.deadline_seconds
+        self.keys: list[bytes] = []
         self.routed: RoutedEmbedding | None = None
-        self.route_digest = b""
-        self.known_usage = 0
-        self.saved = 0
+        """The last call that was answered."""
+        self.attempts: tuple[AttemptRow, ...] = ()
+        """Of all calls that were answered."""
+        self.spent: Usage | None = None
+        """Of all calls."""
         self.cost: int | None = 0
+        """Of all calls; ``None``: the price of one is unknown."""
+        self.upstream_us = 0
+        self.told = 0
+        """Input tokens of the batch as the caller is told them."""
+        self.saved = 0
+        self.stored = False
 
-    def address(self, within: Scope, policy: Policy) -> None:
-        """Work out the generation that all inputs share."""
-        turn = self.turn
-        assert turn.route is not None
-        self.route_digest = routing.key_digest(turn.route, turn.targets[0])
+    def address(self) -> None:
+        """Work out targets, policy, scope and the inputs' keys; say why where the cache takes no part."""
+        turn, rooms, caller, route = self.turn, self.rooms, self.turn.caller, self.turn.route
+        assert caller is not None and route is not None
+        turn.targets = rooms.router.draw(route, turn.session.encode() or None)
+        turn.policy = policy = rooms.policies.value.for_(caller.project, route.alias)
+        turn.directives = asked = directives.parse(turn.controls.cache_control, policy)
+        turn.scope = within = scope.scope_of(
+            caller, user=turn.user, session=turn.session, context=turn.context, policy=policy
+        )
+        if policy.mode == "off":
+            turn.bypass = "policy-off"
+        elif asked.no_store:
+            turn.bypass = "no-store"
+        elif within is None:
+            turn.bypass = "no-end-user" if caller.end_user_required else "no-session"
+        else:
+            turn.bypass = turn.no_store
+        if turn.bypass or within is None:
+            return
+        drawn = routing.key_digest(route, turn.targets[0])
         turn.generation = fingerprint.generation(
-            release="",
-            route_digest=self.route_digest,
-            policy_version=policy.version,
-            epoch=self.rooms.cache.epoch,
+            release="", route_digest=drawn, policy_version=policy.version, epoch=rooms.cache.epoch
         )
         turn.scope_digest = scope.digest(within)
-        turn.user_digest = scope.user_digest(within, self.rooms.secret)
-
-    def key(self, within: Scope, text: str | tuple[int, ...]) -> bytes:
-        turn, request = self.turn, self.request
-        assert turn.route is not None
-        extra = request.extra
+        turn.user_digest = scope.user_digest(within, rooms.secret)
+        request, extra = self.request, self.request.extra
         headers = controls.forwarded(turn.controls)
         if headers:
             extra = {**(extra or {}), "headers": headers}
-        return fingerprint.embedding_key(
-            within, turn.route.alias, self.route_digest, turn.generation, text, request.dimensions, extra
-        )
+        self.keys = [
+            fingerprint.embedding_key(within, route.alias, drawn, turn.generation, text, request.dimensions, extra)
+            for text in request.inputs
+        ]
+
+    async def embedded(self, cache: EmbeddingCache) -> Embedded:
+        """The vectors, from the cache as far as the caller's directives let it. Raises :class:`NotCached`."""
+        turn, asked = self.turn, self.turn.directives
+        assert asked is not None
+
+        def accepts(entry: Entry) -> bool:
+            return directives.accepts(asked, created=entry.created, expires=entry.expires, now=turn.at)
+
+        if asked.only_if_cached:
+            found = None
+            if not (turn.bypass or asked.no_cache):
+                found = await cache.recall(self.keys, turn.scope_digest, accepts=accepts)
+            if found is None:
+                raise NotCached("Not every input's vector is in the cache, and only-if-cached was asked.")
+        elif turn.bypass:
+            fetched = await self.fetch(list(range(len(self.request.inputs))))
+            return Embedded(tuple(fetched.vectors), 0, (), fetched.target)
+        elif asked.no_cache:
+            return await cache.renew(self.keys, turn.scope_digest, self.fetch)
+        else:
+            found = await cache.embed(self.keys, turn.scope_digest, self.fetch, accepts=accepts, whole=self.whole)
+        for entry in found.entries:
+            self.told += entry.meta().usage.input
+            self.saved += entry.cost or 0
+        return found
 
     async def fetch(self, positions: list[int]) -> Fetched:
         """Ask a model for the inputs at ``positions``; one meta each, with its share of usage and cost."""
+        return await self._ask(positions, self.turn.targets)
+
+    async def whole(self, positions: list[int], target: str) -> Fetched:
+        """Ask one target, at best the named one, for all inputs: what was known came from another."""
+        self.told = 0
+        fetched = await self._ask(positions, tuple(sorted(self.turn.targets, key=lambda one: one.name != target)))
+        # A fallback's vectors would take the place of those that its better has given.
+        return msgspec.structs.replace(fetched, metas=()) if self._is_fallback() else fetched
+
+    def _is_fallback(self) -> bool:
+        return self.routed is not None and self.routed.target != self.turn.targets[0]
+
+    async def _ask(self, positions: list[int], targets: tuple[Target, ...]) -> Fetched:
         turn, rooms, caller = self.turn, self.rooms, self.turn.caller
         assert caller is not None
+        self._looked_up()
         inputs = tuple(self.request.inputs[position] for position in positions)
         request = msgspec.structs.replace(self.request, inputs=inputs)
         budgets = rooms.access.budgets
-        reservation = await budgets.reserve(caller, self._estimate(inputs)) if budgets.required(caller) else None
+        reservation = await budgets.reserve(caller, self._dearest(inputs)) if budgets.required(caller) else None
         cost: int | None = None
         try:
-            deadline = rooms.clock.monotonic() + rooms.settings.deadline_seconds
-            routed = await rooms.router.embed(turn.targets, request, deadline, controls.forwarded(turn.controls))
+            routed = await rooms.router.embed(targets, request, self.deadline, controls.forwarded(turn.controls))
             cost = rooms.prices.value.price(routed.target.provider, routed.target.model, routed.usage, turn.at)
+        except asyncio.CancelledError as error:
+            cost = self._broken_off(error, inputs)
+            raise
         finally:
             if reservation is not None:
                 budgets.settle(reservation, cost or 0)
-        self._add(routed, cost)
-        if turn.bypass:
-            return Fetched(routed.vectors)
-        return Fetched(routed.vectors, self._metas(routed, cost, inputs))
+        self.routed = routed
+        self.attempts += routed.attempts
+        self.upstream_us += routed.upstream_us
+        self.told += routed.usage.input
+        self._charge(routed.usage, cost)
+        return Fetched(routed.vectors, self._metas(routed, cost, inputs), routed.target.name)
 
-    def _estimate(self, inputs: tuple[str | tuple[int, ...], ...]) -> int:
-        turn = self.turn
+    def _charge(self, usage: Usage, cost: int | None) -> None:
+        before = self.spent or Usage()
+        self.spent = msgspec.structs.replace(
+            usage,
+            input=usage.input + before.input,
+            cache_read=usage.cache_read + before.cache_read,
+            cache_write=usage.cache_write + before.cache_write,
+            output=usage.output + before.output,
+        )
+        self.cost = None if cost is None or self.cost is None else self.cost + cost
+
+    def _broken_off(self, error: asyncio.CancelledError, inputs: _Inputs) -> int | None:
+        """What a call costs whose caller left: its inputs, if they had been sent to somebody."""
+        name = next((row.target for row in routing.attempts_of(error) if row.outcome == routing.CANCELLED), "")
+        target = next((target for target in self.turn.targets if target.name == name), None)
+        if target is None:
+            return None
+        usage = Usage(input=_tokens(inputs))
+        cost = self.rooms.prices.value.price(target.provider, target.model, usage, self.turn.at)
+        self._charge(usage, cost)
+        return cost
+
+    def _dearest(self, inputs: _Inputs) -> int:
+        """Nano-dollars that ``inputs`` may cost at the dearest target."""
+        usage = Usage(input=_tokens(inputs))
         dearest = 0
-        tokens = sum(len(text) if isinstance(text, tuple) else len(text.encode()) // 3 + 1 for text in inputs)
-        for target in turn.targets:
-            cost = self.rooms.prices.value.price(target.provider, target.model, Usage(input=tokens), turn.at)
+        for target in self.turn.targets:
+            cost = self.rooms.prices.value.price(target.provider, target.model, usage, self.turn.at)
             if cost is None:
                 raise PriceUnknown(
                     f"{target.name} has no price, and this key has a money budget.",
@@ -163,24 +216,20 @@ class Batch:
             dearest = max(dearest, cost)
         return dearest
 
-    def _add(self, routed: RoutedEmbedding, cost: int | None) -> None:
-        self.routed = routed
-        self.cost = None if cost is None or self.cost is None else self.cost + cost
-
-    def _metas(
-        self, routed: RoutedEmbedding, cost: int | None, inputs: tuple[str | tuple[int, ...], ...]
-    ) -> list[EntryMeta]:
+    def _metas(self, routed: RoutedEmbedding, cost: int | None, inputs: _Inputs) -> list[EntryMeta]:
         turn, caller, policy, rooms = self.turn, self.turn.caller, self.turn.policy, self.rooms
         assert caller is not None and policy is not None and turn.route is not None
-        if routed.is_fallback and not policy.store_fallback:
+        is_fallback = self._is_fallback()
+        if turn.bypass or (is_fallback and not policy.store_fallback):
             return []
+        self.stored = True
         now = rooms.clock.now()
         weights = [max(1, len(text)) for text in inputs]
         tokens = asking.shares(routed.usage.input, weights)
         costs = asking.shares(cost, weights) if cost is not None else [None] * len(inputs)
         metas: list[EntryMeta] = []
         for share, price in zip(tokens, costs, strict=True):
-            expires, stale_until = admission.expiry(policy, now, _random, is_fallback=routed.is_fallback)
+            expires, stale_until = admission.expiry(policy, now, _random, is_fallback=is_fallback)
             metas.append(
                 EntryMeta(
                     fingerprint_version=fingerprint.VERSION,
@@ -204,43 +253,72 @@ class Batch:
             )
         return metas
 
-    def remember(self, entries: tuple[Entry, ...]) -> None:
-        """What the inputs that were known would have cost."""
-        for entry in entries:
-            self.known_usage += entry.meta().usage.input
-            self.saved += entry.cost or 0
+    def _looked_up(self) -> None:
+        turn = self.turn
+        turn.lookup_us = turn.lookup_us or recording.since(turn, self.rooms) - turn.auth_us
 
-    def reply(self, vectors: tuple[bytes, ...], known: int) -> Reply:
+    def reply(self, found: Embedded) -> Reply:
         """The reply and the row."""
         turn, routed = self.turn, self.routed
-        spent = routed.usage if routed is not None else Usage()
-        usage = Usage(input=spent.input + self.known_usage)
-        data = wire.embeddings.write_reply(self.request, vectors, usage, turn.model)
-        everything = known == len(vectors)
-        state = f"bypass; reason={turn.bypass}" if turn.bypass else ("hit-exact" if everything else "miss")
+        self._looked_up()
+        known = found.known
+        everything = known == len(found.vectors)
+        data = wire.embeddings.write_reply(self.request, found.vectors, Usage(input=self.told), turn.model)
+        state = "bypass" if turn.bypass else ("hit-exact" if everything else "miss")
+        target = found.target or turn.targets[0].name
         headers: list[Header] = [
             (b"content-type", JSON_TYPE),
             (b"content-length", b"%d" % len(data)),
-            (b"x-request-id", turn.controls.client_request_id or turn.request_id.encode()),
-            (b"ostinato-cache", state.encode()),
+            *controls.echoed(turn.controls, turn.request_id),
+            (b"ostinato-cache", f"{state}; reason={turn.bypass}".encode() if turn.bypass else state.encode()),
             (b"ostinato-cached-inputs", b"%d" % known),
+            (b"ostinato-target", target.encode()),
             *recording.money_headers(self.cost, self.saved),
             *recording.rate_headers(turn),
-            recording.timing(turn, recording.since(turn, self.rooms), routed.upstream_us if routed is not None else 0),
+            recording.timing(turn, recording.since(turn, self.rooms), self.upstream_us),
         ]
-        target = routed.target.name if routed is not None else turn.targets[0].name
-        headers.append((b"ostinato-target", target.encode()))
+        for name, value in routed.headers.items() if routed is not None else ():
+            if not (turn.rate is not None and name.lower() in recording.OUR_RATE_HEADERS):
+                headers.append((name.lower().encode(), value.encode("latin-1", "replace")))
         recording.record(
             turn,
             self.rooms,
-            cache="bypass" if turn.bypass else ("hit-exact" if everything else "miss"),
+            cache=state,
             reason=turn.bypass or ("" if everything or not known else "partial"),
             target=target,
-            attempts=routed.attempts if routed is not None else (),
-            stored=routed is not None and not turn.bypass,
-            usage=spent,
+            attempts=self.attempts,
+            stored=self.stored,
+            usage=self.spent or Usage(),
             cost=self.cost,
             saved=self.saved,
-            upstream_us=routed.upstream_us if routed is not None else 0,
+            upstream_us=self.upstream_us,
         )
         return Reply(200, headers, data)
+
+    def failed(self, error: BaseException) -> None:
+        """Write the row of a batch that failed or was left, unless nobody was asked: that is a plain refusal."""
+        turn = self.turn
+        attempts = (*self.attempts, *routing.attempts_of(error))
+        known = error if isinstance(error, OstinatoError) else None
+        if known is not None and not attempts:
+            return
+        left = isinstance(error, asyncio.CancelledError)
+        recording.record(
+            turn,
+            self.rooms,
+            cache="bypass" if turn.bypass else "miss",
+            reason=turn.bypass or ("caller-left" if left else "error"),
+            target=attempts[-1].target if attempts else "",
+            attempts=attempts,
+            stored=self.stored,
+            usage=self.spent,
+            cost=self.cost if self.spent is not None else None,
+            status=recording.CALLER_LEFT if left else (recording.status_of(known) if known else 500),
+            error="caller_left" if left else (known.code if known else "internal_error"),
+            upstream_us=self.upstream_us,
+        )
+
+
+def _tokens(inputs: _Inputs) -> int:
+    """How many tokens ``inputs`` may be: an estimate on the safe side for text."""
+    return sum(len(text) if isinstance(text, tuple) else len(text.encode()) // 3 + 1 for text in inputs)

@@ -1,7 +1,7 @@
 """``/healthz``, ``/readyz`` and ``/metrics``; everything else below ``/api/v1`` is the control plane's.
 
-``/healthz`` says that the process lives, ``/readyz`` whether it should be sent work. Neither asks for a key. ``/metrics``
-asks for one with ``metrics:read`` unless the server listens on loopback only.
+``/healthz`` says that the process lives, ``/readyz`` whether it should be sent work. Neither asks for a key.
+``/metrics`` asks for one with ``metrics:read`` unless the server listens on loopback only.
 """
 
 from collections.abc import Awaitable, Callable, MutableMapping

@@ -5,21 +5,18 @@ the caller's wire. It holds no rule of caching or routing.
 """
 
 import asyncio
-import logging
 from collections.abc import Awaitable, Callable, Generator, MutableMapping
 from contextlib import aclosing, contextmanager
 from typing import Any, Final
 
 from ostinato import gateway
-from ostinato.core.errors import Invalid, NotFound, OstinatoError, Unavailable
+from ostinato.core.errors import Invalid, NotFound, OstinatoError
 from ostinato.gateway import Gateway, Header, Reply, StreamReply
 from ostinato.web.shortcut import LEFT, TRIED
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
-
-_log = logging.getLogger("ostinato.web")
 
 OPERATIONS: Final[dict[str, tuple[str, gateway.Operation]]] = {
     "/v1/chat/completions": ("POST", "openai.chat"),
@@ -78,13 +75,9 @@ class Proxy:
             if scope["method"] != method:
                 raise WrongMethod(f"{path} takes {method}, not {scope['method']}.")
             body = await self._body(scope, receive) if method == "POST" else b""
-            return await self._gateway.handle(
-                operation, path, headers, body, scope.get(TRIED), raw_path=_raw_path(scope)
-            )
+            return await self._gateway.handle(operation, path, headers, body, scope.get(TRIED))
         except OstinatoError as error:
             return self._gateway.refuse(operation or _guess(path), headers, error)
-        except Exception:
-            return self._failed(operation or _guess(path), path, headers)
 
     async def direct(self, path: bytes, headers: list[Header], body: bytes, tried: Any) -> Reply | StreamReply:
         """Answer a request of :data:`DIRECT` whose body is whole. Raises nothing."""
@@ -93,18 +86,9 @@ class Proxy:
             if len(body) > self._max_body:
                 raise _too_large(self._max_body)
             text = path.partition(b"?")[0].decode()
-            return await self._gateway.handle(operation, text, headers, body, tried, raw_path=path)
+            return await self._gateway.handle(operation, text, headers, body, tried)
         except OstinatoError as error:
             return self._gateway.refuse(operation, headers, error)
-        except Exception:
-            return self._failed(operation, path.decode("latin-1"), headers)
-
-    def _failed(self, operation: gateway.Operation, path: str, headers: list[Header]) -> Reply:
-        _log.exception("A request to %s failed inside the gateway", path)
-        failure = Unavailable(
-            "Ostinato failed on this request.", code="internal_error", hint="The server's log says why."
-        )
-        return self._gateway.refuse(operation, headers, failure)
 
     async def _body(self, scope: Scope, receive: Receive) -> bytes:
         limit = self._max_body
@@ -169,14 +153,18 @@ def cancelled_when_left(scope: Scope) -> Generator[None]:
 
 
 async def _send(reply: Reply | StreamReply, send: Send) -> None:
-    await send({"type": "http.response.start", "status": reply.status, "headers": reply.headers})
     if isinstance(reply, Reply):
+        await send({"type": "http.response.start", "status": reply.status, "headers": reply.headers})
         await send({"type": "http.response.body", "body": reply.body})
         return
-    async with aclosing(reply.chunks) as chunks:
-        async for chunk in chunks:
-            await send({"type": "http.response.body", "body": chunk, "more_body": True})
-    await send({"type": "http.response.body", "body": b"", "more_body": False})
+    try:
+        await send({"type": "http.response.start", "status": reply.status, "headers": reply.headers})
+        async with aclosing(reply.chunks) as chunks:
+            async for chunk in chunks:
+                await send({"type": "http.response.body", "body": chunk, "more_body": True})
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+    finally:
+        reply.release()
 
 
 class TooSlow(Invalid):
@@ -203,9 +191,3 @@ def _too_large(limit: int) -> TooLarge:
 def _guess(path: str) -> gateway.Operation:
     """The operation whose wire an error on an unknown path is told in."""
     return "anthropic.messages" if path.startswith("/v1/messages") else "openai.chat"
-
-
-def _raw_path(scope: Scope) -> bytes:
-    """Path and query as sent: what the raw-body key is made of."""
-    query: bytes = scope["query_string"]
-    return scope["raw_path"] + (b"?" + query if query else b"")

@@ -121,7 +121,9 @@ class ShortcutProtocol(HttpToolsProtocol):
         self.expect_100_continue = False
         self.headers = []
         self.tried = None
-        self.arriving = self.loop.time()
+        cycle = cast("Any", self.cycle)
+        # Behind a request still being answered we do not read on, so the time that passes is not the caller's.
+        self.arriving = self.loop.time() if cycle is None or cycle.response_complete else 0.0
 
     def on_headers_complete(self) -> None:
         self.heading = False
@@ -225,7 +227,7 @@ class ShortcutProtocol(HttpToolsProtocol):
 
 
 def protocol_class(paths: frozenset[bytes], repeat: Repeat, answer: Answer) -> type[ShortcutProtocol]:
-    """A protocol class for ``uvicorn.Config(http=...)``: ``POST`` requests to ``paths`` are repeated, or else answered."""
+    """A protocol class for ``uvicorn.Config(http=...)``: ``POST`` to ``paths`` is repeated, or else answered."""
     return type(
         "BoundShortcutProtocol",
         (ShortcutProtocol,),
