@@ -97,7 +97,9 @@ async def cache(request: pytest.FixtureRequest, tmp_path: Path):
     await cache.stop()
 
 
-@pytest.mark.parametrize(("selector", "wanted"), SELECTORS, ids=[", ".join(sorted(wanted)) or "nothing" for _, wanted in SELECTORS])
+@pytest.mark.parametrize(
+    ("selector", "wanted"), SELECTORS, ids=[", ".join(sorted(wanted)) or "nothing" for _, wanted in SELECTORS]
+)
 async def test_a_selector_reaches_what_it_names_and_nothing_else(
     cache: ResponseCache, selector: Selector, wanted: set[str]
 ) -> None:

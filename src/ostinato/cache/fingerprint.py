@@ -90,7 +90,7 @@ def input_digest(request: ChatRequest, secret: bytes = b"") -> str:
     return blake3(body).hexdigest(length=16)
 
 
-def embedding_key(  # noqa: PLR0917 - a plain list of what makes two inputs the same one
+def embedding_key(
     scope: Scope,
     alias: str,
     route_digest: bytes,

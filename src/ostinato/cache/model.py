@@ -79,7 +79,7 @@ class EntryMeta(msgspec.Struct, frozen=True, gc=False, array_like=True):
 
 
 class Selector(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True):
-    """Which entries to withdraw: all given fields must match; at least one beside org and project, or ``everything``."""
+    """Which entries to withdraw: all given fields must match; at least one beside org and project."""
 
     org: str
     project: str = ""

@@ -166,7 +166,7 @@ class Client:
         """As :meth:`post`, with any method."""
         return await self._whole(method.encode("ascii"), url, body, headers, seconds, allow_private, None)
 
-    async def _whole(  # noqa: PLR0917 - the same order as the public methods; one call site each
+    async def _whole(
         self,
         method: bytes,
         url: str,
@@ -317,7 +317,7 @@ class _Stream:
         "headers",
     )
 
-    def __init__(  # noqa: PLR0917 - private, one call site
+    def __init__(
         self, client: Client, url: str, body: bytes, headers: Mapping[str, str], seconds: float, private: bool
     ) -> None:
         self._client = client
