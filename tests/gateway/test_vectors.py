@@ -142,6 +142,7 @@ async def test_vectors_stored_from_two_targets_are_not_mixed() -> None:
         assert (back.headers["ostinato-target"], known(back)) == ("fake/first", 0)
         assert vectors(back) == vectors(await embed(world, ["a", "b"], "no-store", model="two"))
         assert known(await embed(world, ["a", "b"], model="two")) == 2
+        assert [row.stored for row in (await world.rows(8))[:6]] == [True, True, False, False, False, True]
 
 
 async def test_who_joins_calls_of_two_targets_gets_vectors_of_one() -> None:
