@@ -25,7 +25,8 @@ INTENTS: Final[dict[str, str]] = {
 """The data set's name of each intent -> the words for it in the prompt and in the answer.
 
 No label begins with a word of its own right, such as "A" or "I": a grammar works letter by letter, and a small model
-that means to say "I would ..." would be led into "Identity".
+that means to say "I would ..." would be led into "Identity". The words were chosen by hand by what the model got right
+on 64 of the questions that the demo asks, as was the prompt: accuracy is shown for what it is, not as a benchmark.
 """
 
 INSTRUCTION: Final = "A bank sorts the questions of its customers by topic. The topics are:\n" + "\n".join(
