@@ -148,9 +148,13 @@ class Batch:
     async def whole(self, positions: list[int], target: str) -> Fetched:
         """Ask one target, at best the named one, for all inputs: what was known came from another."""
         self.told = 0
+        before = self.stored
         fetched = await self._ask(positions, tuple(sorted(self.turn.targets, key=lambda one: one.name != target)))
+        if not self._is_fallback():
+            return fetched
         # A fallback's vectors would take the place of those that its better has given.
-        return msgspec.structs.replace(fetched, metas=()) if self._is_fallback() else fetched
+        self.stored = before
+        return msgspec.structs.replace(fetched, metas=())
 
     def _is_fallback(self) -> bool:
         return self.routed is not None and self.routed.target != self.turn.targets[0]
