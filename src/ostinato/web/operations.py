@@ -51,7 +51,7 @@ class Operations:
         if path not in ("/healthz", "/readyz", "/metrics"):
             await self._control(scope, receive, send)
         elif scope["method"] not in ("GET", "HEAD"):
-            await _answer(send, 405, b"text/plain", b"Use GET.\n")
+            await _answer(send, 405, b"text/plain", b"Use GET.\n", (b"allow", b"GET, HEAD"))
         elif path == "/healthz":
             await _answer(send, 200, b"application/json", b'{"alive":true}')
         elif path == "/readyz":
@@ -80,11 +80,12 @@ class Operations:
         require(caller, "metrics:read")
 
 
-async def _answer(send: Send, status: int, content_type: bytes, body: bytes) -> None:
+async def _answer(send: Send, status: int, content_type: bytes, body: bytes, *more: tuple[bytes, bytes]) -> None:
     headers = [
         (b"content-type", content_type),
         (b"content-length", b"%d" % len(body)),
         (b"cache-control", b"no-store"),
+        *more,
     ]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})

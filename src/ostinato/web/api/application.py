@@ -48,8 +48,10 @@ def build(plane: ControlPlane) -> Asgi:
     )
 
 
-def _reply(error: OstinatoError, status: int) -> Response[bytes]:
+def _reply(error: OstinatoError, status: int, allow: str = "") -> Response[bytes]:
     headers = {"cache-control": "no-store"}
+    if allow:
+        headers["allow"] = allow
     if error.retry_after is not None:
         headers["retry-after"] = str(max(1, round(error.retry_after)))
     if status == 401:
@@ -65,15 +67,17 @@ def _framework(_: Request[Any, Any, Any], error: HTTPException) -> Response[byte
     """What the framework refuses: unknown paths, wrong methods, bodies and parameters of the wrong shape."""
     hint = ""
     if isinstance(error, ValidationException) and isinstance(error.extra, list):
-        told = [
+        faults = [
             f"{item.get('key', 'body')}: {item.get('message', '')}"
             for item in cast("list[dict[str, Any]]", error.extra)
         ]
-        hint = "; ".join(told)
+        hint = "; ".join(faults)
     code = {404: "not_found", 405: "method_not_allowed", 413: "request_too_large"}.get(
         error.status_code, "invalid_request"
     )
-    return _reply(Invalid(error.detail or "The request cannot be used.", code=code, hint=hint), error.status_code)
+    allow = (error.headers or {}).get("allow", "")
+    told = Invalid(error.detail or "The request cannot be used.", code=code, hint=hint)
+    return _reply(told, error.status_code, allow)
 
 
 def _unexpected(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
