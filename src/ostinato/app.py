@@ -10,9 +10,11 @@ import contextlib
 import gc
 import logging
 import secrets
-from collections.abc import Awaitable, Callable, Generator, Mapping
+from collections.abc import Awaitable, Callable, Generator, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TypeVar, cast
+from typing import Generic, TypeVar, cast
+
+import msgspec
 
 from ostinato import access, cache, outbound, providers, routing, storage, traces
 from ostinato.cache import policy as policies
@@ -25,7 +27,8 @@ from ostinato.gateway import Epoch, Gateway, Renderer, Rooms
 from ostinato.gateway.asking import Item, Outcome
 from ostinato.gateway.inspecting import Checkers, compile_checkers
 from ostinato.providers import Provider
-from ostinato.storage import Database, DataDirectory, Declarations, Notices, RecordStore, Snapshot
+from ostinato.storage import Change, Database, DataDirectory, Declarations, Declared, Notices, RecordStore, Snapshot
+from ostinato.storage.declarations import CONFIG
 from ostinato.web.server import Health
 
 _log = logging.getLogger("ostinato")
@@ -52,8 +55,10 @@ class App:
         self.ready = False
         self.draining = False
         self._ending: asyncio.Task[None] | None = None
-        self._rules: Mapping[str, object] = config.rules
-        self._policy_bodies: Mapping[str, object] = config.policies
+        self.declaring = asyncio.Lock()
+        """Held from judging a declaration until it stands, so that two cannot pass that exclude each other."""
+        self._unsettled: dict[str, bool] = {}
+        self._ambiguous: set[tuple[str, str]] = set()
         self._undo: list[tuple[str, Callable[[], Awaitable[None]]]] = []
 
     async def start(self) -> None:
@@ -165,26 +170,80 @@ class App:
         """Apply what the file declares to ``control``, as the actor ``config``; then follow all declarations."""
         config = self.config
         # Judged before anything is written: a file that cannot be obeyed changes nothing.
+        self._obey({kind: await self._if_applied(kind, getattr(config, kind)) for kind in DECLARATIONS})
         for kind in DECLARATIONS:
-            self.judge(kind, getattr(config, kind))
-        for kind in DECLARATIONS:
-            await self.declarations.apply(kind, getattr(config, kind), "config")
+            await self.declarations.apply(kind, getattr(config, kind), CONFIG)
+        self._later("the look-out for projects", _plain(self.notices.subscribe("access", self._look_for_projects)))
         self.catalog = await self._snapshot("routes", self._load_catalog)
-        self.policies = await self._snapshot("policies", self._load_policies)
-        self.checkers = await self._snapshot("policies", self._load_checkers)
+        rulings = await self._snapshot("policies", self._load_rulings)
+        self.policies = Part(rulings, lambda value: value.policies)
+        self.checkers = Part(rulings, lambda value: value.checkers)
         self.prices = await self._snapshot("prices", self._load_prices)
 
-    def judge(self, kind: str, declared: Mapping[str, object]) -> None:
-        """Raise ``Invalid`` if these declarations of a kind, taken together, cannot be obeyed."""
-        if kind == "models":
-            routing.compile_routes(declared, self.provider_digests)
-        elif kind == "policies":
-            policies.compile_policies(declared, self._rules)
-        elif kind == "rules":
-            compile_checkers(declared, self.config.checks)
-            policies.compile_policies(self._policy_bodies, declared)
+    async def _if_applied(self, kind: str, bodies: Mapping[str, object]) -> dict[str, object]:
+        """All declarations of a kind as they would stand with the file's. Raises ``Invalid`` where one of those names
+        a project by a short name that several organizations have."""
+        now = self.clock.now()
+        standing = {one.name: one for one in await self.declarations.entries(kind)}
+        wanted = {name: one for name, one in standing.items() if one.source != CONFIG}
+        for name, body in bodies.items():
+            old = standing.get(name)
+            same = old is not None and hashing.digest_of(old.body) == hashing.digest_of(body)
+            made = old.changed_at if old is not None and same else now
+            wanted[name] = Declared(kind, name, 0, body, CONFIG, CONFIG, made, True)
+        projects = await self._projects(wanted.values())
+        for one in wanted.values():
+            if one.source == CONFIG and projects.find(_written(one.body), one.changed_at) is None:
+                raise Invalid(
+                    f"Several organizations have a project {_written(one.body)!r}.",
+                    code="ambiguous_project",
+                    param=f"{kind}.{one.name}.project",
+                    hint="Write it as organization/project.",
+                )
+        return {name: projects.placed(one) for name, one in wanted.items()}
+
+    async def place(self, declared: Sequence[Declared | Change]) -> list[object]:
+        """The bodies, each with the project's id where it is written as ``organization/project`` or as a short name.
+
+        A project that does not exist (yet), or a short name that may mean several, is left as it is written: such a
+        declaration holds for nobody.
+        """
+        projects = await self._projects(declared)
+        return [projects.placed(one) for one in declared]
+
+    async def judge(self, kind: str, declared: Mapping[str, object]) -> None:
+        """Raise ``Invalid`` if these declarations of a kind, as :meth:`place` gives them, cannot be obeyed together, or
+        not with those of other kinds that stand."""
+        other = {"policies": "rules", "rules": "policies"}.get(kind)
+        if other is None:
+            self._obey({kind: declared})
         else:
-            self._price_book(declared)
+            entries = await self.declarations.entries(other)
+            placed = await self.place(entries)
+            self._obey({kind: declared, other: {one.name: body for one, body in zip(entries, placed, strict=True)}})
+
+    def _obey(self, declared: Mapping[str, Mapping[str, object]]) -> None:
+        """Compile declarations by kind, for the errors only."""
+        if "models" in declared:
+            routing.compile_routes(declared["models"], self.provider_digests)
+        if "prices" in declared:
+            self._price_book(declared["prices"])
+        if "policies" in declared:
+            self._rulings(declared["policies"], declared["rules"])
+
+    async def _projects(self, declared: Iterable[Declared | Change]) -> "_Projects":
+        """All projects, where any of these declarations names one."""
+        if not any(_written(one.body) for one in declared):
+            return _Projects((), ())
+        system = access.SystemActor(CONFIG)
+        projects = await self.access.list_projects(system)
+        return _Projects(await self.access.list_organizations(system), projects)
+
+    def _look_for_projects(self, _detail: str) -> None:
+        """Load declarations again that named a project which was not there, or may mean another one now."""
+        for kind, unsettled in self._unsettled.items():
+            if unsettled:
+                self.notices.fire(TOPICS[kind], "")
 
     async def _snapshot(self, topic: str, load: Callable[[], Awaitable[T]]) -> "Snapshot[T]":
         snapshot = Snapshot(load, self.notices, topic, self.clock)
@@ -194,39 +253,31 @@ class App:
         return snapshot
 
     async def _load_catalog(self) -> routing.Catalog:
-        declared = await self._with_project_ids(await self.declarations.load("models"))
-        return routing.compile_routes(declared, self.provider_digests)
+        return routing.compile_routes(await self._standing("models"), self.provider_digests)
 
-    async def _with_project_ids(self, declared: Mapping[str, object]) -> dict[str, object]:
-        """Declarations whose ``project`` is written as ``organization/project`` or a short name, with ids instead.
+    async def _load_rulings(self) -> "Rulings":
+        return self._rulings(await self._standing("policies"), await self.declarations.load("rules"))
 
-        A project that does not exist (yet) is left as it is written: such a declaration holds for nobody.
-        """
-        if not any(isinstance(body, dict) and "project" in body for body in declared.values()):
-            return dict(declared)
-        system = access.SystemActor("config")
-        organizations = {one.id: one.key for one in await self.access.list_organizations(system)}
-        named: dict[str, str] = {}
-        for project in await self.access.list_projects(system):
-            named[f"{organizations[project.org_id]}/{project.key}"] = project.id
-            named.setdefault(project.key, project.id)
-        result: dict[str, object] = {}
-        for name, body in declared.items():
-            fields = dict(cast("dict[str, object]", body)) if isinstance(body, dict) else {}
-            written = fields.get("project")
-            if isinstance(written, str) and written in named:
-                result[name] = {**fields, "project": named[written]}
-            else:
-                result[name] = body
-        return result
+    def _rulings(self, declared: Mapping[str, object], rules: Mapping[str, object]) -> "Rulings":
+        checkers = compile_checkers(rules, self.config.checks)
+        return Rulings(policies.compile_policies(declared, rules), checkers)
 
-    async def _load_policies(self) -> policies.Policies:
-        self._policy_bodies = await self._with_project_ids(await self.declarations.load("policies"))
-        self._rules = await self.declarations.load("rules")
-        return policies.compile_policies(self._policy_bodies, self._rules)
-
-    async def _load_checkers(self) -> Checkers:
-        return compile_checkers(await self.declarations.load("rules"), self.config.checks)
+    async def _standing(self, kind: str) -> dict[str, object]:
+        """What stands of a kind, placed. Notes what projects to come may change, and tells what holds for nobody."""
+        entries = await self.declarations.entries(kind)
+        projects = await self._projects(entries)
+        self._unsettled[kind] = any(not projects.settled(_written(one.body), one.changed_at) for one in entries)
+        for one in entries:
+            written = _written(one.body)
+            if projects.find(written, one.changed_at) is None and (kind, one.name) not in self._ambiguous:
+                self._ambiguous.add((kind, one.name))
+                _log.warning(
+                    "%s.%s holds for nobody: several organizations have a project %r; write organization/project.",
+                    kind,
+                    one.name,
+                    written,
+                )
+        return {one.name: projects.placed(one) for one in entries}
 
     async def _load_prices(self) -> traces.PriceBook:
         return self._price_book(await self.declarations.load("prices"))
@@ -351,6 +402,79 @@ class App:
 
     def _later(self, name: str, undo: Callable[[], Awaitable[None]]) -> None:
         self._undo.append((name, undo))
+
+
+class Rulings(msgspec.Struct, frozen=True):
+    """What may be kept and what is let through: compiled from the same rules and swapped together, so that an answer
+    checked by old rules never lies under a generation of the new ones."""
+
+    policies: policies.Policies
+    checkers: Checkers
+
+
+class Part(Generic[T]):
+    """One part of a snapshot of :class:`Rulings`, for those who need only that."""
+
+    def __init__(self, whole: "Snapshot[Rulings]", pick: Callable[[Rulings], T]) -> None:
+        self._whole = whole
+        self._pick = pick
+
+    @property
+    def value(self) -> T:
+        return self._pick(self._whole.value)
+
+    @property
+    def failing(self) -> str:
+        return self._whole.failing
+
+    async def reload(self) -> None:
+        """See :meth:`Snapshot.reload`."""
+        await self._whole.reload()
+
+
+class _Projects:
+    """Projects by what declarations call them.
+
+    A short name means the one project of that name that was there when the declaration was made, so nobody changes
+    what it means by making another; where none was there yet, it means one that comes, as long as that is the only one.
+    """
+
+    def __init__(self, organizations: Iterable[access.Organization], projects: Iterable[access.Project]) -> None:
+        keys = {one.id: one.key for one in organizations}
+        self._exact: dict[str, str] = {"": "", "*": "*"}
+        self._short: dict[str, list[access.Project]] = {}
+        for project in projects:
+            self._exact[project.id] = self._exact[f"{keys[project.org_id]}/{project.key}"] = project.id
+            self._short.setdefault(project.key, []).append(project)
+
+    def find(self, written: str, made: int) -> str | None:
+        """What a declaration made at ``made`` (UTC microseconds) means: a project's id; as ``written`` where there is
+        no such project; ``None`` where it may mean several."""
+        if written in self._exact:
+            return self._exact[written]
+        named = self._short.get(written, [])
+        chosen = [project for project in named if project.created_at <= made] or named
+        if len(chosen) > 1:
+            return None
+        return chosen[0].id if chosen else written
+
+    def settled(self, written: str, made: int) -> bool:
+        """Whether projects to come cannot change what that means."""
+        return written in self._exact or any(one.created_at <= made for one in self._short.get(written, []))
+
+    def placed(self, one: Declared | Change) -> object:
+        """The body of a declaration, with its project's id."""
+        written = _written(one.body)
+        found = self.find(written, one.changed_at) if written else None
+        if found is None:
+            return one.body
+        return {**cast("dict[str, object]", one.body), "project": found}
+
+
+def _written(body: object) -> str:
+    """The project that a declaration names; empty: none."""
+    found = cast("dict[str, object]", body).get("project") if isinstance(body, dict) else None
+    return found if isinstance(found, str) else ""
 
 
 @contextlib.contextmanager

@@ -1,6 +1,7 @@
 """What the control plane needs of the process: a part of ``app``, by its shape."""
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from ostinato.access import Access
@@ -8,7 +9,7 @@ from ostinato.cache import ResponseCache
 from ostinato.core.clock import Clock
 from ostinato.gateway import Current
 from ostinato.routing import Catalog, Router
-from ostinato.storage import Declarations
+from ostinato.storage import Change, Declarations, Declared
 from ostinato.traces import Ledger
 
 
@@ -19,6 +20,8 @@ class ControlPlane(Protocol):
     declarations: Declarations
     ledger: Ledger
     router: Router
+    declaring: asyncio.Lock
+    """Held from judging a declaration until it stands."""
 
     @property
     def catalog(self) -> Current[Catalog]: ...
@@ -28,6 +31,10 @@ class ControlPlane(Protocol):
         """Configured providers: name -> kind."""
         ...
 
-    def judge(self, kind: str, declared: Mapping[str, object]) -> None:
-        """Raise ``Invalid`` if these declarations of a kind, taken together, cannot be obeyed."""
+    async def place(self, declared: Sequence[Declared | Change]) -> list[object]:
+        """The bodies of declarations, each with the id of the project that it names."""
+        ...
+
+    async def judge(self, kind: str, declared: Mapping[str, object]) -> None:
+        """Raise ``Invalid`` if these placed bodies of a kind, taken together, cannot be obeyed."""
         ...
