@@ -100,14 +100,23 @@ def _fragment(event: Any) -> str:
 class Stream:
     """An answer that is still coming."""
 
-    def __init__(self, status: int, headers: dict[str, str], chunks: AsyncGenerator[bytes, None]) -> None:
-        self.status = status
+    def __init__(self, reply: StreamReply, headers: dict[str, str]) -> None:
+        self.status = reply.status
         self.headers = headers
-        self.chunks = chunks
+        self.chunks: AsyncGenerator[bytes, None] = reply.chunks
+        self._release = reply.release
+
+    async def read(self) -> Got:
+        """Everything to the end."""
+        try:
+            return Got(self.status, self.headers, b"".join([chunk async for chunk in self.chunks]))
+        finally:
+            await self.leave()
 
     async def leave(self) -> None:
-        """Hang up."""
+        """Hang up, or have done with it."""
         await self.chunks.aclose()
+        self._release()
 
 
 class World:
@@ -186,16 +195,14 @@ class World:
         reply = await self.app.gateway.handle(operation, path, sent, data, tried)
         found = {name.decode(): value.decode("latin-1") for name, value in reply.headers}
         if isinstance(reply, StreamReply):
-            return Stream(reply.status, found, reply.chunks)
+            return Stream(reply, found)
         assert isinstance(reply, Reply)
         return Got(reply.status, found, reply.body)
 
     async def ask(self, *arguments: Any, **options: Any) -> Got:
         """Ask and read the whole answer."""
         begun = await self.begin(*arguments, **options)
-        if isinstance(begun, Got):
-            return begun
-        return Got(begun.status, begun.headers, b"".join([chunk async for chunk in begun.chunks]))
+        return begun if isinstance(begun, Got) else await begun.read()
 
     async def chat(self, text: str, headers: dict[str, str] | None = None, **fields: Any) -> Got:
         """Ask one question as a chat completion; ``key`` and ``raw`` as in :meth:`begin`."""

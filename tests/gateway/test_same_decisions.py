@@ -102,7 +102,12 @@ class Side:
     async def ask(self, text: str, way: str, headers: Any, key: str, temperature: Any, times: int) -> list[Any]:
         path, body = as_asked(text, way, temperature)
         asked = [self.world.ask(path, body, {**headers}, self.keys[key], raw=self.raw) for _ in range(times)]
-        return [decided(got) for got in await asyncio.gather(*asked)]
+        replies = await asyncio.gather(*asked)
+        if times == 1:
+            return [decided(replies[0])]
+        # Who asks at the same time joins or comes a moment too late and hits; that one call is made does not vary.
+        texts = [got.text if got.status == 200 else "" for got in replies]
+        return [[got.status for got in replies], texts, sum(got.cache == "miss" and not got.reason for got in replies)]
 
 
 def as_asked(text: str, way: str, temperature: float | None) -> tuple[str, Any]:
@@ -224,13 +229,9 @@ async def withdraw(sides: tuple[Side, Side], what: str) -> None:
         "context": {"context": "de"},
         "everything": {"everything": True},
     }[what]
-    counts = []
     for side in sides:
-        report = await world.app.cache.invalidate(
-            Selector(org=organization, project=side.project, **named), dry_run=False
-        )
-        counts.append(report.total)
-    assert counts[0] == counts[1]
+        # How many there were is not compared: what has expired in earlier stories is swept whenever it is.
+        await world.app.cache.invalidate(Selector(org=organization, project=side.project, **named), dry_run=False)
 
 
 @given(stories())
