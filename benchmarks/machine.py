@@ -44,6 +44,8 @@ def sentence(machine: dict[str, Any]) -> str:
     """One line on the machine."""
     versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
     busy = f" The machine was busy: load {machine['load']} before the start." if machine["busy"] else ""
+    if machine.get("niceness"):
+        busy += f" Everything measured ran at niceness {machine['niceness']}."
     return (
         f"{machine['date']}, commit {machine['commit']}; {machine['processor']}, {machine['cores']} cores, "
         f"{machine['memory_gib']} GiB, {machine['system']}, Python {machine['python']}; {versions}.{busy}"

@@ -11,6 +11,7 @@ A hit that reaches the upstream, or a miss that does not, ends its section: a fi
 """
 
 import argparse
+import os
 import signal
 import sys
 import tempfile
@@ -57,6 +58,9 @@ def arguments(given: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--entries", type=int, default=whole.entries, help="in memory and in cache.db")
     parser.add_argument("--steady-seconds", type=float, default=whole.steady_seconds)
     parser.add_argument("--out", type=Path, default=HERE / "out", help="where the JSON goes")
+    parser.add_argument(
+        "--nice", type=int, default=0, help="of all processes; below 0, as root, on a machine with other work"
+    )
     parser.add_argument("--record", action="store_true", help="write the table into benchmarks/RESULTS.md")
     return parser.parse_args(given)
 
@@ -68,6 +72,7 @@ def main(given: list[str] | None = None) -> int:
     if not console.is_terminal:
         console = Console(width=180)
     described = machine.describe()
+    described["niceness"] = os.nice(options.nice)
     began = time.monotonic()
     # A stop from outside must end the servers too.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
