@@ -37,6 +37,7 @@ def describe() -> dict[str, Any]:
         "versions": versions,
         "load": round(os.getloadavg()[0], 2),
         "busy": os.getloadavg()[0] > 0.5 * cores,
+        "real_time": os.sched_getscheduler(0) in {os.SCHED_RR, os.SCHED_FIFO},
     }
 
 
@@ -44,6 +45,8 @@ def sentence(machine: dict[str, Any]) -> str:
     """One line on the machine."""
     versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
     busy = f" The machine was busy: load {machine['load']} before the start." if machine["busy"] else ""
+    if machine["real_time"]:
+        busy += " Everything measured ran in the real-time class, all threads alike (`chrt -r 1 make bench`)."
     if machine.get("niceness"):
         busy += f" Everything measured ran at niceness {machine['niceness']}."
     return (
