@@ -373,13 +373,13 @@ async def test_a_rule_can_be_named_as_soon_as_it_is_declared_and_not_removed_whi
 async def test_what_changed_after_it_was_judged_is_not_overwritten(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     """Another process makes the name its own between the look and the change."""
     await site.put("beta", "models", "mine", project="beta/main", targets=["fake/plain"])
-    judge = site.app.judge
+    judge = site.app.standing.judge
 
     async def meanwhile(kind: str, declared: Any) -> None:
         await judge(kind, declared)
         await site.app.declarations.put(kind, name, {"alias": name, "targets": ["other/plain"]}, "another process")
 
-    monkeypatch.setattr(site.app, "judge", meanwhile)
+    monkeypatch.setattr(site.app.standing, "judge", meanwhile)
     for name in ("mine", "new"):
         status, told = await site.put("beta", "models", name, project="beta/main", targets=["fake/plain"])
         assert (status, told["code"]) == (409, "declaration_changed")

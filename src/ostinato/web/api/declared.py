@@ -105,7 +105,7 @@ async def _standing(request: Req, kind: str) -> dict[str, tuple[Declared, object
     """Everything of a kind that stands, by name, with its placed body: the caller's and others'."""
     plane = plane_of(request)
     found = await plane.declarations.entries(kind)
-    return {one.name: (one, body) for one, body in zip(found, await plane.place(found), strict=True)}
+    return {one.name: (one, body) for one, body in zip(found, await plane.standing.place(found), strict=True)}
 
 
 async def _history(request: Req, kind: str, name: str) -> list[Change]:
@@ -114,7 +114,7 @@ async def _history(request: Req, kind: str, name: str) -> list[Change]:
     changes = await plane.declarations.history(kind, name)
     seen: list[Change] = []
     visible = False
-    for change, body in zip(changes, await plane.place(changes), strict=True):
+    for change, body in zip(changes, await plane.standing.place(changes), strict=True):
         if change.action == "put":
             visible = _within(body, reach)
         if visible:
@@ -150,7 +150,7 @@ async def _declare(request: Req, kind: str, name: str, data: dict[str, Any], ver
         if _owner(old[1]) == "":
             _require_everywhere(request)
     body = await _own_project(request, data)
-    await plane.judge(kind, {**{key: placed for key, (_, placed) in standing.items()}, name: body})
+    await plane.standing.judge(kind, {**{key: placed for key, (_, placed) in standing.items()}, name: body})
     seen = old[0].version if old is not None else 0
     # What was judged is what is replaced. Who saw another version is told so by the store: there is no version -1.
     expect = seen if version in (None, seen) else -1
@@ -166,7 +166,7 @@ async def _remove(request: Req, kind: str, name: str) -> None:
     if _owner(bodies[name]) == "":
         _require_everywhere(request)
     try:
-        await plane.judge(kind, {key: body for key, body in bodies.items() if key != name})
+        await plane.standing.judge(kind, {key: body for key, body in bodies.items() if key != name})
     except Invalid as error:
         if await _holds_together(plane, kind, bodies):
             raise Invalid(f"{name!r} is still needed: {error.message}", hint=error.hint) from None
@@ -176,7 +176,7 @@ async def _remove(request: Req, kind: str, name: str) -> None:
 
 async def _holds_together(plane: ControlPlane, kind: str, bodies: Mapping[str, object]) -> bool:
     try:
-        await plane.judge(kind, bodies)
+        await plane.standing.judge(kind, bodies)
     except Invalid:
         return False
     return True
@@ -206,13 +206,13 @@ def _handlers(kind: str, permission: str) -> list[HTTPRouteHandler]:
     @put(f"{path}/{{name:path}}", opt={PERMISSION: f"{permission}:write"}, operation_id=f"put_{kind}")
     async def declare(request: Req, name: str, data: dict[str, Any], version: Expect = None) -> Declared:
         """Declare one, or change it. It is judged together with all others before it stands."""
-        async with plane_of(request).declaring:
+        async with plane_of(request).standing.declaring:
             return await _declare(request, kind, _named(name), data, version)
 
     @delete(f"{path}/{{name:path}}", opt={PERMISSION: f"{permission}:write"}, operation_id=f"remove_{kind}")
     async def remove(request: Req, name: str) -> None:
         """Withdraw one; its history stays."""
-        async with plane_of(request).declaring:
+        async with plane_of(request).standing.declaring:
             await _remove(request, kind, _named(name))
 
     return [list_all, show, declare, remove]

@@ -13,23 +13,11 @@ from ostinato.storage import Change, Declarations, Declared
 from ostinato.traces import Ledger
 
 
-class ControlPlane(Protocol):
-    clock: Clock
-    access: Access
-    cache: ResponseCache
-    declarations: Declarations
-    ledger: Ledger
-    router: Router
+class Standing(Protocol):
+    """The declarations that stand."""
+
     declaring: asyncio.Lock
     """Held from judging a declaration until it stands."""
-
-    @property
-    def catalog(self) -> Current[Catalog]: ...
-
-    @property
-    def provider_kinds(self) -> Mapping[str, str]:
-        """Configured providers: name -> kind."""
-        ...
 
     async def place(self, declared: Sequence[Declared | Change]) -> list[object]:
         """The bodies of declarations, each with the id of the project that it names."""
@@ -37,4 +25,24 @@ class ControlPlane(Protocol):
 
     async def judge(self, kind: str, declared: Mapping[str, object]) -> None:
         """Raise ``Invalid`` if these placed bodies of a kind, taken together, cannot be obeyed."""
+        ...
+
+
+class ControlPlane(Protocol):
+    clock: Clock
+    access: Access
+    cache: ResponseCache
+    declarations: Declarations
+    ledger: Ledger
+    router: Router
+
+    @property
+    def standing(self) -> Standing: ...
+
+    @property
+    def catalog(self) -> Current[Catalog]: ...
+
+    @property
+    def provider_kinds(self) -> Mapping[str, str]:
+        """Configured providers: name -> kind."""
         ...
