@@ -211,12 +211,31 @@ class World:
 
     async def rows(self, count: int) -> list[Any]:
         """The ledger's rows, oldest first, as soon as there are ``count``."""
-        for _ in range(500):
-            page = await self.app.ledger.tail("", 1000)
-            if len(page.rows) >= count:
-                return list(page.rows)
-            await asyncio.sleep(0.01)
-        raise AssertionError(f"{len(page.rows)} rows, not {count}")
+        for _ in range(1000):
+            if self.app.recorder.depth == 0:
+                rows: list[Any] = []
+                after = "0.0"  # without a cursor the newest come
+                while (page := await self.app.ledger.tail(after, 1000)).rows:
+                    rows += page.rows
+                    after = page.after
+                if len(rows) >= count:
+                    return rows
+            await asyncio.sleep(0.02)
+        raise AssertionError(f"there never were {count} rows")
+
+    def key_id(self, secret: str) -> str:
+        return self.app.access.authenticate(secret, self.clock.now()).key_id
+
+    async def budget(self, secret: str) -> Any:
+        """What a key has spent and holds, as the database knows it: told every second of the (manual) clock."""
+        for _ in range(3):
+            self.clock.advance(1.1)
+            await asyncio.sleep(0.02)
+        return await self.app.access.key_budget(SYSTEM, self.key_id(secret))
+
+    def in_flight(self, secret: str) -> int:
+        """Requests of a key under way."""
+        return self.app.access.limits.inflight(self.key_id(secret))
 
 
 def question(text: str, **fields: Any) -> dict[str, Any]:
