@@ -115,7 +115,7 @@ class Server(uvicorn.Server):
         super().handle_exit(sig, frame)
 
     async def _guard_connections(self) -> None:
-        """Close connections whose request does not arrive: a slow caller must not hold a place for ever."""
+        """Close connections whose request does not arrive, or does not come: nobody holds a place for ever."""
         limit = self.settings.slow_request_seconds
         while True:
             await asyncio.sleep(min(limit, 5.0))
@@ -123,6 +123,7 @@ class Server(uvicorn.Server):
             for connection in list(self.server_state.connections):
                 if isinstance(connection, ShortcutProtocol):
                     connection.cut_off_if_slow(now - limit)
+                    connection.close_if_idle(now - self.settings.keep_alive_seconds)
 
 
 def is_loopback(host: str) -> bool:

@@ -51,6 +51,8 @@ class ShortcutProtocol(HttpToolsProtocol):
     """The body so far, while a request is held."""
     arriving: float = 0.0
     """Loop time at which the request that is still arriving began; 0 where none is."""
+    idle_since: float = 0.0
+    """Loop time of the last repeated answer: instead of a timer for each, the server's guard looks by."""
     heading: bool = False
     """Whether a request's head has begun to arrive and is not whole."""
     head_bytes: int = 0
@@ -81,6 +83,13 @@ class ShortcutProtocol(HttpToolsProtocol):
     def cut_off_if_slow(self, since: float) -> None:
         """Close the connection if a request began to arrive before ``since`` and is still not whole."""
         if 0.0 < self.arriving < since and not self.transport.is_closing():
+            self.transport.close()
+
+    def close_if_idle(self, since: float) -> None:
+        """Close the connection if its last answer was a repeated one, before ``since``, and nothing came after it."""
+        cycle = cast("Any", self.cycle)
+        idle = not self.arriving and (cycle is None or cycle.response_complete)
+        if idle and 0.0 < self.idle_since < since and self.timeout_keep_alive_task is None:
             self.transport.close()
 
     def data_received(self, data: bytes) -> None:
@@ -197,9 +206,7 @@ class ShortcutProtocol(HttpToolsProtocol):
             self.held = None
             self.server_state.total_requests += 1
             self.transport.write(answer)
-            self.timeout_keep_alive_task = self.loop.call_later(
-                self.timeout_keep_alive, self.timeout_keep_alive_handler
-            )
+            self.idle_since = self.loop.time()
         elif len(self.tasks) >= self.most_tasks:
             self.tried = answer
             self.release()  # uvicorn says that it is too busy
