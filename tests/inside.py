@@ -204,6 +204,12 @@ class World:
         begun = await self.begin(*arguments, **options)
         return begun if isinstance(begun, Got) else await begun.read()
 
+    async def patiently(self, *arguments: Any, **options: Any) -> Got:
+        """The same, winding the clock while it lasts: for what waits between two tries."""
+        task = asyncio.create_task(self.ask(*arguments, **options))
+        await pass_time(self, [task])
+        return task.result()
+
     async def chat(self, text: str, headers: dict[str, str] | None = None, **fields: Any) -> Got:
         """Ask one question as a chat completion; ``key`` and ``raw`` as in :meth:`begin`."""
         options = {name: fields.pop(name) for name in ("key", "raw") if name in fields}
@@ -273,3 +279,14 @@ async def settle(turns: int = 30) -> None:
     """Let everything that is ready run."""
     for _ in range(turns):
         await asyncio.sleep(0)
+
+
+async def pass_time(world: World, tasks: list[asyncio.Task[Any]], step: float = 0.1, most: int = 400) -> None:
+    """Wind the clock until all tasks are done."""
+    for _ in range(most):
+        await settle()
+        if all(task.done() for task in tasks):
+            return
+        await asyncio.sleep(0.001)  # for what waits for a database, in a thread
+        world.clock.advance(step)
+    raise AssertionError("they never end")

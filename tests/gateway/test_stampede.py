@@ -4,7 +4,7 @@ import asyncio
 from typing import Any
 
 import pytest
-from inside import CHAT, MESSAGES, PROVIDERS, Got, Stream, World, inside, question, settle
+from inside import CHAT, MESSAGES, PROVIDERS, Got, Stream, World, inside, pass_time, question, settle
 
 from ostinato.access import MoneyBudget
 
@@ -20,17 +20,6 @@ output = 4.0
 input = 1.0
 output = 4.0
 """
-
-
-async def pass_time(world: World, tasks: list[asyncio.Task[Any]], step: float = 0.1, most: int = 400) -> None:
-    """Wind the clock until all tasks are done."""
-    for _ in range(most):
-        await settle()
-        if all(task.done() for task in tasks):
-            return
-        await asyncio.sleep(0.001)  # for what waits for a database, in a thread
-        world.clock.advance(step)
-    raise AssertionError("they never end")
 
 
 @pytest.mark.parametrize("stream", [False, True])
