@@ -61,7 +61,7 @@ def arguments(given: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--nice", type=int, default=0, help="of all processes; below 0, as root, on a machine with other work"
     )
-    parser.add_argument("--record", action="store_true", help="write the table into benchmarks/RESULTS.md")
+    parser.add_argument("--record", nargs="?", const="all", help="write the table into RESULTS.md, under this name")
     return parser.parse_args(given)
 
 
@@ -100,7 +100,7 @@ def main(given: list[str] | None = None) -> int:
     console.print(machine.sentence(described), style="dim")
     console.print(f"JSON: {figures.save(options.out, described, found)}", style="dim")
     if options.record:
-        results.record(HERE / "RESULTS.md", described, found)
+        results.record(HERE / "RESULTS.md", options.record, described, found)
         console.print("The table is in benchmarks/RESULTS.md.", style="dim")
     return 0
 

@@ -5,7 +5,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import machine
 import pytest
+import results
 import servers
 from figures import Figure, markdown, skipped
 from yardstick import Case, Yardstick, ratio
@@ -90,3 +92,15 @@ def test_a_figure_is_judged_in_its_direction() -> None:
     assert "| less | <= 1.9 | <= 1 | 1.5 | yes |" in table
     assert "| more | >= 140 | >= 250 | 120 | NO |" in table
     assert "| nginx |  |  | - | skipped | apt-get install nginx-light |" in table
+
+
+def test_results_keep_one_table_a_name_and_whatever_else_is_there(tmp_path: Path) -> None:
+    page, described = tmp_path / "RESULTS.md", machine.describe()
+    results.record(page, "all", described, [Figure(id="a", what="first", value=1.0)])
+    page.write_text(page.read_text() + "\n## Soak\n\nkept\n")
+    results.record(page, "latency", described, [Figure(id="b", what="other", value=3.0)])
+    results.record(page, "all", described, [Figure(id="a", what="second", value=2.0)])
+    text = page.read_text()
+    assert text.startswith("# Results")
+    assert "| first |" not in text
+    assert text.index("| second |") < text.index("kept") < text.index("| other |")

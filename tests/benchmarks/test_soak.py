@@ -23,7 +23,8 @@ KILLS = int(os.environ.get("OSTINATO_SOAK_KILLS", "50"))
 """Of each of the twenty parts: a thousand in all."""
 FILLING = int(os.environ.get("OSTINATO_SOAK_FILLING", "150000"))
 """New questions before that: everything that is bounded is full then. The largest bound is 100,000 remembered calls."""
-WARM = 0.05
+WARM = 0.2
+"""Share of the requests after which the usual peaks (rows that wait for a slow disk) have been seen too."""
 SMALL = """
 [cache]
 memory_bytes = 50000000
