@@ -204,10 +204,10 @@ class World:
         begun = await self.begin(*arguments, **options)
         return begun if isinstance(begun, Got) else await begun.read()
 
-    async def patiently(self, *arguments: Any, **options: Any) -> Got:
+    async def patiently(self, *arguments: Any, step: float = 0.1, **options: Any) -> Got:
         """The same, winding the clock while it lasts: for what waits between two tries."""
         task = asyncio.create_task(self.ask(*arguments, **options))
-        await pass_time(self, [task])
+        await pass_time(self, [task], step)
         return task.result()
 
     async def chat(self, text: str, headers: dict[str, str] | None = None, **fields: Any) -> Got:
