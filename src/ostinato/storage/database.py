@@ -158,7 +158,7 @@ def open_database(name: str, url: str | Path, *, readers: int = 4) -> Database:
         raise Invalid(
             f"The driver for database {name!r} is not installed.",
             code="storage_driver",
-            hint="Install the extra: pip install 'ostinato[postgres]'.",
+            hint="Install the extra, in a clone: pip install '.[postgres]'",
         ) from error
     try:
         if database.dialect == "sqlite":

@@ -16,7 +16,7 @@ except ModuleNotFoundError as error:
     raise Invalid(
         "The driver for Valkey is not installed.",
         code="storage_driver",
-        hint="Install the extra: pip install 'ostinato[valkey]'.",
+        hint="Install the extra, in a clone: pip install '.[valkey]'",
     ) from error
 
 FAILURES = (glide.GlideError, OSError)

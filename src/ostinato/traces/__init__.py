@@ -69,6 +69,6 @@ def exporter(settings: Settings) -> "export.Exporter | None":
             "OpenTelemetry export is on, but OpenTelemetry is not installed.",
             code="missing_extra",
             param="traces.otel.enabled",
-            hint="Install it with: pip install 'ostinato[otel]'",
+            hint="Install it with: pip install '.[otel]' (in a clone)",
         ) from error
     return export.Exporter(settings.otel)
