@@ -36,13 +36,25 @@ $(STAMP)smollm2: requirements/smollm2.txt
 demo: $(STAMP)demo $(STAMP)$(MODEL) ## The whole thing on a real local model, in four minutes
 	@$(PY) -m ostinato.demo --model $(MODEL) $(ARGS)
 
-# Without a configuration and without a provider's key a small model on this machine answers.
-ifeq ($(wildcard $(CONFIG))$(OPENAI_API_KEY),)
+# What is served decides what must be installed: the local model, where the configuration names one, or where there is
+# neither a configuration nor a provider's key. The last word: which weights.
+ifneq ($(wildcard $(CONFIG)),)
+DECLARED := $(shell sed 's/\#.*//' '$(CONFIG)')
+ifneq ($(findstring kind="local",$(subst ',",$(subst $(eval ) ,,$(DECLARED)))),)
+LOCAL := $(STAMP)demo $(if $(findstring gemma3-270m,$(DECLARED)),$(STAMP)gemma,$(STAMP)smollm2)
+UNASKED := $(if $(findstring OPENAI_API_KEY,$(DECLARED)),,yes)
+endif
+else ifeq ($(OPENAI_API_KEY),)
 LOCAL := $(STAMP)demo $(STAMP)smollm2
 endif
 serve: $(STAMP)server $(LOCAL) ## Start the gateway on $(CONFIG), written first if it is missing
-	@test -e $(CONFIG) || { test -n "$$OPENAI_API_KEY" || cp examples/local.toml $(CONFIG); \
-		$(PY) -m ostinato.cli init --config $(CONFIG); }
+	@if test -e $(CONFIG); then \
+		test -z "$$OPENAI_API_KEY" || test -z "$(UNASKED)" || \
+			echo "$(CONFIG) is there and serves a local model; OPENAI_API_KEY is not used. To begin anew: mv $(CONFIG) old.toml && make serve"; \
+	else \
+		test -n "$$OPENAI_API_KEY" || cp examples/local.toml $(CONFIG); \
+		$(PY) -m ostinato.cli init --config $(CONFIG) --serving; \
+	fi
 	@$(PY) -m ostinato.cli serve --config $(CONFIG) $(ARGS)
 
 test: $(STAMP)dev $(STAMP)smollm2 ## Every test, at the size that fits a quarter of an hour

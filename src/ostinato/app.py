@@ -302,10 +302,11 @@ def _plain(function: Callable[[], None]) -> Callable[[], Awaitable[None]]:
     return call
 
 
-async def first_start(config: Config) -> str:
+async def first_start(config: Config, *, recover: bool = False) -> str:
     """Make the first organization, project and administrator key; gives the key's secret, once.
 
-    Raises ``Conflict`` where there is one already, or where a server owns the data directory.
+    Raises ``Conflict`` where there is such a key already, unless told to ``recover``, or where a server owns the data
+    directory.
     """
     clock = SystemClock()
     directory = DataDirectory(config.storage.directory, clock)
@@ -315,7 +316,7 @@ async def first_start(config: Config) -> str:
     try:
         control = await asyncio.to_thread(open_migrated, "control", config.storage.url or directory.control)
         try:
-            _, _, secret = await access.Access(control, Notices(), clock, config.access).first_start()
+            _, _, secret = await access.Access(control, Notices(), clock, config.access).first_start(recover=recover)
             return secret
         finally:
             control.close()

@@ -8,11 +8,14 @@ import signal
 import socket
 import sys
 import time
+from collections.abc import Sequence
 from types import FrameType
 
 from ostinato.app import App
 from ostinato.config import Config
 from ostinato.core.errors import Invalid, OstinatoError
+from ostinato.routing import Route
+from ostinato.storage import DataDirectory
 from ostinato.web import api, server
 from ostinato.web.operations import Operations
 from ostinato.web.proxy import DIRECT, Proxy
@@ -29,6 +32,8 @@ _STEADY_SECONDS = 60.0
 _SOON_SECONDS = 10.0
 _MOST_DEATHS = 5
 """So many in a row, each so soon after the start, and the whole server ends."""
+_MOST_NAMED = 5
+"""Aliases in the line that tells what is served."""
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
@@ -43,6 +48,9 @@ def run(config: Config, workers: int = 1) -> None:
             "Several worker processes need PostgreSQL: one process owns the embedded data directory.",
             hint="Set [storage] url (and [cache] url for a shared cache), or serve with one worker.",
         )
+    if not config.storage.url:
+        # Looked at before the port: who starts a second server by mistake is told about the first one.
+        DataDirectory(config.storage.directory).require_free()
     listener = server.bind(config.server)
     try:
         if workers == 1:
@@ -75,7 +83,17 @@ async def _serve(config: Config, listener: socket.socket) -> None:
     )
     host, port = listener.getsockname()[:2]
     print(f"Ostinato listens on http://{host}:{port} (pid {os.getpid()})", file=sys.stderr, flush=True)  # noqa: T201
+    print(_served(app.catalog.value.routes()), file=sys.stderr, flush=True)  # noqa: T201
     await running.serve([listener])
+
+
+def _served(routes: Sequence[Route]) -> str:
+    """What clients may ask for: some aliases, each with the target that is asked first."""
+    if not routes:
+        return "Serves nothing yet: declare a model under [models] or with `ostinato models set`."
+    named = sorted({f"{route.alias} ({route.targets[0].name})" for route in routes})
+    more = f" and {len(named) - _MOST_NAMED} more" if len(named) > _MOST_NAMED else ""
+    return f"Serves: {', '.join(named[:_MOST_NAMED])}{more}"
 
 
 def _supervise(config: Config, listener: socket.socket, workers: int) -> None:

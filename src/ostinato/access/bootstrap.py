@@ -10,19 +10,23 @@ from ostinato.core.errors import Conflict, NotFound
 DEFAULT = "default"
 
 
-def first_start(connection: sa.Connection, now: int, actor: str = "init") -> tuple[Organization, Project, keys.Secret]:
+def first_start(
+    connection: sa.Connection, now: int, actor: str = "init", *, recover: bool = False
+) -> tuple[Organization, Project, keys.Secret]:
     """Organization ``default``, project ``default`` and an owner's key, whose secret is returned once.
 
     Raises :class:`Conflict` while a key of an owner is alive. Once none is (all revoked or expired), it makes a new one
-    in the same place: the way back in for whoever holds the data directory.
+    in the same place: the way back in for whoever holds the data directory. With ``recover`` it does so although one
+    is: its secret is lost. Nothing is revoked.
     """
     system = SystemActor(actor)
-    owner = _owner(connection, now)
+    owner = None if recover else _owner(connection, now)
     if owner is not None:
         raise Conflict(
             f"There is an administrator key already: {owner.prefix}..., {owner.name!r}.",
             code="already_initialized",
-            hint="Create further keys with it. Its secret was shown once and cannot be shown again.",
+            hint="Create further keys with it. Its secret was shown once and cannot be shown again; if it is lost, "
+            "stop the server and run `ostinato init --recover`, which makes another such key.",
         )
     try:
         organization = manage.show_organization(connection, system, DEFAULT)

@@ -95,9 +95,11 @@ class Access:
 
     # -- changes and questions: see ``manage`` and ``issue`` for what each may raise ---------------------------
 
-    async def first_start(self, actor: str = "init") -> tuple[Organization, Project, str]:
+    async def first_start(self, actor: str = "init", *, recover: bool = False) -> tuple[Organization, Project, str]:
         """The first organization, project and administrator key; see :func:`bootstrap.first_start`."""
-        organization, project, secret = await self._change(lambda c, now: bootstrap.first_start(c, now, actor))
+        organization, project, secret = await self._change(
+            lambda c, now: bootstrap.first_start(c, now, actor, recover=recover)
+        )
         return organization, project, secret.text
 
     async def create_organization(self, actor: Actor, key: str, name: str) -> Organization:

@@ -1,6 +1,8 @@
 """Commands that need no running server: ``init``, ``serve``, ``config``."""
 
 import asyncio
+import shutil
+import sys
 from pathlib import Path
 
 import click
@@ -27,7 +29,13 @@ targets = ["openai/gpt-4o-mini"]        # provider/model; more of them are fallb
 @click.command()
 @click.option("--config", "path", type=_PATH, default="ostinato.toml", show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def init(path: Path, as_json: bool) -> None:
+@click.option(
+    "--recover",
+    is_flag=True,
+    help="Make another administrator key though there is one: its secret was lost. The server must be stopped.",
+)
+@click.option("--serving", is_flag=True, hidden=True, help="The server is started right after: say what comes then.")
+def init(path: Path, as_json: bool, recover: bool, serving: bool) -> None:
     """Write a configuration file, if there is none, and print the first administrator key, once."""
     from ostinato.app import first_start  # noqa: PLC0415
     from ostinato.config import load_storage  # noqa: PLC0415
@@ -36,19 +44,41 @@ def init(path: Path, as_json: bool) -> None:
     if written:
         path.write_text(TEMPLATE, encoding="utf-8")
     try:
-        secret = asyncio.run(first_start(load_storage(path)))
+        secret = asyncio.run(first_start(load_storage(path), recover=recover))
     except Conflict as error:
-        if not written:
+        # Where the server starts right after, a key of an earlier day is no obstacle.
+        if not (written or (serving and error.code == "already_initialized")):
             raise
-        click.echo(f"Wrote {path}. {error.message}")
+        click.echo(f"{f'Wrote {path}. ' if written else ''}{error.message}")
+        if error.hint:
+            click.echo(error.hint)
         return
     if as_json:
         click.echo(msgspec.json.encode({"config": str(path), "written": written, "key": secret}).decode())
         return
     if written:
         click.echo(f"Wrote {path}: ten lines, one provider, one model. Change them to suit.")
-    click.echo(f"\nThe first administrator key, shown this once:\n\n    {secret}\n")
-    click.echo("Next:  export OSTINATO_KEY=<that key>  and  ostinato serve")
+    which = "A new" if recover else "The first"
+    click.echo(f"\n{which} administrator key, shown this once:\n\n    {secret}\n")
+    if recover:
+        click.echo("The keys that there were go on working: `ostinato keys list`, then revoke the lost one.")
+    command = program()
+    if serving:
+        click.echo("Next, in another terminal, while this one serves:")
+        click.echo(f"    export OSTINATO_KEY=<that key>\n    {command} traces tail -f\n")
+    else:
+        config = "" if path == Path("ostinato.toml") else f" --config {path}"
+        click.echo(f"Next:  export OSTINATO_KEY=<that key>  and  {command} serve{config}")
+
+
+def program() -> str:
+    """How this command line is called from here: ``ostinato`` where that is what the shell would run."""
+    script = Path(sys.executable).parent / "ostinato"
+    found = shutil.which("ostinato")
+    if not script.exists() or (found is not None and Path(found).resolve() == script.resolve()):
+        return "ostinato"
+    here = Path.cwd()
+    return str(script.relative_to(here) if script.is_relative_to(here) else script)
 
 
 @click.command()

@@ -126,6 +126,12 @@ class DataDirectory:
             os.close(descriptor)
         return None
 
+    def require_free(self) -> None:
+        """Raise ``Conflict`` (code ``data_directory_in_use``) while another server holds the directory."""
+        owner = self.owner()
+        if owner is not None and self._lock is None:
+            raise _in_use(self.path, owner)
+
     def read_key(self, name: str) -> bytes | None:
         """The bytes of key file ``name``; ``None`` when there is none."""
         with self._told():
