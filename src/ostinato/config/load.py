@@ -10,7 +10,7 @@ import msgspec
 from ostinato import providers
 from ostinato.config import secrets
 from ostinato.config.model import DECLARATIONS, SECTIONS, Config
-from ostinato.config.reading import Source, Table, convert, overridden, read_toml
+from ostinato.config.reading import Source, Table, convert, likely, overridden, read_toml
 from ostinato.providers import ApiKey
 from ostinato.providers import Settings as ProviderSettings
 
@@ -31,7 +31,9 @@ def parse(tables: Table, source: Source, environment: Mapping[str, str]) -> Conf
     known = (*SECTIONS, "providers", *DECLARATIONS)
     for name, table in tables.items():
         if name not in known:
-            raise source.error(f"[{name}] does not exist.", name, hint=f"Sections: {', '.join(known)}.")
+            raise source.error(
+                f"[{name}] does not exist.", name, hint=likely(name, known) + f"Sections: {', '.join(known)}."
+            )
         if not isinstance(table, dict):
             raise source.error(f"{name} must be a section.", name, hint=f"Write [{name}].")
     merged, source = overridden(tables, environment, SECTIONS, source)
@@ -66,14 +68,14 @@ def _provider(name: str, table: Table, source: Source, environment: Mapping[str,
         raise source.error(f"providers.{name}.api_keys must be a list.", "providers", name, "api_keys")
     for reference in cast("list[object]", listed):
         keys.append(ApiKey(secrets.resolve(reference, environment, source, "providers", name, "api_keys")))
-    settings = convert(table, ProviderSettings, source, "providers", name)
+    settings = convert(table, ProviderSettings, source, "providers", name, also=("api_key",))
     if settings.kind not in providers.KINDS:
         raise source.error(
             f"providers.{name}.kind is {settings.kind!r}.",
             "providers",
             name,
             "kind",
-            hint=f"Allowed: {', '.join(sorted(providers.KINDS))}.",
+            hint=likely(settings.kind, providers.KINDS) + f"Allowed: {', '.join(sorted(providers.KINDS))}.",
         )
     return msgspec.structs.replace(settings, api_keys=tuple(keys))
 

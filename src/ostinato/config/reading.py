@@ -1,9 +1,10 @@
 """From a TOML file and the environment to plain tables, with errors that name the key, the line and what is allowed."""
 
+import difflib
 import math
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -32,7 +33,7 @@ class Source(msgspec.Struct, frozen=True):
     def line_of(self, *keys: str) -> int | None:
         """The line (from 1) on which ``keys`` are set, or the nearest table around them; ``None`` if there is none."""
         wanted = ".".join(keys)
-        section, best, longest = "", None, 0
+        section, best, longest, inside = "", None, 0, None
         for number, line in enumerate(self.text.splitlines(), 1):
             header, assigned = _HEADER.match(line), _ASSIGNED.match(line)
             if header:
@@ -43,7 +44,10 @@ class Source(msgspec.Struct, frozen=True):
                 continue
             if longest < len(here) <= len(wanted) and re.match(rf"{re.escape(here)}(?:$|[.\[])", wanted):
                 best, longest = number, len(here)
-        return best
+            elif inside is None and here.startswith(f"{wanted}."):
+                # A table that is only written as the start of its children's names.
+                inside = number
+        return inside if best is None else best
 
     def where(self, *keys: str) -> str:
         """File and line, or the variable, that ``keys`` come from: how a message begins."""
@@ -112,19 +116,22 @@ def overridden(
             if key not in known:
                 raise ConfigError(
                     f"The environment variable {variable} sets {section}.{key}, which does not exist.",
-                    hint=f"Keys of [{section}]: {', '.join(known)}.",
+                    hint=likely(key, known) + f"Keys of [{section}]: {', '.join(known)}.",
                 )
             merged[section] = {**merged.get(section, {}), key: value}
             variables[f"{section}.{key}"] = variable
     return merged, msgspec.structs.replace(source, variables=variables)
 
 
-def convert(table: Table, kind: type[T], source: Source, *keys: str) -> T:
-    """``table`` as a settings struct; wrong keys and values are refused by name."""
+def convert(table: Table, kind: type[T], source: Source, *keys: str, also: tuple[str, ...] = ()) -> T:
+    """``table`` as a settings struct; wrong keys and values are refused by name.
+
+    ``also``: keys that may be written there too and have been taken out already; for the message.
+    """
     try:
         value = msgspec.convert(table, kind, strict=False)
     except msgspec.ValidationError as error:
-        raise _explained(str(error), table, kind, source, keys) from None
+        raise _explained(str(error), kind, source, keys, also) from None
     _refuse_absurd(value, source, keys)
     return value
 
@@ -142,19 +149,48 @@ _UNKNOWN = re.compile(r"Object contains unknown field `([^`]+)`")
 _PATH = re.compile(r" - at `\$\.?([^`]*)`$")
 
 
-def _explained(text: str, table: Table, kind: type, source: Source, keys: tuple[str, ...]) -> ConfigError:
+def _explained(text: str, kind: type, source: Source, keys: tuple[str, ...], also: tuple[str, ...]) -> ConfigError:
     at = _PATH.search(text)
     inside = tuple(part for part in re.split(r"[.\[\]]+", at[1]) if part) if at else ()
     message = _PATH.sub("", text)
     unknown = _UNKNOWN.search(message)
     if unknown:
-        allowed = _names(kind, inside)
-        hint = f"Keys there: {', '.join(allowed)}." if allowed else ""
+        allowed = [*(also if not inside else ()), *_names(kind, inside)]
+        hint = likely(unknown[1], allowed) + (f"Keys there: {', '.join(allowed)}." if allowed else "")
         return source.error(
             f"{'.'.join((*keys, *inside, unknown[1]))} does not exist.", *keys, *inside, unknown[1], hint=hint
         )
     name = ".".join((*keys, *inside))
-    return source.error(f"{name}: {message[0].lower()}{message[1:]}.", *keys, *inside, hint=_allowed(kind, inside))
+    return source.error(f"{name} {_plainly(message)}.", *keys, *inside, hint=_allowed(kind, inside))
+
+
+def likely(name: str, known: Iterable[str]) -> str:
+    """``Did you mean ...? `` for what looks like a slip of the pen; empty where nothing is close."""
+    close = difflib.get_close_matches(name, list(known), n=1)
+    return f"Did you mean {close[0]}? " if close else ""
+
+
+_EXPECTED = re.compile(r"Expected `([^`]+)`(?: (<=|>=|<|>) ([^ ,]+))?(?:, got `([^`]+)`)?$")
+_KINDS = {
+    "int": "a whole number",
+    "float": "a number",
+    "str": "a text",
+    "bool": "true or false",
+    "array": "a list",
+    "object": "a table",
+    "null": "left out",
+}
+_BOUNDS = {"<=": "of at most", ">=": "of at least", "<": "below", ">": "above"}
+
+
+def _plainly(message: str) -> str:
+    """What msgspec says of a wrong value, in plain words."""
+    told = _EXPECTED.match(message)
+    if told is None:
+        return f"is wrong: {message[0].lower()}{message[1:]}"
+    wanted = " or ".join(_KINDS.get(kind, kind) for kind in told[1].split(" | "))
+    bound = f" {_BOUNDS[told[2]]} {told[3]}" if told[2] else ""
+    return f"must be {wanted}{bound}" + (f", not {_KINDS.get(told[4], told[4])}" if told[4] else "")
 
 
 def _field(kind: type, inside: tuple[str, ...]) -> msgspec.inspect.Type | None:
