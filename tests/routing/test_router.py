@@ -11,7 +11,7 @@ import pytest
 
 from ostinato.core.clock import ManualClock
 from ostinato.core.errors import Invalid, Unavailable
-from ostinato.providers.model import ProviderFailure
+from ostinato.providers.model import ChatCall, ChatReply, ProviderFailure
 from ostinato.routing import Route, Router, Target, attempts_of, compile_routes
 from ostinato.wire.model import ChatRequest, EmbeddingRequest
 
@@ -54,6 +54,20 @@ async def test_the_first_target_answers(scripted: Make, router_of: MakeRouter):
     assert a.calls[0].model == "m"
     assert a.calls[0].headers == {"anthropic-beta": "x"}
     assert not b.calls
+
+
+async def test_the_first_byte_never_comes_after_the_last(
+    scripted: Make, router_of: MakeRouter, monkeypatch: pytest.MonkeyPatch
+):
+    a = scripted("a", [0.1, "hi"])
+    answer = a.chat
+
+    async def timed_on_a_coarse_clock(call: ChatCall) -> ChatReply:
+        return msgspec.structs.replace(await answer(call), first_byte=1.0)
+
+    monkeypatch.setattr(a, "chat", timed_on_a_coarse_clock)
+    routed = await router_of(a).chat((A,), REQUEST, 60.0)
+    assert routed.first_byte_us == routed.upstream_us == 100_000
 
 
 @pytest.mark.parametrize(

@@ -166,6 +166,10 @@ class Client:
         """As :meth:`post`, with any method."""
         return await self._whole(method.encode("ascii"), url, body, headers, seconds, allow_private, None)
 
+    def monotonic(self) -> float:
+        """Seconds on the clock that answers are timed by."""
+        return self._clock.monotonic()
+
     async def _whole(
         self,
         method: bytes,
@@ -178,12 +182,13 @@ class Client:
     ) -> Response:
         pool, request = self.prepare(method, url, body, headers, allow_private)
         limit = self._settings.max_response_bytes if max_bytes is None else max_bytes
-        loop = asyncio.get_running_loop()
-        began = loop.time()
-        connection, deadline = await self.send(pool, request, limit, began + seconds, whole=True)
+        # Not the loop's time: uvloop's goes in whole milliseconds.
+        began = self._clock.monotonic()
+        until = asyncio.get_running_loop().time() + seconds
+        connection, deadline = await self.send(pool, request, limit, until, whole=True)
         try:
             content = await connection.body()
-            return Response(connection.status, connection.headers, content, loop.time() - began)
+            return Response(connection.status, connection.headers, content, self._clock.monotonic() - began)
         finally:
             deadline.cancel()
             self.give_back(pool, connection)
@@ -331,13 +336,13 @@ class _Stream:
         client = self._client
         pool, request = client.prepare(b"POST", self._url, self._body, self.headers, self._private)
         loop = asyncio.get_running_loop()
-        began = loop.time()
-        connection, deadline = await client.send(pool, request, 0, began + self._seconds, whole=False)
+        began = client.monotonic()
+        connection, deadline = await client.send(pool, request, 0, loop.time() + self._seconds, whole=False)
         deadline.cancel()
         self._pool = pool
         self._connection = connection
         self._watch = _IdleWatch(loop, connection, self._seconds)
-        self._response = StreamedResponse(connection, loop.time() - began)
+        self._response = StreamedResponse(connection, client.monotonic() - began)
         return self._response
 
     async def __aexit__(

@@ -70,13 +70,15 @@ class Router:
         )
         ended = self._finish(asked, rows)
         reply = asked.result
+        upstream_us = _us(ended - started)
         return Routed(
             answer=reply.answer,
             target=asked.target,
             attempts=tuple(rows),
             is_fallback=_other(asked.target, targets),
-            upstream_us=_us(ended - started),
-            first_byte_us=_us(asked.begun - started + reply.first_byte),
+            upstream_us=upstream_us,
+            # A provider may measure on another clock than ours.
+            first_byte_us=min(_us(asked.begun - started + reply.first_byte), upstream_us),
             headers=reply.headers,
         )
 
