@@ -35,6 +35,32 @@ async def test_a_lost_administrator_key_can_be_replaced_at_the_machine(door: Acc
     assert door.authenticate(secret, clock.now()).permissions == ALL
 
 
+async def test_a_lost_secret_is_no_dead_end(door: Access, owner: Caller, clock: ManualClock):
+    with pytest.raises(Conflict, match="already") as refused:
+        await door.first_start()
+    assert "--recover" in refused.value.hint
+    _, _, secret = await door.first_start(recover=True)
+    again = door.authenticate(secret, clock.now())
+    assert again.permissions == ALL
+    assert again.key_id != owner.key_id
+    assert (await door.show_key(again, owner.key_id)).state(clock.now()) == "active"
+
+
+async def test_a_name_in_place_of_a_prefix_is_told_apart(door: Access, owner: Caller):
+    made, secret = await door.create_key(owner, "a rather long name")
+    with pytest.raises(NotFound) as refused:
+        await door.revoke_key(owner, "a rather long name")
+    assert "'a rather long name'" in refused.value.message
+    assert made.prefix in refused.value.hint
+    with pytest.raises(NotFound) as refused:
+        await door.revoke_key(owner, "administrato")
+    assert "ost_..." in refused.value.hint
+    text = str(getattr(secret, "text", secret))
+    with pytest.raises(NotFound) as refused:
+        await door.revoke_key(owner, text[20:])
+    assert text[20:] not in refused.value.sentence
+
+
 async def test_projects_are_made_listed_and_changed(door: Access, owner: Caller, clock: ManualClock):
     made = await door.create_project(owner, "support-bot", "  Support bot ", budget=MoneyBudget(10))
     assert (made.name, made.version, made.created_by) == ("Support bot", 1, f"key:{owner.key_id}")

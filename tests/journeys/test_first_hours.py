@@ -2,9 +2,12 @@
 
 import json
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 
+import pytest
 from harness import Running
 
 
@@ -54,7 +57,7 @@ def test_an_entry_is_counted_then_withdrawn(gateway: Running) -> None:
     status, report = gateway.api("POST", "/cache/invalidations", {"tag": "cards"})
     assert (status, report["total"], report["dry_run"]) == (200, 1, True)
     assert gateway.chat("Which cards do you take?", headers=tagged)[1]["ostinato-cache"] == "hit-exact"
-    assert "1 entries withdrawn" in gateway.cli("cache", "invalidate", "--tag", "cards", "--yes")
+    assert "1 entry withdrawn" in gateway.cli("cache", "invalidate", "--tag", "cards", "--yes")
     assert gateway.chat("Which cards do you take?", headers=tagged)[1]["ostinato-cache"] == "miss"
 
 
@@ -67,6 +70,22 @@ def test_a_revoked_key_stops(gateway: Running) -> None:
     status, _, told = gateway.send("POST", "/v1/chat/completions", body, key=secret)
     assert status == 401
     assert json.loads(told)["error"]["code"]
+
+
+def test_the_key_in_use_is_not_revoked_by_a_slip(gateway: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = json.loads(gateway.cli("keys", "create", "second hand", "--role", "owner", "--json"))
+    monkeypatch.setitem(gateway.environment, "OSTINATO_KEY", made["secret"])
+    for ref in (made["key"]["prefix"], made["key"]["id"]):
+        assert "--yes" in gateway.cli("keys", "revoke", ref, check=False)
+    assert "Revoked" in gateway.cli("keys", "revoke", made["key"]["prefix"], "--yes")
+
+
+def test_a_slip_in_a_new_key_is_told(gateway: Running) -> None:
+    assert "x>=1" in gateway.cli("keys", "create", "none", "--rate", "0", check=False)
+    environment, directory = gateway.environment, gateway.directory
+    command = [sys.executable, "-m", "ostinato.cli", "keys", "create", "new", "--model", "plain", "--model", "gpt-9"]
+    made = subprocess.run(command, env=environment, cwd=directory, capture_output=True, text=True, check=True)
+    assert "'gpt-9'" in made.stderr and "'plain'" not in made.stderr
 
 
 def test_a_restart_is_warm_and_loses_nothing(new_gateway: Callable[..., Running]) -> None:

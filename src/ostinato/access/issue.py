@@ -15,6 +15,8 @@ from ostinato.core import ids
 from ostinato.core.errors import Conflict, Denied, Invalid, LimitReached, NotFound
 
 LONGEST_GRACE = 30 * 86_400
+_NAMED = 5
+"""Keys of one name that a message lists."""
 PAGE = 500
 
 _GRANT_FIELDS = Grant.__struct_fields__
@@ -179,10 +181,32 @@ def _find(connection: sa.Connection, actor: Actor, ref: str) -> ApiKey:
     if fields.could_be_a_name(ref):
         rows = connection.execute(query.limit(2)).mappings().all()
     if len(rows) != 1:
-        # A secret may have been given by mistake, whole or in part: show no more than its public part would be.
-        shown = ref if ids.is_id(ref) else ref[: keys.PREFIX_LENGTH]
-        raise NotFound(f"There is no key {shown!r}.", code="key_not_found", param="key", hint="List the keys.")
+        raise _unknown(connection, actor, ref)
     return store.api_key(rows[0])
+
+
+def _unknown(connection: sa.Connection, actor: Actor, ref: str) -> NotFound:
+    table = tables.api_key
+    if fields.could_be_a_name(ref) and not ref.startswith(keys.MARK):
+        named = sa.select(table.c.prefix).where(authority.visible_keys(actor)).where(table.c.name == ref)
+        found = connection.scalars(named.order_by(table.c.id.desc()).limit(_NAMED)).all()
+        if found:
+            return NotFound(
+                f"Keys are called by their prefix, and {ref!r} is a name.",
+                code="key_not_found",
+                param="key",
+                hint=f"Give the prefix: {' or '.join(found)}.",
+            )
+    # A secret may have been given by mistake, whole or in part: show no more than its public part would be.
+    shown = repr(ref if ids.is_id(ref) else ref[: keys.PREFIX_LENGTH])
+    if len(ref) > keys.PREFIX_LENGTH and not ids.is_id(ref):
+        shown = f"that begins with {shown}"
+    return NotFound(
+        f"There is no key {shown}.",
+        code="key_not_found",
+        param="key",
+        hint=f"Give the prefix, {keys.MARK}..., as a list of the keys shows it.",
+    )
 
 
 def _alive(value: ApiKey, now: int, what: str) -> None:

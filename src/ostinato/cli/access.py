@@ -5,10 +5,13 @@ from typing import Any
 
 import click
 
-from ostinato.cli.client import call, json_option, part, show
+from ostinato.cli.client import Refused, call, json_option, own, part, show
 from ostinato.cli.tables import dollars, facts, table, when
 from ostinato.core import money
-from ostinato.core.errors import Invalid
+from ostinato.core.errors import Conflict, Invalid
+
+_PREFIX = 12
+"""Characters of a secret that are its key's public prefix."""
 
 
 @click.group()
@@ -85,6 +88,7 @@ def list_keys(project: str | None, as_json: bool) -> None:
                 )
                 for key in items
             ],
+            spare=("last used", "budget", "expires", "models"),
         ),
     )
 
@@ -94,10 +98,10 @@ def list_keys(project: str | None, as_json: bool) -> None:
 @click.option("--project", help="The key's project; your own if left out.")
 @click.option("--role", default="service", show_default=True, help="owner, operator, service or analyst.")
 @click.option("--model", "models", multiple=True, help="An alias that it may use; repeat. All if left out.")
-@click.option("--rate", type=int, help="Requests per minute.")
+@click.option("--rate", type=click.IntRange(1), help="Requests per minute.")
 @click.option("--budget", help="Dollars per period.")
 @click.option("--period", type=click.Choice(["day", "month", "total"]), default="month", show_default=True)
-@click.option("--days", type=float, help="Expires after so many days.")
+@click.option("--days", type=click.FloatRange(min=0, min_open=True), help="Expires after so many days.")
 @click.option("--end-user-required", is_flag=True, help="Never answer from cache without a named end user.")
 @json_option
 def create_key(
@@ -123,7 +127,9 @@ def create_key(
         "expires_at": int((time.time() + days * 86_400) * 1_000_000) if days else None,
         "end_user_required": end_user_required,
     }
-    show(call("POST", "/keys", body), as_json, _print_secret)
+    made = call("POST", "/keys", body)
+    show(made, as_json, _print_secret)
+    _warn_of_unknown(models)
 
 
 @keys.command("show")
@@ -136,9 +142,15 @@ def show_key(ref: str, as_json: bool) -> None:
 
 @keys.command("revoke")
 @click.argument("ref")
+@click.option("--yes", is_flag=True, help="Even the key that this command itself uses.")
 @json_option
-def revoke_key(ref: str, as_json: bool) -> None:
+def revoke_key(ref: str, yes: bool, as_json: bool) -> None:
     """Revoke a key: it stops within two seconds everywhere."""
+    if not yes and own(ref[:_PREFIX] if ref.startswith("ost_") else call("GET", f"/keys/{part(ref)}")["prefix"]):
+        raise Conflict(
+            "This is the key that you are using: without it you may be locked out.",
+            hint="Repeat with --yes to do it; `ostinato init --recover` makes a new administrator key.",
+        )
     show(
         call("DELETE", f"/keys/{part(ref)}"),
         as_json,
@@ -174,6 +186,22 @@ def key_budget(ref: str, as_json: bool) -> None:
             ]
         ),
     )
+
+
+def _warn_of_unknown(models: tuple[str, ...]) -> None:
+    """Say which aliases are declared nowhere: allowed, as one may come, but mostly a slip of the pen."""
+    if not models:
+        return
+    try:
+        declared = call("GET", "/models")
+    except Refused:
+        # Who may make keys need not be allowed to see models.
+        return
+    known = {one["body"].get("alias") or one["name"] for one in declared}
+    there = ", ".join(sorted(known)) or "none"
+    for alias in models:
+        if alias not in known:
+            click.echo(f"Note: no model {alias!r} is declared yet; there are: {there}.", err=True)
 
 
 def _print_secret(made: Any) -> None:

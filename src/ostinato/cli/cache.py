@@ -54,6 +54,7 @@ def list_entries(limit: int, as_json: bool, **selector: str) -> None:
                 for e in page["items"]
             ],
             "No entry.",
+            spare=("last hit", "bytes", "expires", "cost", "target"),
         ),
     )
 
@@ -76,9 +77,10 @@ def invalidate(yes: bool, as_json: bool, **selector: Any) -> None:
     body = {**selector, "dry_run": not yes}
 
     def told(report: Any) -> None:
+        entries = "1 entry" if report["total"] == 1 else f"{report['total']} entries"
         if report["dry_run"]:
-            click.echo(f"{report['total']} entries would be withdrawn. Repeat with --yes to do it.")
+            click.echo(f"{entries} would be withdrawn. Repeat with --yes to do it.")
         else:
-            click.echo(f"{report['total']} entries withdrawn.")
+            click.echo(f"{entries} withdrawn.")
 
     show(call("POST", "/cache/invalidations", body), as_json, told)

@@ -35,6 +35,11 @@ def call(method: str, path: str, body: object = None, query: Mapping[str, object
     return asyncio.run(_call(method, url, data, key, address))
 
 
+def own(prefix: str) -> bool:
+    """Whether the key that calls are made with is the one of this prefix."""
+    return bool(prefix) and os.environ.get(KEY, "").startswith(prefix)
+
+
 def part(text: str) -> str:
     """A name as a part of a path."""
     return quote(text, safe="")
@@ -54,7 +59,8 @@ async def _call(method: str, url: str, data: bytes, key: str, address: str) -> A
         )
     except outbound.OutboundError as error:
         raise Unavailable(
-            f"No answer from {address}: {error}.", hint=f"Is `ostinato serve` running? {ADDRESS} tells where."
+            f"No answer from {address}: {str(error).rstrip('.')}.",
+            hint=f"Is `ostinato serve` running? {ADDRESS} tells where.",
         ) from None
     finally:
         await client.close()

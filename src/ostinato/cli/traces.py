@@ -8,7 +8,7 @@ import click
 import msgspec
 
 from ostinato.cli.client import call, json_option, part, show
-from ostinato.cli.tables import dollars, facts, milliseconds, percent, table, when
+from ostinato.cli.tables import clock, dollars, facts, milliseconds, percent, table, when
 from ostinato.core.errors import Invalid
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
@@ -47,7 +47,7 @@ def _print_rows(rows: list[Any]) -> None:
         ("time", "request", "model", "cache", "status", ">ms", ">cost", ">saved", "target"),
         [
             (
-                when(row["at"]),
+                clock(row["at"]),
                 row["request_id"],
                 row["alias"],
                 f"{row['cache']} {row['kind'] or row['reason']}".strip(),
@@ -60,6 +60,7 @@ def _print_rows(rows: list[Any]) -> None:
             for row in rows
         ],
         "No request yet.",
+        spare=("target", "saved", "cost", "model"),
     )
 
 

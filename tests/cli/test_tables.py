@@ -1,0 +1,40 @@
+"""What people and programs read of a table."""
+
+import pytest
+from rich.console import Console
+
+from ostinato.cli import tables
+
+ROW = ("09:00:00Z", "0" * 32, "a-rather-long-model-name", "provider/a-rather-long-model-name", 1234)
+NAMES = ("time", "request", "model", "target", ">ms")
+
+
+def test_a_program_gets_a_line_for_a_row(capsys: pytest.CaptureFixture[str]) -> None:
+    wide = ("x" * 300, "[red]y[/red]")
+    tables.table(("a", "b"), [wide, wide], spare=("a", "b"))
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split() for line in lines] == [["a", "b"], list(wide), list(wide)]
+
+
+@pytest.mark.parametrize(
+    ("width", "shown"), [(200, "time request model target ms"), (80, "time request model ms"), (60, "time request ms")]
+)
+def test_a_narrow_terminal_gets_fewer_columns(
+    width: int, shown: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(
+        tables,
+        "Console",
+        lambda **options: Console(**{"force_terminal": True, "no_color": True, "width": width, **options}),
+    )
+    monkeypatch.setenv("TERM", "dumb")
+    tables.table(NAMES, [ROW], spare=("target", "model"))
+    head, row = capsys.readouterr().out.splitlines()
+    assert [name for name in shown.split() if name not in head] == []
+    assert ("target" in head, "model" in head) == ("target" in shown, "model" in shown)
+    assert "0" * 32 in row
+
+
+def test_times_tell_their_zone() -> None:
+    assert tables.when(1_760_000_000_000_000) == tables.clock(1_760_000_000_000_000) == "2025-10-09 08:53:20Z"
+    assert tables.when(None) == "-"
