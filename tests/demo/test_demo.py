@@ -26,6 +26,7 @@ def test_every_repeat_is_a_hit_and_no_level_helps_another(tmp_path: Path):
     assert levels[-1]["saved"] > levels[0]["saved"] > 0
     told = (tmp_path / "out.txt").read_text()
     assert "level of repetition is ours" in told and "exact hits" in told and "base_url=" in told
+    assert "about a minute" in told and "With much repetition" in told and "make serve" in told
     log = (tmp_path / "demo/server.log").read_text()
     assert "Traceback" not in log, log
 

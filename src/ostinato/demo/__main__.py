@@ -21,6 +21,9 @@ from ostinato.demo.traffic import LEVELS, Ask, Level
 REQUESTS = 300
 """A level."""
 
+_MINUTES = 4
+"""What so many take on two cores, with the larger model."""
+
 _WIDTH = 100
 """Of what is written where there is no terminal to ask: wide enough for the table."""
 
@@ -72,6 +75,9 @@ def run(console: Console, name: str, requests: int, directory: Path, json_file: 
     seconds = time.monotonic() - begun
     console.print()
     console.print(report.table(summaries))
+    for line in report.LEGEND:
+        console.print(line, style="dim", highlight=False)
+    console.print(f"\n{report.conclusion(summaries)}\n", style="bold", highlight=False)
     _conclude(console, model, seconds)
     if json_file is not None:
         json_file.write_bytes(report.as_json(model.name, seconds, summaries))
@@ -98,7 +104,13 @@ def _introduce(console: Console, model: Model, known: int, requests: int) -> Non
         f"Load:   {requests} requests at each of 3 levels of repetition, one in three streamed, by the openai SDK.\n"
         "        The public set repeats almost nothing, so the level of repetition is ours: questions are drawn by\n"
         f"        Zipf's law with seed {traffic.SEED}, and each level starts with a cold cache.\n"
+        f"Time:   about {_estimate(requests)} where two cores are otherwise idle; longer beside other work.\n"
     )
+
+
+def _estimate(requests: int) -> str:
+    minutes = _MINUTES * requests / REQUESTS
+    return f"{minutes:.0f} minutes" if minutes >= 1.5 else "a minute"
 
 
 def _replayed(console: Console, child: Child, level: Level, asks: list[Ask]) -> list[Outcome]:
@@ -125,8 +137,10 @@ def _conclude(console: Console, model: Model, seconds: float) -> None:
     )
     console.print("Your own client in front of your own provider:", style="bold")
     for line in (
-        "  ostinato init                            # writes ostinato.toml, prints a key once",
-        "  OPENAI_API_KEY=... ostinato serve        # listens on http://127.0.0.1:8000",
+        "  OPENAI_API_KEY=... make serve            # writes ostinato.toml, prints a key once, listens on port 8000;",
+        "                                           # without the variable a small local model is served",
+        "  export OSTINATO_KEY=ost_...              # in another terminal: that key, and then",
+        "  .venv/bin/ostinato traces tail           # what was asked, what it cost and saved",
         '  client = OpenAI(base_url="http://127.0.0.1:8000/v1", api_key="ost_...")   # the only change in your code',
     ):
         console.print(line, markup=False, highlight=False)

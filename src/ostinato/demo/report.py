@@ -77,11 +77,11 @@ def percentile(values: Sequence[float], share: float) -> float | None:
 
 
 _ROWS: Final[tuple[tuple[str, Callable[[Summary], str]], ...]] = (
-    ("Zipf exponent", lambda s: f"{s.exponent:g}"),
+    ("Zipf exponent (1)", lambda s: f"{s.exponent:g}"),
     ("requests", lambda s: f"{s.requests:,}"),
     ("  that repeat another", lambda s: _share(s.repeats, s.requests)),
     ("exact hits", lambda s: _share(s.hits, s.requests)),
-    ("joined another's call", lambda s: _share(s.joined, s.requests)),
+    ("joined another's call (2)", lambda s: _share(s.joined, s.requests)),
     ("accuracy", lambda s: f"{s.accuracy:.1%}"),
     ("  of the hits", lambda s: _DASH if s.accuracy_of_hits is None else f"{s.accuracy_of_hits:.1%}"),
     ("hit, p50 / p99 ms", lambda s: f"{_ms(s.hit_p50)} / {_ms(s.hit_p99)}"),
@@ -107,6 +107,24 @@ def table(summaries: Sequence[Summary]) -> Table:
     if any(summary.errors for summary in summaries):
         made.add_row("errors", *(str(summary.errors) for summary in summaries), style="red")
     return made
+
+
+LEGEND: Final = (
+    "(1) How uneven the draw is: the higher, the more often the same few questions come.",
+    "(2) Asked while the same question was under way already: one call of the model answered both.",
+)
+
+
+def conclusion(summaries: Sequence[Summary]) -> str:
+    """What the table comes to, in one sentence."""
+    most = summaries[-1]
+    kept = (most.hits + most.joined) / most.requests if most.requests else 0.0
+    told = f"With {most.level} repetition {kept:.0%} of the requests needed no call of the model"
+    if most.saved + most.spent:
+        told += f", which saved {_share_of_money(most.saved, most.spent)} of the money"
+    if most.hit_p50 and most.miss_p50:
+        told += f"; a hit took {_ms(most.hit_p50)} ms in the median, a miss {_ms(most.miss_p50)} ms"
+    return told + "."
 
 
 def as_json(model: str, seconds: float, summaries: Sequence[Summary]) -> bytes:
