@@ -44,6 +44,8 @@ def test_a_second_owner_is_refused_and_told_by_whom_until_the_first_is_killed(tm
     assert str(holder.pid) in caught.value.message
     assert os.uname().nodename in caught.value.message
     assert caught.value.hint
+    with pytest.raises(Conflict, match=str(holder.pid)):
+        second.require_free()
     owner = second.owner()
     assert owner is not None
     assert owner.pid == holder.pid
