@@ -32,6 +32,8 @@ def build(plane: ControlPlane) -> Asgi:
             exception_handlers={
                 OstinatoError: _ours,
                 HTTPException: _framework,
+                RecursionError: _too_deep,
+                UnicodeDecodeError: _not_utf8,
                 Exception: _unexpected,
             },
             openapi_config=OpenAPIConfig(
@@ -78,6 +80,14 @@ def _framework(_: Request[Any, Any, Any], error: HTTPException) -> Response[byte
     allow = (error.headers or {}).get("allow", "")
     told = Invalid(error.detail or "The request cannot be used.", code=code, hint=hint)
     return _reply(told, error.status_code, allow)
+
+
+def _too_deep(_: Request[Any, Any, Any], error: RecursionError) -> Response[bytes]:
+    return _reply(Invalid("The body is nested too deeply.", code="too_deep"), 400)
+
+
+def _not_utf8(_: Request[Any, Any, Any], error: UnicodeDecodeError) -> Response[bytes]:
+    return _reply(Invalid("The body is not UTF-8.", code="not_utf8"), 400)
 
 
 def _unexpected(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
