@@ -49,7 +49,8 @@ _MOODS = {
     "empty": "empty",
     "garbage": "garbage",
     "gone": "reset=0",
-    "slow": "gap=30ms,words=60",
+    "slow": "gap=20ms,words=40",
+    "hangs": "hang=3",
 }
 
 ALIASES = {
