@@ -25,7 +25,9 @@ def test_a_narrow_terminal_gets_fewer_columns(
     monkeypatch.setattr(
         tables,
         "Console",
-        lambda **options: Console(**{"force_terminal": True, "no_color": True, "width": width, **options}),
+        lambda **options: Console(
+            **{"force_terminal": True, "no_color": True, "width": width, "height": 25, **options}
+        ),
     )
     monkeypatch.setenv("TERM", "dumb")
     tables.table(NAMES, [ROW], spare=("target", "model"))

@@ -62,6 +62,8 @@ async def _call(method: str, url: str, data: bytes, key: str, address: str) -> A
             f"No answer from {address}: {str(error).rstrip('.')}.",
             hint=f"Is `ostinato serve` running? {ADDRESS} tells where.",
         ) from None
+    except Invalid as error:
+        raise Invalid(f"{ADDRESS} is {address!r}: {error.message}", hint=f"Such as {_DEFAULT}.") from None
     finally:
         await client.close()
     if response.status >= 400:

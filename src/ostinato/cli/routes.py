@@ -1,5 +1,7 @@
 """``targets``, and the declarations: ``models``, ``prices``, ``policies``, ``rules``."""
 
+from typing import Any
+
 import click
 import msgspec
 
@@ -52,30 +54,15 @@ def _group(kind: str, what: str, example: str) -> click.Group:
     @group.command("list", help="List what is declared.")
     @json_option
     def list_all(as_json: bool) -> None:
-        show(
-            call("GET", f"/{kind}"),
-            as_json,
-            lambda found: table(
-                ("name", "version", "from", "changed", "body"),
-                [
-                    (
-                        d["name"],
-                        d["version"],
-                        d["source"],
-                        when(d["changed_at"]),
-                        msgspec.json.encode(d["body"]).decode(),
-                    )
-                    for d in found
-                ],
-            ),
-        )
+        show(call("GET", f"/{kind}"), as_json, _print_declared)
 
     @group.command("show", help="Show one, or with --history every version of it.")
     @click.argument("name")
     @click.option("--history", is_flag=True)
-    def show_one(name: str, history: bool) -> None:
+    @json_option
+    def show_one(name: str, history: bool, as_json: bool) -> None:
         found = call("GET", f"/{kind}/{part(name)}", query={"history": history})
-        show(found, True, click.echo)
+        show(found, as_json, _print_history if history else lambda one: _print_declared([one]))
 
     @group.command("set", help=f"Declare or change one. BODY is JSON or @FILE, e.g. '{example}'.")
     @click.argument("name")
@@ -87,13 +74,32 @@ def _group(kind: str, what: str, example: str) -> click.Group:
 
     @group.command("remove", help="Withdraw one; its history stays.")
     @click.argument("name")
-    def remove(name: str) -> None:
+    @json_option
+    def remove(name: str, as_json: bool) -> None:
         call("DELETE", f"/{kind}/{part(name)}")
-        click.echo(f"{kind} {name} is withdrawn.")
+        show({"removed": name}, as_json, lambda _: click.echo(f"{kind} {name} is withdrawn."))
 
     for command in (list_all, show_one, set_one, remove):
         group.add_command(command)
     return group
+
+
+def _print_declared(found: Any) -> None:
+    table(
+        ("name", "version", "from", "changed", "body"),
+        [(d["name"], d["version"], d["source"], when(d["changed_at"]), _body(d["body"])) for d in found],
+    )
+
+
+def _print_history(found: Any) -> None:
+    table(
+        ("version", "changed", "by", "body"),
+        [(c["version"], when(c["changed_at"]), c["actor"], _body(c["body"])) for c in found],
+    )
+
+
+def _body(body: Any) -> str:
+    return "withdrawn" if body is None else msgspec.json.encode(body).decode()
 
 
 models = _group("models", "Model aliases and the targets they stand for.", '{"targets": ["openai/gpt-4o-mini"]}')
