@@ -81,6 +81,8 @@ class Yardstick:
             sys.dont_write_bytecode = before
         self.place = place
         self.upstream = ""
+        self.patience = 0.1
+        """Seconds in which whatever was left under way by a run shows itself at the upstream."""
         self.tag = str(time.time_ns())
 
     def body(self, size: str, model: str = "gpt-4o-mini", *, stream: bool = False) -> Path:
@@ -105,7 +107,7 @@ class Yardstick:
         end, before = time.monotonic() + 5.0, -1
         while (now := self.count()) != before and time.monotonic() < end:
             before = now
-            time.sleep(0.1)
+            time.sleep(self.patience)
         return now
 
     def post(self, case: Case) -> tuple[int, dict[str, str], bytes]:
