@@ -253,6 +253,12 @@ kind = "fake"
         """Start the process and wait until it answers. ``options`` go to ``Popen``."""
         wait_for(f"{self.url}/healthz", self.launch(**options), self.log)
 
+    def answers(self) -> bool:
+        """Whether the process is up; fails if it has ended."""
+        assert self.process is not None
+        assert self.process.poll() is None, self.log.read_text()[-4000:]
+        return answers(f"{self.url}/healthz")
+
     def launch(self, **options: Any) -> "subprocess.Popen[bytes]":
         """Start the process without waiting."""
         with self.log.open("ab") as out:

@@ -1,0 +1,251 @@
+"""Two processes on PostgreSQL and Valkey behave as one: answers, keys, withdrawal, money; also when a server goes."""
+
+import json
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from harness import Running, Upstream, eventually
+
+CHAT = "/v1/chat/completions"
+
+
+class Pair:
+    def __init__(self, one: Running, two: Running, upstream: Upstream, postgres: Any, valkey: Any) -> None:
+        self.one = one
+        self.two = two
+        self.both = (one, two)
+        self.upstream = upstream
+        self.postgres = postgres
+        self.valkey = valkey
+
+
+@pytest.fixture(scope="module")
+def pair(
+    tmp_path_factory: pytest.TempPathFactory, upstream: Upstream, mortal_postgres: Any, valkey_server: Any
+) -> Iterator[Pair]:
+    """Two servers; PostgreSQL and Valkey are this module's own to stop."""
+    valkey = type(valkey_server)()
+    valkey.start()
+    url = mortal_postgres.new_database()
+    extra = (
+        f'[storage]\nurl = "{url}"\nvalkey = "{valkey.url}"\ndirectory = "DIR"\n[cache]\nurl = "{valkey.url}"\n'
+        "[access]\nrequests_per_minute = 1000000\nprocesses = 2\n"
+    )
+    servers: list[Running] = []
+    for name in ("one", "two"):
+        directory = tmp_path_factory.mktemp(name)
+        made = Running(
+            directory,
+            upstream,
+            extra.replace("DIR", str(directory / "data")),
+            key=servers[0].key if servers else "",
+            starts=False,
+        )
+        made.launch()
+        servers.append(made)
+    for server in servers:
+        eventually(lambda server=server: server.answers(), within=60)
+    yield Pair(servers[0], servers[1], upstream, mortal_postgres, valkey)
+    for server in servers:
+        server.stop(signal.SIGTERM)
+    valkey.kill()
+
+
+def test_one_answers_what_the_other_has_asked(pair: Pair) -> None:
+    before = pair.upstream.count()
+    _, first, asked = pair.one.chat("scaled: shared", headers={"ostinato-user": "ann"})
+    assert first["ostinato-cache"] == "miss"
+
+    def found() -> Any:
+        _, headers, told = pair.two.chat(
+            "scaled: shared", headers={"ostinato-user": "ann", "cache-control": "only-if-cached"}
+        )
+        return headers["ostinato-cache"] == "hit-exact" and (headers, told)
+
+    headers, told = eventually(found, within=5)
+    assert headers["ostinato-entry"] == first["ostinato-entry"]
+    assert told["choices"] == asked["choices"]
+    assert told["usage"] == asked["usage"]
+    assert pair.upstream.count() == before + 1
+    # Streamed, in the other wire, and for another user.
+    body = {
+        "model": "plain",
+        "stream": True,
+        "messages": [{"role": "user", "content": "scaled: shared"}],
+        "user": "ann",
+    }
+    assert pair.two.send("POST", CHAT, body)[1]["ostinato-cache"] == "hit-exact"
+    assert pair.two.chat("scaled: shared", headers={"ostinato-user": "bob"})[1]["ostinato-cache"] == "miss"
+
+
+def test_a_key_revoked_in_one_stops_in_the_other_within_two_seconds(pair: Pair) -> None:
+    body = {"model": "plain", "messages": [{"role": "user", "content": "scaled: revoked"}]}
+    for _ in range(3):
+        secret = pair.one.new_key("leaver")
+        eventually(lambda s=secret: pair.two.send("POST", CHAT, body, key=s)[0] == 200, within=2)
+        assert pair.one.api("DELETE", f"/keys/{secret[:12]}")[0] == 200
+        revoked = time.monotonic()
+        assert pair.one.send("POST", CHAT, body, key=secret)[0] == 401
+        eventually(lambda s=secret: pair.two.send("POST", CHAT, body, key=s)[0] == 401, within=2)
+        assert time.monotonic() - revoked < 2
+
+
+def test_what_is_withdrawn_in_one_is_gone_in_the_other(pair: Pair) -> None:
+    tags = {"ostinato-tags": "scaled"}
+    for server in pair.both:
+        eventually(
+            lambda s=server: s.chat("scaled: tagged", headers=tags)[1]["ostinato-cache"] == "hit-exact", within=5
+        )
+    status, report = pair.two.api("POST", "/cache/invalidations", {"tag": "scaled", "dry_run": False})
+    assert (status, report["total"]) == (200, 1)
+
+    def gone() -> bool:
+        asked = {**tags, "cache-control": "only-if-cached"}
+        return all(server.chat("scaled: tagged", headers=asked)[0] == 504 for server in pair.both)
+
+    eventually(gone, within=2)
+    assert pair.one.chat("scaled: tagged", headers=tags)[1]["ostinato-cache"] == "miss"
+
+
+def test_identical_misses_in_both_make_one_call(pair: Pair) -> None:
+    before = pair.upstream.count()
+    replies: list[Any] = []
+
+    def ask(server: Running) -> None:
+        replies.append(server.chat("scaled: stampede", model="openai-slow"))
+
+    threads = [threading.Thread(target=ask, args=(server,)) for server in pair.both for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert [status for status, _, _ in replies] == [200] * 12
+    assert len({told["choices"][0]["message"]["content"] for _, _, told in replies}) == 1
+    assert pair.upstream.count() == before + 1
+    costs = [float(headers["ostinato-cost"]) for _, headers, _ in replies]
+    assert sum(cost > 0 for cost in costs) == 1, "one payer"
+
+
+def test_models_and_policies_declared_in_one_hold_in_both(pair: Pair) -> None:
+    assert pair.one.api("PUT", "/models/everywhere", {"targets": ["openai/plain"]})[0] == 200
+    eventually(lambda: pair.two.chat("scaled: declared", model="everywhere")[0] == 200, within=3)
+    assert pair.two.api("PUT", "/models/everywhere", {"targets": ["anthropic/plain"]})[0] == 200
+    eventually(
+        lambda: pair.one.chat("scaled: declared", model="everywhere")[1].get("ostinato-target") == "anthropic/plain",
+        within=3,
+    )
+
+
+def test_a_budget_is_one_for_both(pair: Pair) -> None:
+    _, found, _ = pair.one.chat("scaled: what does one cost?", max_tokens=40, headers={"cache-control": "no-store"})
+    price = int(float(found["ostinato-cost"]) * 1e9)
+    status, made = pair.one.api("POST", "/keys", {"name": "poor", "budget": {"nano": price * 30, "period": "total"}})
+    assert status == 201
+    secret = made["secret"]
+    body = {"model": "plain", "max_tokens": 40, "messages": [{"role": "user", "content": "x"}]}
+    eventually(lambda: pair.two.send("POST", CHAT, body, {"cache-control": "no-store"}, key=secret)[0] in (200, 429))
+    passed: list[int] = []
+
+    def spend(server: Running, name: str) -> None:
+        for number in range(25):
+            ask = {**body, "messages": [{"role": "user", "content": f"scaled: spend {name} {number:02}"}]}
+            passed.append(server.send("POST", CHAT, ask, key=secret)[0])
+
+    threads = [threading.Thread(target=spend, args=(s, f"{n}{i}")) for n, s in enumerate(pair.both) for i in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert set(passed) <= {200, 429}
+    assert 429 in passed
+
+    def told() -> Any:
+        return pair.one.api("GET", f"/keys/{made['key']['id']}/budget")[1]
+
+    state = eventually(lambda: (found := told())["spent"] >= passed.count(200) * price * 0.8 and found)
+    assert state["spent"] <= price * 30
+    assert state["spent"] + state["held"] <= price * 30
+
+
+def test_the_ledger_is_one(pair: Pair) -> None:
+    _, miss, _ = pair.one.chat("scaled: ledger", headers={"x-request-id": "scaled-1"})
+    _, hit, _ = pair.two.chat("scaled: ledger", headers={"x-request-id": "scaled-2"})
+    assert miss["x-request-id"] == "scaled-1" and hit["x-request-id"] == "scaled-2"
+    assert pair.two.row("scaled-1")["cache"] == "miss"
+    assert pair.one.row("scaled-2")["cache"] == hit["ostinato-cache"].partition(";")[0]
+
+
+def test_servers_that_hang_slow_nobody_down_for_long(pair: Pair) -> None:
+    """F1: connections stay, answers stop. Hits go on at once, misses after a short wait."""
+    pair.one.chat("scaled: hanging")
+    for frozen in (pair.valkey, pair.postgres):
+        frozen.freeze()
+        try:
+            for number in range(4):
+                begun = time.monotonic()
+                assert pair.one.chat("scaled: hanging")[1]["ostinato-cache"] == "hit-exact"
+                assert pair.one.chat(f"scaled: hanging {type(frozen).__name__} {number}")[0] == 200
+                assert time.monotonic() - begun < 4
+        finally:
+            frozen.thaw()
+    eventually(lambda: pair.two.api("POST", "/keys", {"name": "thawed"})[0] == 201, within=15)
+
+
+def test_valkey_that_dies_in_flight_costs_hits_and_nothing_else(pair: Pair) -> None:
+    pair.one.chat("scaled: remembered")
+    eventually(lambda: pair.two.chat("scaled: remembered")[1]["ostinato-cache"] == "hit-exact")
+    secret = pair.one.new_key("while away")
+    pair.valkey.kill()
+    for number in range(5):
+        for server in pair.both:
+            begun = time.monotonic()
+            assert server.chat(f"scaled: without {number}")[0] == 200
+            assert time.monotonic() - begun < 5
+            assert server.chat("scaled: remembered")[1]["ostinato-cache"] == "hit-exact", "memory has it"
+    # Notices go another way meanwhile: revocation still reaches everybody.
+    body = {"model": "plain", "messages": [{"role": "user", "content": "scaled: remembered"}]}
+    assert pair.one.api("DELETE", f"/keys/{secret[:12]}")[0] == 200
+    eventually(lambda: pair.two.send("POST", CHAT, body, key=secret)[0] == 401, within=3)
+    status, _, data = pair.one.send("GET", "/readyz")
+    assert status == 200
+    assert json.loads(data)["parts"]["cache"] != "ok"
+    pair.valkey.start()
+    eventually(lambda: json.loads(pair.one.send("GET", "/readyz")[2])["parts"]["cache"] == "ok", within=15)
+
+    def shared_again() -> bool:
+        text = f"scaled: again {time.monotonic()}"
+        pair.one.chat(text)
+        time.sleep(0.2)
+        return pair.two.chat(text)[1]["ostinato-cache"] == "hit-exact"
+
+    eventually(shared_again, within=15)
+
+
+def test_postgresql_that_goes_away_costs_changes_and_nothing_else(pair: Pair) -> None:
+    key = pair.one.new_key("known")
+    body = {"model": "plain", "messages": [{"role": "user", "content": "scaled: known key"}]}
+    eventually(lambda: pair.two.send("POST", CHAT, body, key=key)[0] == 200, within=3)
+    pair.postgres.stop()
+    try:
+        for server in pair.both:
+            assert server.send("POST", CHAT, body, key=key)[1]["ostinato-cache"] == "hit-exact"
+            assert server.chat(f"scaled: no database {server.port}")[0] == 200
+            assert server.send("POST", CHAT, body, key="ost_" + "A" * 58)[0] == 401, "authorization never opens"
+            status, told = server.api("POST", "/keys", {"name": "impossible"})
+            assert status == 503, told
+            assert told["hint"]
+    finally:
+        pair.postgres.start()
+    eventually(lambda: pair.one.api("POST", "/keys", {"name": "possible"})[0] == 201, within=15)
+    made = eventually(
+        lambda: (found := pair.two.api("POST", "/keys", {"name": "again"}))[0] == 201 and found[1], within=15
+    )
+    eventually(lambda: pair.one.send("POST", CHAT, body, key=made["secret"])[0] == 200, within=5)
+    for server in pair.both:
+        told = server.log.read_text()
+        assert "Traceback" not in told, told[-3000:]
+        assert server.key not in told
