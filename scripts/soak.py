@@ -1,5 +1,7 @@
 """Run the tests at full count (``make soak``), one after the other, and write down what came of them.
 
+``OSTINATO_SOAK_REQUESTS`` (5,000,000) and ``OSTINATO_SOAK_KILLS`` (50 of each twentieth) make the two longest smaller.
+
 Resumable: what has passed on this commit is not run again; stop it at any time and start it again. ``--again`` forgets.
 ``-k EXPRESSION`` chooses as pytest does. The result is appended to ``benchmarks/RESULTS.md`` with commit and machine.
 """
@@ -97,7 +99,10 @@ def described_commit() -> str:
     def git(*arguments: str) -> str:
         return subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=False).stdout.strip()
 
-    return (git("rev-parse", "--short", "HEAD") or "unknown") + ("+" if git("status", "--porcelain", "src") else "")
+    changed = "+" if git("status", "--porcelain", "src") else ""
+    # Counts that were made smaller are another thing to have passed, and are said.
+    counts = sorted(f"{name}={value}" for name, value in os.environ.items() if name.startswith("OSTINATO_SOAK_"))
+    return " ".join([(git("rev-parse", "--short", "HEAD") or "unknown") + changed, *counts])
 
 
 def machine() -> str:
