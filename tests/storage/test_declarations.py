@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from ostinato import storage
 from ostinato.core.errors import Conflict, NotFound
 from ostinato.storage import Declarations, Notices
 
@@ -125,3 +126,18 @@ async def test_kinds_do_not_mix(declarations):
     await declarations.apply("policy", {"x": 2}, "config")
     await declarations.apply("route", {}, "config")
     assert await declarations.load("policy") == {"x": 2}
+
+
+async def test_processes_that_start_together_declare_the_same(postgres_url, clock):
+    databases = [storage.open_database("control", postgres_url) for _ in range(4)]
+    storage.migrate(databases[0])
+    bodies = {f"model {number}": {"targets": [number]} for number in range(30)}
+    try:
+        changed = await asyncio.gather(
+            *(Declarations(database, clock).apply("route", bodies, "config") for database in databases)
+        )
+        assert sorted(name for names in changed for name in names) == sorted(bodies), "each by one of them"
+        assert {d.version for d in await Declarations(databases[0], clock).entries("route")} == {1}
+    finally:
+        for database in databases:
+            database.close()

@@ -22,6 +22,8 @@ T = TypeVar("T")
 CONFIG = "config"
 """The source whose declarations are read-only, and the actor who made them."""
 
+_TRIES = 5
+
 
 class Declared(msgspec.Struct, frozen=True):
     """One declaration as it stands."""
@@ -103,7 +105,16 @@ class Declarations:
             self._mark(connection, kind, changed)
             return changed
 
-        changed = await self._database.run(work)
+        # Processes that start together declare the same: one was first, and the others then find nothing to change.
+        tries = 1
+        while True:
+            try:
+                changed = await self._database.run(work)
+                break
+            except Conflict as error:
+                if error.code != "already_exists" or tries == _TRIES:
+                    raise
+                tries += 1
         self._publish(kind, changed)
         return changed
 
