@@ -180,7 +180,7 @@ async def test_entries_wait_for_company(cache: ResponseCache, store: Faulty, clo
         put(cache, clock.now())
     await asyncio.sleep(0.01)
     assert "put_many" not in store.calls
-    clock.advance(0.05)
+    clock.advance(Settings().write_delay)
     await asyncio.sleep(0.05)
     assert store.calls.count("put_many") == 1
     assert cache.stats()["shared_written"] == 100

@@ -208,7 +208,7 @@ class Pipeline:
         rooms, asked = self._rooms, turn.directives
         alone = bool(turn.bypass or turn.no_store) or (asked is not None and asked.no_cache)
 
-        async def produce(flight: Flight[Item, Outcome]) -> Outcome:
+        async def produce(flight: "Flight[Item, Outcome]") -> Outcome:  # quoted: evaluated per request
             return await asking.ask(turn, rooms, flight)
 
         if alone:
@@ -341,7 +341,7 @@ class Pipeline:
             controls=Controls(forwarded=turn.controls.forwarded),
         )
 
-        async def produce(flight: Flight[Item, Outcome]) -> Outcome:
+        async def produce(flight: "Flight[Item, Outcome]") -> Outcome:  # quoted: evaluated per request
             self._refreshing += 1
             try:
                 return await asking.ask(own, rooms, flight)
