@@ -246,6 +246,7 @@ kind = "fake"
         self.key = key or json.loads(self.cli("init", "--config", str(self.config), "--json"))["key"]
         self.environment["OSTINATO_KEY"] = self.key
         self.process: subprocess.Popen[bytes] | None = None
+        self._executor: subprocess.Popen[bytes] | None = None
         if starts:
             self.start()
 
@@ -270,6 +271,12 @@ kind = "fake"
                 cwd=self.directory,
                 **options,
             )
+        # Ended with us, however we end: a killed test run leaves no server behind.
+        self._executor = subprocess.Popen(
+            ["sh", "-c", 'cat > /dev/null; kill -9 "$1"', "sh", str(self.process.pid)],
+            stdin=subprocess.PIPE,
+            start_new_session=True,
+        )
         return self.process
 
     def stop(self, how: int = signal.SIGTERM, within: float = 40.0) -> int:
@@ -278,7 +285,12 @@ kind = "fake"
             return 0
         if self.process.poll() is None:
             self.process.send_signal(how)
-        return self.process.wait(within)
+        code = self.process.wait(within)
+        if self._executor is not None:
+            self._executor.kill()
+            self._executor.communicate()
+            self._executor = None
+        return code
 
     def cli(self, *arguments: str, check: bool = True) -> str:
         """Standard output of a command; with ``check=False``, of a failing one, its errors."""

@@ -36,23 +36,20 @@ def pair(
         "[access]\nrequests_per_minute = 1000000\nprocesses = 2\n"
     )
     servers: list[Running] = []
-    for name in ("one", "two"):
-        directory = tmp_path_factory.mktemp(name)
-        made = Running(
-            directory,
-            upstream,
-            extra.replace("DIR", str(directory / "data")),
-            key=servers[0].key if servers else "",
-            starts=False,
-        )
-        made.launch()
-        servers.append(made)
-    for server in servers:
-        eventually(lambda server=server: server.answers(), within=60)
-    yield Pair(servers[0], servers[1], upstream, mortal_postgres, valkey)
-    for server in servers:
-        server.stop(signal.SIGTERM)
-    valkey.kill()
+    try:
+        for name in ("one", "two"):
+            directory = tmp_path_factory.mktemp(name)
+            key = servers[0].key if servers else ""
+            mine = extra.replace("DIR", str(directory / "data"))
+            servers.append(Running(directory, upstream, mine, key=key, starts=False))
+            servers[-1].launch()
+        for server in servers:
+            eventually(server.answers, within=60)
+        yield Pair(servers[0], servers[1], upstream, mortal_postgres, valkey)
+    finally:
+        for server in servers:
+            server.stop(signal.SIGTERM)
+        valkey.kill()
 
 
 def test_one_answers_what_the_other_has_asked(pair: Pair) -> None:
