@@ -121,10 +121,5 @@ def embedding_key(
     ).digest()
 
 
-def entry_name(key: bytes) -> str:
-    """The opaque name of an entry for its owner (``ostinato-entry``): says nothing of the key, and is unique to it."""
-    return blake3(b"ostinato entry name" + key).hexdigest(length=12)
-
-
 def _real(number: float | None) -> float | None:
     return None if number is None else float(number)

@@ -161,7 +161,7 @@ class Call:
         self.routed = routed
         self.upstream_us = routed.upstream_us
         self.first_token_us = routed.first_byte_us
-        self.answer = routed.answer
+        self.answer = routed.answer  # before it is judged: a blocked answer has been paid for too
         self.answer = inspecting.checked_answer(turn, routed.answer)
 
     async def streamed(self, flight: Flight[Item, Outcome]) -> None:
