@@ -205,7 +205,7 @@ class App:
         )
         self.recorder.start()
         self._later("the ledger", self._stop_recorder)
-        self.ledger = traces.Ledger(self.ledger_database, self.clock, settings)
+        self.ledger = traces.Ledger(self.ledger_database, self.clock, settings, catch_up=self.recorder.catch_up)
 
     async def _start_gateway(self) -> None:
         config = self.config

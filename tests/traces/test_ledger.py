@@ -260,3 +260,18 @@ def test_histograms_are_right_within_their_width() -> None:
     assert halves[0] == whole
     told = rollup.percentiles(whole)
     assert told.p99 == pytest.approx(values[4_949], rel=0.026)
+
+
+async def test_a_reader_sees_what_this_process_has_just_recorded(
+    recorder: Recorder, traces: storage.Database, clock: ManualClock, rows
+) -> None:
+    reader = Ledger(traces, clock, catch_up=recorder.catch_up)
+    call = rows.call(clock)
+    clock.advance(1)
+    hit = rows.hit(clock, call.request_id)
+    recorder.call(call)
+    recorder.hit(hit)
+    assert [row.request_id for row in (await reader.tail()).rows] == [call.request_id, hit.request_id]
+    recorder.hit(last := rows.hit(clock, call.request_id))
+    assert await reader.show(last.request_id)
+    assert (await reader.stats(EVER)).hits == 2

@@ -3,8 +3,9 @@
 Sums come from the rollup alone, however many rows there are. Rows are read in the order they were written, or by id.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+import asyncio
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, TypeVar
 
 import msgspec
 import sqlalchemy as sa
@@ -29,17 +30,34 @@ _ANY = msgspec.json.Decoder(dict[str, Any] | None)
 _EDGES = ((12 * 3_600 * SECOND, 10), (7 * 86_400 * SECOND, 60), (2**63, 3_600))
 """How exact the ends of a window are: to ten seconds, if it is up to twelve hours long; to a minute, up to a week."""
 
+T = TypeVar("T")
+
 Segment = tuple[int, int, int]
 """Grain in seconds, and from when until when in microseconds."""
 
 
 class Ledger:
-    """The reader's side. Answers lag the requests by ``Settings.batch_seconds``."""
+    """The reader's side. Answers lag other processes' requests by ``Settings.batch_seconds``, this one's not at all."""
 
-    def __init__(self, database: Database, clock: Clock | None = None, settings: Settings | None = None) -> None:
+    def __init__(
+        self,
+        database: Database,
+        clock: Clock | None = None,
+        settings: Settings | None = None,
+        *,
+        catch_up: Callable[[], object] | None = None,
+    ) -> None:
+        """``catch_up``: writes what this process still holds; blocking, called in a thread before every read."""
         self._database = database
         self._clock = clock or SystemClock()
         self._settings = settings or Settings()
+        self._catch_up = catch_up
+
+    async def _read(self, work: Callable[[sa.Connection], T]) -> T:
+        """Run ``work`` on the database, with all that was recorded before: who asks looks for what they just did."""
+        if self._catch_up is not None:
+            await asyncio.to_thread(self._catch_up)
+        return await self._database.read(work)
 
     async def tail(self, after: str = "", limit: int = 50, filters: Filter | None = None) -> Page:
         """The newest rows; or, with the cursor of an earlier page, those written after it. Oldest first.
@@ -61,7 +79,7 @@ class Ledger:
             found.sort(key=lambda row: (row.at, row.request_id))
             return Page(tuple(found if cursor else found[-most:]), f"{reached[0]}.{reached[1]}")
 
-        return await self._database.read(read)
+        return await self._read(read)
 
     async def show(self, request_id: str, filters: Filter | None = None) -> tuple[RequestEvent, ...]:
         """The row with this request id; or those whose caller sent it as ``x-request-id``, newest first."""
@@ -81,7 +99,7 @@ class Ledger:
             by_id = {row.request_id: row for row in found}
             return tuple(sorted(by_id.values(), key=lambda row: row.at, reverse=True)[:_SHOWN])
 
-        return await self._database.read(read)
+        return await self._read(read)
 
     async def stats(self, window: Window, filters: Filter | None = None) -> Stats:
         """What a window adds up to. Its ends are widened to whole buckets, of ten seconds to an hour."""
@@ -91,7 +109,7 @@ class Ledger:
         def read(connection: sa.Connection) -> tuple[Cell, dict[str, int]]:
             return _sum(connection, segments, chosen), _losses(connection, covered)
 
-        cell, losses = await self._database.read(read)
+        cell, losses = await self._read(read)
         return _stats(covered, cell, losses)
 
     def _segments(self, window: Window) -> tuple[Window, list[Segment]]:

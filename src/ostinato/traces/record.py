@@ -182,6 +182,14 @@ class Recorder:
         """Write everything recorded so far; whether it worked. Blocking: for tests and tools."""
         return self._attempt(lambda: self._cycle(last=True))
 
+    def catch_up(self) -> bool:
+        """Write what can be written now, for a reader; whether it worked. Blocking.
+
+        Hits whose call is on its way still wait for it. Does nothing while the database fails: the writer's thread
+        tries again at its own pace, and the reader is told by its own query.
+        """
+        return not self.failing and self._attempt(self._cycle)
+
     # --- the writer's thread ------------------------------------------------------------------------------------
 
     def _run(self) -> None:

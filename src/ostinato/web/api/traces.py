@@ -48,7 +48,7 @@ async def show(request: Req, request_id: str) -> list[RequestEvent]:
         raise NotFound(
             f"There is no request {request_id[:80]!r}.",
             code="trace_not_found",
-            hint="Rows are written within a second; a refused key leaves none that you can see.",
+            hint="Rows of other processes are there within a second; a refused key leaves none that you can see.",
         )
     keep = allows(caller_of(request), "traces:text")
     return [row if keep else _without_text(row) for row in rows]
