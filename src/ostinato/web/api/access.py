@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 import msgspec
 from litestar import Request, delete, get, patch, post
-from litestar.params import Parameter
+from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
 
 from ostinato.access import Grant, KeyChanges, MoneyBudget, ProjectChanges, RateLimit
 from ostinato.access.leases import BudgetState
@@ -16,7 +16,7 @@ from ostinato.web.api.plane import ControlPlane
 
 Req = Request[Any, Any, Any]
 
-Version = Annotated[int | None, Parameter(description="The version that you saw; 409 if it moved on.")]
+Version = Annotated[int | None, QueryParameter(description="The version that you saw; 409 if it moved on.")]
 
 
 class NewOrganization(msgspec.Struct, forbid_unknown_fields=True):
@@ -98,19 +98,19 @@ async def list_organizations(request: Req) -> list[Organization]:
 
 
 @post("/organizations", opt={PERMISSION: "organizations:write"})
-async def create_organization(request: Req, data: NewOrganization) -> Organization:
+async def create_organization(request: Req, data: JSONBody[NewOrganization]) -> Organization:
     """A new organization."""
     return await plane_of(request).access.create_organization(caller_of(request), data.key, data.name)
 
 
 @get("/projects", opt={PERMISSION: "projects:read"})
-async def list_projects(request: Req, organization: str | None = None) -> list[Project]:
+async def list_projects(request: Req, organization: FromQuery[str | None] = None) -> list[Project]:
     """The projects that the key reaches."""
     return await plane_of(request).access.list_projects(caller_of(request), organization)
 
 
 @post("/projects", opt={PERMISSION: "projects:write"})
-async def create_project(request: Req, data: NewProject) -> Project:
+async def create_project(request: Req, data: JSONBody[NewProject]) -> Project:
     """A new project."""
     return await plane_of(request).access.create_project(
         caller_of(request),
@@ -123,32 +123,39 @@ async def create_project(request: Req, data: NewProject) -> Project:
 
 
 @get("/projects/{ref:str}", opt={PERMISSION: "projects:read"})
-async def show_project(request: Req, ref: str) -> Project:
+async def show_project(request: Req, ref: FromPath[str]) -> Project:
     """One project, by id or short name."""
     return await plane_of(request).access.show_project(caller_of(request), ref)
 
 
 @patch("/projects/{ref:str}", opt={PERMISSION: "projects:write"})
-async def update_project(request: Req, ref: str, data: ProjectChanges, version: Version = None) -> Project:
+async def update_project(
+    request: Req, ref: FromPath[str], data: JSONBody[ProjectChanges], version: Version = None
+) -> Project:
     """Change a project; what is left out stays."""
     return await plane_of(request).access.update_project(caller_of(request), ref, data, version)
 
 
 @get("/projects/{ref:str}/budget", opt={PERMISSION: "projects:read"})
-async def project_budget(request: Req, ref: str) -> BudgetState:
+async def project_budget(request: Req, ref: FromPath[str]) -> BudgetState:
     """What a project has spent of its budget."""
     return await plane_of(request).access.project_budget(caller_of(request), ref)
 
 
 @get("/keys", opt={PERMISSION: "keys:read"})
-async def list_keys(request: Req, project: str | None = None, after: str | None = None, limit: int = 100) -> Keys:
+async def list_keys(
+    request: Req,
+    project: FromQuery[str | None] = None,
+    after: FromQuery[str | None] = None,
+    limit: FromQuery[int] = 100,
+) -> Keys:
     """The keys that the key reaches, oldest first, a page at a time."""
     items = await plane_of(request).access.list_keys(caller_of(request), project=project, after=after, limit=limit)
     return Keys(items, items[-1].id if len(items) == limit else None)
 
 
 @post("/keys", opt={PERMISSION: "keys:write"})
-async def create_key(request: Req, data: NewKey) -> NewSecret:
+async def create_key(request: Req, data: JSONBody[NewKey]) -> NewSecret:
     """A new key, which can do no more than its creator. Its secret is in the answer, and nowhere afterwards."""
     if data.role is not None and data.permissions is not None:
         raise Invalid("A key takes a role or permissions, not both.", param="permissions")
@@ -167,25 +174,25 @@ async def create_key(request: Req, data: NewKey) -> NewSecret:
 
 
 @get("/keys/{ref:str}", opt={PERMISSION: "keys:read"})
-async def show_key(request: Req, ref: str) -> ApiKey:
+async def show_key(request: Req, ref: FromPath[str]) -> ApiKey:
     """One key, by id or prefix."""
     return await plane_of(request).access.show_key(caller_of(request), ref)
 
 
 @patch("/keys/{ref:str}", opt={PERMISSION: "keys:write"})
-async def update_key(request: Req, ref: str, data: KeyChanges, version: Version = None) -> ApiKey:
+async def update_key(request: Req, ref: FromPath[str], data: JSONBody[KeyChanges], version: Version = None) -> ApiKey:
     """Change a key; what is left out stays."""
     return await plane_of(request).access.update_key(caller_of(request), ref, data, version)
 
 
 @delete("/keys/{ref:str}", opt={PERMISSION: "keys:write"}, status_code=200)
-async def revoke_key(request: Req, ref: str) -> ApiKey:
+async def revoke_key(request: Req, ref: FromPath[str]) -> ApiKey:
     """Revoke a key: at once here, within two seconds in every other process."""
     return await plane_of(request).access.revoke_key(caller_of(request), ref)
 
 
 @post("/keys/{ref:str}/rotate", opt={PERMISSION: "keys:write"})
-async def rotate_key(request: Req, ref: str, data: Rotation | None = None) -> NewSecret:
+async def rotate_key(request: Req, ref: FromPath[str], data: JSONBody[Rotation | None] = None) -> NewSecret:
     """A new secret in place of a key's old one."""
     grace = data.grace_seconds if data is not None else 0.0
     key, secret = await plane_of(request).access.rotate_key(caller_of(request), ref, grace)
@@ -193,7 +200,7 @@ async def rotate_key(request: Req, ref: str, data: Rotation | None = None) -> Ne
 
 
 @get("/keys/{ref:str}/budget", opt={PERMISSION: "keys:read"})
-async def key_budget(request: Req, ref: str) -> BudgetState:
+async def key_budget(request: Req, ref: FromPath[str]) -> BudgetState:
     """What a key has spent of its budget."""
     return await plane_of(request).access.key_budget(caller_of(request), ref)
 

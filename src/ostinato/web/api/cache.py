@@ -4,6 +4,7 @@ from typing import Any
 
 import msgspec
 from litestar import get, post
+from litestar.params import FromQuery, JSONBody
 
 from ostinato.access.permissions import allows
 from ostinato.cache import Report, Selector
@@ -59,15 +60,15 @@ async def project_within_reach(request: Req, ref: str) -> str:
 @get("/cache/entries", opt={PERMISSION: "cache:read"})
 async def list_entries(
     request: Req,
-    project: str = "",
-    user: str = "",
-    target: str = "",
-    alias: str = "",
-    tag: str = "",
-    context: str = "",
-    generation: str = "",
-    limit: int = 50,
-    offset: int = 0,
+    project: FromQuery[str] = "",
+    user: FromQuery[str] = "",
+    target: FromQuery[str] = "",
+    alias: FromQuery[str] = "",
+    tag: FromQuery[str] = "",
+    context: FromQuery[str] = "",
+    generation: FromQuery[str] = "",
+    limit: FromQuery[int] = 50,
+    offset: FromQuery[int] = 0,
 ) -> Entries:
     """Entries, newest first, with their metadata. Neither keys nor answers are told."""
     selector = Selector(
@@ -95,7 +96,7 @@ async def cache_stats(request: Req) -> dict[str, int]:
 
 
 @post("/cache/invalidations", opt={PERMISSION: "cache:write"}, status_code=200)
-async def invalidate(request: Req, data: Invalidation) -> Report:
+async def invalidate(request: Req, data: JSONBody[Invalidation]) -> Report:
     """Withdraw entries from every tier, generation and process; by default only count them."""
     selector = Selector(
         org=caller_of(request).org,

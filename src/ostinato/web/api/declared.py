@@ -11,7 +11,7 @@ from typing import Annotated, Any, cast
 import msgspec
 from litestar import delete, get, put
 from litestar.handlers.http_handlers import HTTPRouteHandler
-from litestar.params import Parameter
+from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
 
 from ostinato.access import SystemActor
 from ostinato.access.permissions import allows
@@ -25,7 +25,7 @@ from ostinato.web.api.plane import ControlPlane
 _EVERYWHERE = "organizations:write"
 _LONGEST_NAME = 255
 
-Expect = Annotated[int | None, Parameter(description="The version that you saw; 0: none yet.")]
+Expect = Annotated[int | None, QueryParameter(description="The version that you saw; 0: none yet.")]
 
 
 class Alias(msgspec.Struct):
@@ -193,7 +193,7 @@ def _handlers(kind: str, permission: str) -> list[HTTPRouteHandler]:
         return [one for one, body in (await _standing(request, kind)).values() if _within(body, reach)]
 
     @get(f"{path}/{{name:path}}", opt={PERMISSION: f"{permission}:read"}, operation_id=f"show_{kind}")
-    async def show(request: Req, name: str, history: bool = False) -> Declared | list[Change]:
+    async def show(request: Req, name: FromPath[str], history: FromQuery[bool] = False) -> Declared | list[Change]:
         """One declaration, or with ``history=true`` every version of it."""
         name = _named(name)
         if history:
@@ -204,13 +204,15 @@ def _handlers(kind: str, permission: str) -> list[HTTPRouteHandler]:
         return found[0]
 
     @put(f"{path}/{{name:path}}", opt={PERMISSION: f"{permission}:write"}, operation_id=f"put_{kind}")
-    async def declare(request: Req, name: str, data: dict[str, Any], version: Expect = None) -> Declared:
+    async def declare(
+        request: Req, name: FromPath[str], data: JSONBody[dict[str, Any]], version: Expect = None
+    ) -> Declared:
         """Declare one, or change it. It is judged together with all others before it stands."""
         async with plane_of(request).standing.declaring:
             return await _declare(request, kind, _named(name), data, version)
 
     @delete(f"{path}/{{name:path}}", opt={PERMISSION: f"{permission}:write"}, operation_id=f"remove_{kind}")
-    async def remove(request: Req, name: str) -> None:
+    async def remove(request: Req, name: FromPath[str]) -> None:
         """Withdraw one; its history stays."""
         async with plane_of(request).standing.declaring:
             await _remove(request, kind, _named(name))

@@ -2,6 +2,7 @@
 
 import msgspec
 from litestar import get
+from litestar.params import FromPath, FromQuery
 
 from ostinato.access.permissions import allows
 from ostinato.core.errors import NotFound
@@ -25,12 +26,12 @@ async def _reach(request: Req, project: str, **more: str) -> Filter:
 @get("/traces", opt={PERMISSION: "traces:read"})
 async def tail(
     request: Req,
-    after: str = "",
-    limit: int = 50,
-    project: str = "",
-    alias: str = "",
-    target: str = "",
-    key: str = "",
+    after: FromQuery[str] = "",
+    limit: FromQuery[int] = 50,
+    project: FromQuery[str] = "",
+    alias: FromQuery[str] = "",
+    target: FromQuery[str] = "",
+    key: FromQuery[str] = "",
 ) -> Page:
     """Requests, oldest first; with ``after``, those since that cursor. Texts only with ``traces:text``."""
     filters = await _reach(request, project, alias=alias, target=target, key_id=key)
@@ -41,7 +42,7 @@ async def tail(
 
 
 @get("/traces/{request_id:str}", opt={PERMISSION: "traces:read"})
-async def show(request: Req, request_id: str) -> list[RequestEvent]:
+async def show(request: Req, request_id: FromPath[str]) -> list[RequestEvent]:
     """One request by its id, or by the ``x-request-id`` that the client gave; newest first where that is not unique."""
     rows = await plane_of(request).ledger.show(request_id, await _reach(request, ""))
     if not rows:
@@ -57,11 +58,11 @@ async def show(request: Req, request_id: str) -> list[RequestEvent]:
 @get("/stats", opt={PERMISSION: "stats:read"})
 async def stats(
     request: Req,
-    since: int | None = None,
-    until: int | None = None,
-    project: str = "",
-    alias: str = "",
-    target: str = "",
+    since: FromQuery[int | None] = None,
+    until: FromQuery[int | None] = None,
+    project: FromQuery[str] = "",
+    alias: FromQuery[str] = "",
+    target: FromQuery[str] = "",
 ) -> Stats:
     """Hit rates, latency, tokens, cost and savings of a window (UTC microseconds; the last day by default)."""
     plane = plane_of(request)
