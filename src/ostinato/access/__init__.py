@@ -24,8 +24,11 @@ from ostinato.access.model import (
     Organization,
     Project,
     RateLimit,
+    Resource,
+    Rule,
     SystemActor,
     actor_name,
+    principal_of,
 )
 from ostinato.access.settings import Settings
 
@@ -46,9 +49,12 @@ __all__ = [
     "RateLimit",
     "RateState",
     "Reservation",
+    "Resource",
+    "Rule",
     "Settings",
     "SystemActor",
     "actor_name",
     "fields",
     "permissions",
+    "principal_of",
 ]

@@ -1,5 +1,7 @@
 """Who calls, and what a key allows. Frozen: a :class:`Caller` lives in a snapshot and is shared by requests."""
 
+from typing import Literal
+
 import msgspec
 
 from ostinato.core import hashing
@@ -34,6 +36,40 @@ class SystemActor(msgspec.Struct, frozen=True, gc=False):
     name: str
 
 
+class Resource(msgspec.Struct, frozen=True, gc=False):
+    """What an action is about, as far as rights can depend on it. Empty: the action is not about such a thing."""
+
+    project: str = ""
+    """Id."""
+    label: str = ""
+    intent: str = ""
+    prompt: str = ""
+
+    def matches(self, about: "Resource") -> bool:
+        """Whether ``about`` lies within this pattern: empty fields mean any, ``support-*`` what begins so."""
+        return (
+            (not self.project or self.project == about.project)
+            and (not self.label or _fits(self.label, about.label))
+            and (not self.intent or _fits(self.intent, about.intent))
+            and (not self.prompt or _fits(self.prompt, about.prompt))
+        )
+
+
+def _fits(pattern: str, name: str) -> bool:
+    return name.startswith(pattern[:-1]) if pattern.endswith("*") else name == pattern
+
+
+class Rule(msgspec.Struct, frozen=True):
+    """What a caller may do on some resources only (``allow``), or not at all there (``deny``, which always wins)."""
+
+    effect: Literal["allow", "deny"]
+    permissions: frozenset[str]
+    on: Resource
+    """A pattern."""
+    layer: str = ""
+    """Whose bindings it comes from: a caller needs one matching ``allow`` of *each* layer that limits a permission."""
+
+
 class Caller(msgspec.Struct, frozen=True):
     """The actor of a data-plane call, as its key says. Everything that can change a decision is in ``digest``."""
 
@@ -60,6 +96,12 @@ class Caller(msgspec.Struct, frozen=True):
     """The key's name, for people."""
     accounts: tuple[Account, ...] = ()
     """Every purse that each of this key's calls must fit into; empty: no money limit."""
+    principal: str = ""
+    """Who stands behind the key: ``principal:ID``, or ``key:ID`` of the first key of its line. See ``principal_of``."""
+    rules: tuple[Rule, ...] = ()
+    """What limits ``permissions`` by resource; empty: nothing does."""
+    allowed_intents: frozenset[str] | None = None
+    """Intents whose prompts it may use; ``None``: all of the project's."""
 
     def sealed(self) -> "Caller":
         """This caller with ``digest`` set from every field that can change what is answered."""
@@ -74,6 +116,13 @@ class Caller(msgspec.Struct, frozen=True):
                     self.may_act_for_users,
                     self.store_text,
                     "chat:call" in self.permissions,
+                    "prompts:call" in self.permissions,
+                    sorted(self.allowed_intents) if self.allowed_intents is not None else None,
+                    [
+                        (rule.effect, rule.layer, msgspec.to_builtins(rule.on))
+                        for rule in self.rules
+                        if "prompts:call" in rule.permissions
+                    ],
                 ]
             ),
         )
@@ -86,6 +135,16 @@ Actor = Caller | SystemActor
 def actor_name(actor: Actor) -> str:
     """The actor as it is written down: ``key:ID`` or ``system:NAME``."""
     return f"system:{actor.name}" if isinstance(actor, SystemActor) else f"key:{actor.key_id}"
+
+
+def principal_of(actor: Actor) -> str:
+    """Who stands behind the actor: equal for all keys that one person or service made for itself.
+
+    ``principal:ID``, ``key:ID`` of the first key of a line that nobody is registered for, or ``system:NAME``.
+    """
+    if isinstance(actor, SystemActor):
+        return f"system:{actor.name}"
+    return actor.principal or f"key:{actor.key_id}"
 
 
 class Organization(msgspec.Struct, frozen=True, kw_only=True):

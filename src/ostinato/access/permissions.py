@@ -5,7 +5,9 @@ An endpoint names the permission it needs; a key carries the permissions it has.
 
 from collections.abc import Iterable
 
-from ostinato.access.model import Actor, Caller, SystemActor
+import msgspec
+
+from ostinato.access.model import Actor, Caller, Resource, Rule, SystemActor
 from ostinato.core.errors import Denied, Invalid
 
 DESCRIPTIONS: dict[str, str] = {
@@ -74,21 +76,58 @@ ROLES: dict[str, frozenset[str]] = {
 }
 
 
-def allows(actor: Actor, permission: str) -> bool:
-    """Whether ``actor`` has ``permission``. What this page does not know, nobody may."""
+def allows(actor: Actor, permission: str, on: Resource | None = None) -> bool:
+    """Whether ``actor`` has ``permission``: ``on`` a resource, or somewhere at all. What this page does not know,
+    nobody may; a matching deny always wins."""
     if permission not in ALL:
         return False
-    return isinstance(actor, SystemActor) or permission in actor.permissions
+    if isinstance(actor, SystemActor):
+        return True
+    if permission not in actor.permissions:
+        return False
+    if on is None:
+        return True
+    if permission == "prompts:call" and actor.allowed_intents is not None and on.intent not in actor.allowed_intents:
+        return False
+    return not actor.rules or _permitted(actor.rules, permission, on)
 
 
-def require(actor: Actor, permission: str) -> None:
-    """Raise :class:`Denied` unless ``actor`` has ``permission``."""
-    if not allows(actor, permission):
-        who = f"The key {actor.key_prefix}" if isinstance(actor, Caller) else "The system"
+def require(actor: Actor, permission: str, on: Resource | None = None) -> None:
+    """Raise :class:`Denied` unless ``actor`` has ``permission``; see :func:`allows`."""
+    if allows(actor, permission, on):
+        return
+    who = f"The key {actor.key_prefix}" if isinstance(actor, Caller) else "The system"
+    if on is not None and allows(actor, permission):
         raise Denied(
-            f"{who} may not do this: it lacks the permission {permission}.",
-            hint="Use a key that has it, or ask an administrator to add it to this one.",
+            f"{who} may not do this here: its permission {permission} does not reach {_named(on)}.",
+            code="permission_denied",
+            hint="Use a key whose roles reach it, or ask an administrator to bind one.",
         )
+    raise Denied(
+        f"{who} may not do this: it lacks the permission {permission}.",
+        hint="Use a key that has it, or ask an administrator to add it to this one.",
+    )
+
+
+def _permitted(rules: tuple[Rule, ...], permission: str, on: Resource) -> bool:
+    limiting: set[str] = set()
+    met: set[str] = set()
+    for rule in rules:
+        if permission not in rule.permissions:
+            continue
+        matching = rule.on.matches(on)
+        if rule.effect == "deny":
+            if matching:
+                return False
+        else:
+            limiting.add(rule.layer)
+            if matching:
+                met.add(rule.layer)
+    return limiting == met
+
+
+def _named(on: Resource) -> str:
+    return ", ".join(f"{field} {value[:80]!r}" for field, value in msgspec.structs.asdict(on).items() if value)
 
 
 def known(names: Iterable[str]) -> frozenset[str]:
