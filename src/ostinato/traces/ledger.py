@@ -112,6 +112,27 @@ class Ledger:
         cell, losses = await self._read(read)
         return _stats(covered, cell, losses)
 
+    async def samples(self, release: str, since: int, until: int | None = None) -> dict[str, int]:
+        """Requests that a release has answered, by arm: those refused before a look-up are not counted.
+
+        ``since`` (UTC microseconds) is rounded *up* to a bucket of the rollup, of ten seconds in the last days: what
+        was asked before it never counts.
+        """
+        now = self._clock.now()
+        finest = GRAINS[0] * SECOND
+        end = min(until if until is not None else now, now)
+        end += -end % finest
+        grain = _grain(since, GRAINS[0], self._kept(now)) * SECOND
+        segments = list(_cover(since + -since % grain, end))
+        return await self._read(lambda connection: _by_arm(connection, segments, release))
+
+    def _kept(self, now: int) -> dict[int, int]:
+        """Since when there are buckets of a size (seconds), with an hour to spare."""
+        return {
+            10: now - (self._settings.keep_10s_hours - 1) * 3_600 * SECOND,
+            60: now - (self._settings.keep_1m_days * 24 - 1) * 3_600 * SECOND,
+        }
+
     def _segments(self, window: Window) -> tuple[Window, list[Segment]]:
         """The window as few buckets: days inside, smaller ones at the ends. Also what that really covers."""
         now = self._clock.now()
@@ -121,10 +142,7 @@ class Ledger:
         if until <= since:
             return Window(since, since), []
         edge = next(grain for longest, grain in _EDGES if until - since <= longest)
-        kept = {
-            10: now - (self._settings.keep_10s_hours - 1) * 3_600 * SECOND,
-            60: now - (self._settings.keep_1m_days * 24 - 1) * 3_600 * SECOND,
-        }
+        kept = self._kept(now)
         since -= since % (_grain(since, edge, kept) * SECOND)
         if until + finest > now:
             # Nothing is later than now: the bucket of today holds what there is, and is one row.
@@ -166,7 +184,7 @@ def _cursor(text: str) -> tuple[int, int]:
 def _conditions(table: str, filters: Filter) -> tuple[list[str], dict[str, str]]:
     """Conditions by bound parameters. What a hit row does not hold is that of the call it repeats."""
     values = {name: value for name, value in msgspec.structs.asdict(filters).items() if value}
-    return [f"{table if name == 'key_id' else 'call'}.{name} = :{name}" for name in values], values
+    return [f"{table if name in ('key_id', 'arm') else 'call'}.{name} = :{name}" for name in values], values
 
 
 def _walk(
@@ -211,6 +229,19 @@ def _sum(connection: sa.Connection, segments: Sequence[Segment], filters: Filter
     for (blob,) in connection.execute(sa.select(table.c.detail).where(where)):
         cell.add_detail(rollup.decode(bytes(blob)))
     return cell
+
+
+def _by_arm(connection: sa.Connection, segments: Sequence[Segment], release: str) -> dict[str, int]:
+    if not segments:
+        return {}
+    table = tables.rollup
+    times = [
+        sa.and_(table.c.grain == grain, table.c.bucket >= since, table.c.bucket < until)
+        for grain, since, until in segments
+    ]
+    counted = sa.select(table.c.arm, sa.func.sum(table.c.requests - table.c.refused))
+    chosen = counted.where(sa.or_(*times), table.c.release == release).group_by(table.c.arm)
+    return {arm: int(count) for arm, count in connection.execute(chosen)}
 
 
 def _losses(connection: sa.Connection, window: Window) -> dict[str, int]:

@@ -27,6 +27,8 @@ class HitRow(msgspec.Struct, frozen=True, array_like=True, gc=False):
     user_digest: str = ""
     session: str = ""
     client_request_id: str = ""
+    arm: str = ""
+    """Of the prompt's canary, at this request; prompt, version and release are those of the call."""
 
 
 class AttemptRow(msgspec.Struct, frozen=True, gc=False):
@@ -86,6 +88,14 @@ class CallRow(msgspec.Struct, frozen=True, kw_only=True):
     input_text: str | None = None
     output_text: str | None = None
     extra: Json | None = None
+    prompt: str = ""
+    """Name of the registered prompt that was asked; empty where the caller sent messages of its own."""
+    prompt_version: int = 0
+    """Its number; 0: none."""
+    release: str = ""
+    """Id of the release in force; empty where none moved the label."""
+    arm: str = ""
+    """``stable``, ``canary`` or ``control`` while a canary runs; empty otherwise."""
 
 
 HIT_KINDS = ("raw", "memory", "shared", "joined", "stale")
@@ -102,6 +112,9 @@ class Filter(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     target: str = ""
     """``provider/model``."""
     intent: str = ""
+    prompt: str = ""
+    release: str = ""
+    arm: str = ""
 
 
 class Window(msgspec.Struct, frozen=True):
@@ -167,6 +180,10 @@ class RequestEvent(msgspec.Struct, frozen=True, kw_only=True):
     input_text: str | None
     output_text: str | None
     extra: Json | None
+    prompt: str = ""
+    prompt_version: int = 0
+    release: str = ""
+    arm: str = ""
 
 
 class Page(msgspec.Struct, frozen=True):

@@ -20,8 +20,8 @@ GRAINS = (10, 60, 3_600, 86_400)
 FINEST = GRAINS[0] * SECOND
 
 Histogram: TypeAlias = dict[int, int]
-Dimensions: TypeAlias = tuple[str, str, str, str, str, str]
-"""Organization, project, key id, alias, target, intent: ``tables.DIMENSIONS``."""
+Dimensions: TypeAlias = tuple[str, str, str, str, str, str, str, str, str]
+"""Organization, project, key id, alias, target, intent, prompt, release, arm: ``tables.DIMENSIONS``."""
 
 _GAMMA = 1.05
 _PER_LOG = 1 / math.log(_GAMMA)
@@ -134,6 +134,8 @@ class Origin(msgspec.Struct, frozen=True, gc=False):
     output: int = 0
     """With reasoning."""
     priced: bool = False
+    prompt: str = ""
+    release: str = ""
     known: bool = True
 
 
@@ -155,6 +157,8 @@ def origin_of(row: CallRow) -> Origin:
         usage.input + usage.cache_read + usage.cache_write if usage else 0,
         usage.output + usage.reasoning if usage else 0,
         row.cost is not None,
+        row.prompt,
+        row.release,
     )
 
 
@@ -165,7 +169,8 @@ def add_hits(cells: Cells, rows: Iterable[HitRow], origins: Mapping[str, Origin]
         origin = origins.get(row.origin, UNKNOWN)
         us = row.total_us
         end = row.at + us
-        key = (end - end % FINEST, (origin.org, origin.project, row.key_id, origin.alias, origin.target, origin.intent))
+        of_call = origin.alias, origin.target, origin.intent, origin.prompt, origin.release
+        key = (end - end % FINEST, (origin.org, origin.project, row.key_id, *of_call, row.arm))
         cell = cells.get(key)
         if cell is None:
             cell = cells[key] = Cell()
@@ -192,7 +197,8 @@ def add_call(cells: Cells, row: CallRow) -> None:
     end = row.at + row.total_us
     # A name that no target stands behind is the caller's free text: as a dimension it would have no bound.
     alias = row.alias if row.target or row.status < 400 else ""
-    key = (end - end % FINEST, (row.org, row.project, row.key_id, alias, row.target, row.intent))
+    meant = alias, row.target, row.intent, row.prompt, row.release, row.arm
+    key = (end - end % FINEST, (row.org, row.project, row.key_id, *meant))
     cell = cells.get(key)
     if cell is None:
         cell = cells[key] = Cell()

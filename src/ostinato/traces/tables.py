@@ -40,6 +40,7 @@ hit = sa.Table(
     _text("user_digest"),
     _text("session"),
     _text("client_request_id"),
+    _text("arm"),
     sa.UniqueConstraint("request_id"),
 )
 """Columns after ``seq`` are the fields of ``HitRow``, in order: a row is written as the struct's tuple."""
@@ -92,6 +93,10 @@ call = sa.Table(
     sa.Column("input_text", sa.Text, nullable=True),
     sa.Column("output_text", sa.Text, nullable=True),
     sa.Column("extra", sa.Text, nullable=True),
+    _text("prompt"),
+    sa.Column("prompt_version", sa.Integer, nullable=False),
+    _text("release"),
+    _text("arm"),
     sa.UniqueConstraint("request_id"),
 )
 
@@ -146,7 +151,7 @@ SUMS = (
 )
 """Columns of ``rollup`` that are simply added up. Tokens and nano-dollars; ``priced`` counts tokens with a price."""
 
-DIMENSIONS = ("org", "project", "key_id", "alias", "target", "intent")
+DIMENSIONS = ("org", "project", "key_id", "alias", "target", "intent", "prompt", "release", "arm")
 
 rollup = sa.Table(
     "rollup",
@@ -165,7 +170,8 @@ EVENT_COLUMNS = RequestEvent.__struct_fields__
 
 _OF_HIT = {
     **{name: f"hit.{name}" for name in ("request_id", "at", "client_request_id", "key_id", "stream", "user_digest")},
-    **{name: f"hit.{name}" for name in ("session", "origin", "age_s", "saved", "total_us")},
+    **{name: f"hit.{name}" for name in ("session", "origin", "age_s", "saved", "total_us", "arm")},
+    "prompt_version": "coalesce(call.prompt_version, 0)",
     "cache": "CASE WHEN hit.kind = 4 THEN 'stale' ELSE 'hit-exact' END",
     "kind": "CASE hit.kind {} ELSE '' END".format(
         " ".join(f"WHEN {i} THEN '{kind}'" for i, kind in enumerate(HIT_KINDS))

@@ -22,10 +22,11 @@ _HIT = tuple(column.name for column in tables.hit.columns)[1:]
 _CALL = tuple(column.name for column in tables.call.columns)[1:]
 _ROLLUP = tuple(column.name for column in tables.rollup.columns)
 _KEY = ("grain", "bucket", "writer", *tables.DIMENSIONS)
+_SUMS_FROM = len(_KEY)
 _ORIGIN = (
     "request_id, org, project, alias, target, intent, wire, provider, model, "
     "coalesce(input, 0) + coalesce(cache_read, 0) + coalesce(cache_write, 0), "
-    "coalesce(output, 0) + coalesce(reasoning, 0), cost IS NOT NULL"
+    "coalesce(output, 0) + coalesce(reasoning, 0), cost IS NOT NULL, prompt, release"
 )
 _LOOKED_UP = 500
 """Ids in one ``IN`` list."""
@@ -92,6 +93,10 @@ def call_values(row: CallRow, text_chars: int) -> Values:
         _text(row.input_text, text_chars),
         _text(row.output_text, text_chars),
         _json(row.extra) if row.extra is not None else None,
+        row.prompt,
+        row.prompt_version,
+        row.release,
+        row.arm,
     )
 
 
@@ -178,10 +183,8 @@ def find_origins(connection: sa.Connection, request_ids: Collection[str]) -> dic
         some = tuple(_clean(name) for name in wanted[start : start + _LOOKED_UP])
         statement = f"SELECT {_ORIGIN} FROM call WHERE request_id IN ({_places(connection, len(some))})"  # noqa: S608
         for row in connection.exec_driver_sql(statement, some):
-            name, org, project, alias, target, intent, wire, provider, model, spent, made, priced = row
-            found[name] = Origin(
-                org, project, alias, target, intent, wire, provider, model, spent, made, priced=bool(priced)
-            )
+            name, *known, priced, prompt, release = row
+            found[name] = Origin(*known, priced=bool(priced), prompt=prompt, release=release)
     return found
 
 
@@ -195,8 +198,8 @@ def load_cells(connection: sa.Connection, writer: str, grain: int, buckets: Coll
         f"WHERE grain = {mark} AND bucket IN ({places}) AND writer = {mark}"
     )
     for row in connection.exec_driver_sql(statement, (grain, *buckets, writer)):
-        dimensions: Dimensions = tuple(row[3:9])
-        cells[row[1], dimensions] = Cell(list(row[9:-1]), rollup.decode(bytes(row[-1])))
+        dimensions: Dimensions = tuple(row[3:_SUMS_FROM])
+        cells[row[1], dimensions] = Cell(list(row[_SUMS_FROM:-1]), rollup.decode(bytes(row[-1])))
     return cells
 
 
