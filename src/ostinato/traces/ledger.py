@@ -119,11 +119,12 @@ class Ledger:
         was asked before it never counts.
         """
         now = self._clock.now()
-        finest = GRAINS[0] * SECOND
-        end = min(until if until is not None else now, now)
-        end += -end % finest
         grain = _grain(since, GRAINS[0], self._kept(now)) * SECOND
-        segments = list(_cover(since + -since % grain, end))
+        if until is None or until > now:
+            # Nothing is later than now: the bucket of today holds what there is, and is one row.
+            widest = GRAINS[-1] * SECOND
+            until = now - now % widest + widest
+        segments = list(_cover(since + -since % grain, until + -until % (GRAINS[0] * SECOND)))
         return await self._read(lambda connection: _by_arm(connection, segments, release))
 
     def _kept(self, now: int) -> dict[int, int]:
