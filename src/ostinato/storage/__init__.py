@@ -2,13 +2,15 @@
 
 ``DataDirectory`` owns the files of an embedded server; ``open_database`` gives a ``Database`` (SQLite or PostgreSQL)
 and ``migrate`` brings it up to date. On top: ``Declarations`` (versioned settings with history), ``Notices`` (something
-changed, here or in another process), ``Snapshot`` (an immutable value that is swapped whole), and the shared tier of
+changed, here or in another process), ``Snapshot`` (an immutable value that is swapped whole), ``Answers`` (what was
+answered under idempotency keys), and the shared tier of
 the cache: ``RecordStore``, in one SQLite file (``SqliteRecordStore``) or in Valkey
 (``records_valkey.ValkeyRecordStore``, which needs the extra ``valkey``). Types of columns that
 mean the same on both engines are in ``columns``; how to write a revision is told in ``migrating``.
 """
 
 from ostinato.storage import columns
+from ostinato.storage.answers import Answers, Begun, Kept
 from ostinato.storage.database import Database, open_database
 from ostinato.storage.declarations import Change, Declarations, Declared
 from ostinato.storage.notices import Notices
@@ -18,11 +20,14 @@ from ostinato.storage.records_sqlite import SqliteRecordStore
 from ostinato.storage.snapshot import Snapshot
 
 __all__ = [
+    "Answers",
+    "Begun",
     "Change",
     "DataDirectory",
     "Database",
     "Declarations",
     "Declared",
+    "Kept",
     "Notices",
     "Query",
     "Record",

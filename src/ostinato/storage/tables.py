@@ -1,4 +1,5 @@
-"""Storage's own tables in the database ``control``: declarations with their history, and counters of notices."""
+"""Storage's own tables in the database ``control``: declarations with their history, counters of notices, and
+answers kept under idempotency keys."""
 
 import sqlalchemy as sa
 
@@ -44,3 +45,21 @@ notice = sa.Table(
     sa.Column("version", sa.BigInteger, nullable=False),
 )
 """One counter per topic; other processes poll it, so a lost notification is healed."""
+
+kept_answer = sa.Table(
+    "kept_answer",
+    metadata,
+    sa.Column("principal", sa.String(64), primary_key=True),
+    sa.Column("key", sa.String(255), primary_key=True),
+    sa.Column("digest", columns.Bytes, nullable=False),
+    sa.Column("request_id", sa.String(128), nullable=False),
+    sa.Column("holder", columns.Id, nullable=False),
+    sa.Column("begun_at", columns.Micros, nullable=False),
+    sa.Column("finished_at", columns.Micros, nullable=True),
+    sa.Column("status", sa.Integer, nullable=True),
+    sa.Column("headers", columns.Json, nullable=True),
+    sa.Column("body", columns.Bytes, nullable=True),
+    sa.Column("omitted", sa.String(16), nullable=True),
+    sa.Index("ix_kept_answer_begun_at", "begun_at"),
+)
+"""Requests with an idempotency key within a day: begun, and once finished with their answer. See ``answers``."""
