@@ -61,17 +61,17 @@ async def list_targets(request: Req) -> Targets:
     )
 
 
-async def _own_project(request: Req, body: dict[str, Any]) -> dict[str, Any]:
+async def own_project(request: Req, body: dict[str, Any]) -> dict[str, Any]:
     """The body with its project as an id. What holds for everybody takes a key that may act everywhere."""
     named = body.get("project")
     if named and named != "*":
         project = await plane_of(request).access.show_project(caller_of(request), str(named))
         return {**body, "project": project.id}
-    _require_everywhere(request)
+    require_everywhere(request)
     return body
 
 
-def _require_everywhere(request: Req) -> None:
+def require_everywhere(request: Req) -> None:
     if not allows(caller_of(request), _EVERYWHERE):
         raise Denied(
             "A declaration without a project holds for every organization; this key may not make or change one.",
@@ -79,7 +79,7 @@ def _require_everywhere(request: Req) -> None:
         )
 
 
-async def _reach(request: Req) -> frozenset[str] | None:
+async def reach_of(request: Req) -> frozenset[str] | None:
     """Ids of the projects whose declarations the caller may see and change; ``None``: all of them."""
     caller = caller_of(request)
     if allows(caller, _EVERYWHERE):
@@ -91,40 +91,40 @@ async def _reach(request: Req) -> frozenset[str] | None:
     return frozenset(project.id for project in found)
 
 
-def _owner(body: object) -> str:
+def owner_of(body: object) -> str:
     """The project of a placed body; empty: it holds for everybody."""
     project = cast("dict[str, object]", body).get("project") if isinstance(body, dict) else None
     return "" if project is None or project == "*" else str(project)
 
 
-def _within(body: object, reach: frozenset[str] | None) -> bool:
-    return reach is None or _owner(body) == "" or _owner(body) in reach
+def within(body: object, reach: frozenset[str] | None) -> bool:
+    return reach is None or owner_of(body) == "" or owner_of(body) in reach
 
 
-async def _standing(request: Req, kind: str) -> dict[str, tuple[Declared, object]]:
+async def standing_of(request: Req, kind: str) -> dict[str, tuple[Declared, object]]:
     """Everything of a kind that stands, by name, with its placed body: the caller's and others'."""
     plane = plane_of(request)
     found = await plane.declarations.entries(kind)
     return {one.name: (one, body) for one, body in zip(found, await plane.standing.place(found), strict=True)}
 
 
-async def _history(request: Req, kind: str, name: str) -> list[Change]:
+async def history_of(request: Req, kind: str, name: str) -> list[Change]:
     """The changes of one name that the caller may see; a removal is seen by whom the removed could be."""
-    plane, reach = plane_of(request), await _reach(request)
+    plane, reach = plane_of(request), await reach_of(request)
     changes = await plane.declarations.history(kind, name)
     seen: list[Change] = []
     visible = False
     for change, body in zip(changes, await plane.standing.place(changes), strict=True):
         if change.action == "put":
-            visible = _within(body, reach)
+            visible = within(body, reach)
         if visible:
             seen.append(change)
     if not seen:
-        raise _unknown(kind, name)
+        raise unknown(kind, name)
     return seen
 
 
-def _named(path: str) -> str:
+def named(path: str) -> str:
     """The name in a path."""
     name = path.strip("/")
     if not 0 < len(name) <= _LONGEST_NAME or not name.isprintable():
@@ -132,24 +132,24 @@ def _named(path: str) -> str:
     return name
 
 
-def _unknown(kind: str, name: str) -> NotFound:
+def unknown(kind: str, name: str) -> NotFound:
     return NotFound(f"There is no {kind} {name!r}.", code="declaration_unknown")
 
 
 async def _declare(request: Req, kind: str, name: str, data: dict[str, Any], version: int | None) -> Declared:
     plane, caller = plane_of(request), caller_of(request)
-    standing = await _standing(request, kind)
+    standing = await standing_of(request, kind)
     old = standing.get(name)
     if old is not None:
-        if not _within(old[1], await _reach(request)):
+        if not within(old[1], await reach_of(request)):
             raise Conflict(
                 f"The name {name!r} is taken.",
                 code="name_taken",
                 hint="Choose another name; the `alias` in the body may be the same, as each project has its own.",
             )
-        if _owner(old[1]) == "":
-            _require_everywhere(request)
-    body = await _own_project(request, data)
+        if owner_of(old[1]) == "":
+            require_everywhere(request)
+    body = await own_project(request, data)
     await plane.standing.judge(kind, {**{key: placed for key, (_, placed) in standing.items()}, name: body})
     seen = old[0].version if old is not None else 0
     # What was judged is what is replaced. Who saw another version is told so by the store: there is no version -1.
@@ -160,21 +160,21 @@ async def _declare(request: Req, kind: str, name: str, data: dict[str, Any], ver
 
 async def _remove(request: Req, kind: str, name: str) -> None:
     plane, caller = plane_of(request), caller_of(request)
-    bodies = {key: placed for key, (_, placed) in (await _standing(request, kind)).items()}
-    if name not in bodies or not _within(bodies[name], await _reach(request)):
-        raise _unknown(kind, name)
-    if _owner(bodies[name]) == "":
-        _require_everywhere(request)
+    bodies = {key: placed for key, (_, placed) in (await standing_of(request, kind)).items()}
+    if name not in bodies or not within(bodies[name], await reach_of(request)):
+        raise unknown(kind, name)
+    if owner_of(bodies[name]) == "":
+        require_everywhere(request)
     try:
         await plane.standing.judge(kind, {key: body for key, body in bodies.items() if key != name})
     except Invalid as error:
-        if await _holds_together(plane, kind, bodies):
+        if await holds_together(plane, kind, bodies):
             raise Invalid(f"{name!r} is still needed: {error.message}", hint=error.hint) from None
         # They exclude one another already, by two processes or a changed configuration: taking one away is the way out.
     await plane.declarations.remove(kind, name, f"key:{caller.key_id}")
 
 
-async def _holds_together(plane: ControlPlane, kind: str, bodies: Mapping[str, object]) -> bool:
+async def holds_together(plane: ControlPlane, kind: str, bodies: Mapping[str, object]) -> bool:
     try:
         await plane.standing.judge(kind, bodies)
     except Invalid:
@@ -189,18 +189,18 @@ def _handlers(kind: str, permission: str) -> list[HTTPRouteHandler]:
     @get(path, opt={PERMISSION: f"{permission}:read"}, operation_id=f"list_{kind}")
     async def list_all(request: Req) -> list[Declared]:
         """Everything of this kind that stands, for everybody or for a project that the key reaches."""
-        reach = await _reach(request)
-        return [one for one, body in (await _standing(request, kind)).values() if _within(body, reach)]
+        reach = await reach_of(request)
+        return [one for one, body in (await standing_of(request, kind)).values() if within(body, reach)]
 
     @get(f"{path}/{{name:path}}", opt={PERMISSION: f"{permission}:read"}, operation_id=f"show_{kind}")
     async def show(request: Req, name: FromPath[str], history: FromQuery[bool] = False) -> Declared | list[Change]:
         """One declaration, or with ``history=true`` every version of it."""
-        name = _named(name)
+        name = named(name)
         if history:
-            return await _history(request, kind, name)
-        found = (await _standing(request, kind)).get(name)
-        if found is None or not _within(found[1], await _reach(request)):
-            raise _unknown(kind, name)
+            return await history_of(request, kind, name)
+        found = (await standing_of(request, kind)).get(name)
+        if found is None or not within(found[1], await reach_of(request)):
+            raise unknown(kind, name)
         return found[0]
 
     @put(f"{path}/{{name:path}}", opt={PERMISSION: f"{permission}:write"}, operation_id=f"put_{kind}")
@@ -209,13 +209,13 @@ def _handlers(kind: str, permission: str) -> list[HTTPRouteHandler]:
     ) -> Declared:
         """Declare one, or change it. It is judged together with all others before it stands."""
         async with plane_of(request).standing.declaring:
-            return await _declare(request, kind, _named(name), data, version)
+            return await _declare(request, kind, named(name), data, version)
 
     @delete(f"{path}/{{name:path}}", opt={PERMISSION: f"{permission}:write"}, operation_id=f"remove_{kind}")
     async def remove(request: Req, name: FromPath[str]) -> None:
         """Withdraw one; its history stays."""
         async with plane_of(request).standing.declaring:
-            await _remove(request, kind, _named(name))
+            await _remove(request, kind, named(name))
 
     return [list_all, show, declare, remove]
 
