@@ -11,7 +11,7 @@ mean the same on both engines are in ``columns``; how to write a revision is tol
 
 from ostinato.storage import columns
 from ostinato.storage.answers import Answers, Begun, Kept
-from ostinato.storage.database import Database, open_database
+from ostinato.storage.database import Connection, Database, open_database
 from ostinato.storage.declarations import Change, Declarations, Declared
 from ostinato.storage.notices import Notices
 from ostinato.storage.places import DataDirectory
@@ -23,6 +23,7 @@ __all__ = [
     "Answers",
     "Begun",
     "Change",
+    "Connection",
     "DataDirectory",
     "Database",
     "Declarations",

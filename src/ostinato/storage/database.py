@@ -21,6 +21,9 @@ from ostinato.storage import failures
 
 T = TypeVar("T")
 
+Connection = sa.Connection
+"""What a transaction hands to its work: for rooms that hand it on and write no SQL of their own."""
+
 BUSY_SECONDS = 5.0
 """How long a connection waits for a lock or for a free place in the pool."""
 CONNECT_SECONDS = 3
