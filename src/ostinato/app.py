@@ -13,7 +13,7 @@ import secrets
 from collections.abc import Awaitable, Callable, Generator
 from pathlib import Path
 
-from ostinato import access, cache, outbound, providers, routing, storage, traces
+from ostinato import access, audit, cache, outbound, providers, routing, storage, traces
 from ostinato.cache.flights import Sharing
 from ostinato.config import Config
 from ostinato.core import ids
@@ -103,6 +103,7 @@ class App:
         self._later("notices", self.notices.close)
         self.declarations = Declarations(self.control, clock, self.notices, topics=TOPICS)
         self.secret = await self._installation_secret()
+        self.audit = audit.Log(self.control, clock, self.notices, config.audit, secret=self.secret)
         self.epoch = Epoch()
         await self._start_providers()
         self.access = access.Access(self.control, self.notices, clock, config.access)

@@ -36,6 +36,7 @@ def parse(tables: Table, source: Source, environment: Mapping[str, str]) -> Conf
             )
         if not isinstance(table, dict):
             raise source.error(f"{name} must be a section.", name, hint=f"Write [{name}].")
+    _anchors(tables, source, environment)
     merged, source = overridden(tables, environment, SECTIONS, source)
     sections: dict[str, Any] = {
         name: convert(merged.get(name, {}), kind, source, name) for name, kind in SECTIONS.items()
@@ -78,6 +79,23 @@ def _provider(name: str, table: Table, source: Source, environment: Mapping[str,
             hint=likely(settings.kind, providers.KINDS) + f"Allowed: {', '.join(sorted(providers.KINDS))}.",
         )
     return msgspec.structs.replace(settings, api_keys=tuple(keys))
+
+
+def _anchors(tables: Table, source: Source, environment: Mapping[str, str]) -> None:
+    """Put the secrets that the audit log's anchors point to in the references' place."""
+    section = tables.get("audit", {})
+    listed = section.get("anchors")
+    if not isinstance(listed, list):
+        return
+    anchors: list[object] = []
+    for anchor in cast("list[object]", listed):
+        if isinstance(anchor, dict) and "api_key" in anchor:
+            reference = cast("Table", anchor)["api_key"]
+            key = ApiKey(secrets.resolve(reference, environment, source, "audit", "anchors", "api_key"))
+            anchors.append({**cast("Table", anchor), "api_key": key})
+        else:
+            anchors.append(cast("object", anchor))
+    tables["audit"] = {**section, "anchors": anchors}
 
 
 def load_storage(path: Path, environment: Mapping[str, str] | None = None) -> Config:

@@ -5,6 +5,7 @@ from typing import Literal
 import msgspec
 
 from ostinato.access import Settings as AccessSettings
+from ostinato.audit import Settings as AuditSettings
 from ostinato.cache import Settings as CacheSettings
 from ostinato.checks import Settings as ChecksSettings
 from ostinato.gateway import Settings as GatewaySettings
@@ -42,6 +43,7 @@ class Config(msgspec.Struct, frozen=True):
     storage: Storage = Storage()
     log: Logging = Logging()
     access: AccessSettings = AccessSettings()
+    audit: AuditSettings = AuditSettings()
     cache: CacheSettings = CacheSettings()
     gateway: GatewaySettings = GatewaySettings()
     routing: RoutingSettings = RoutingSettings()
@@ -64,6 +66,7 @@ SECTIONS: dict[str, type[msgspec.Struct]] = {
     "storage": Storage,
     "log": Logging,
     "access": AccessSettings,
+    "audit": AuditSettings,
     "cache": CacheSettings,
     "gateway": GatewaySettings,
     "routing": RoutingSettings,

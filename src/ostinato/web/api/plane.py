@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from ostinato.access import Access
+from ostinato.audit import Log
 from ostinato.cache import ResponseCache
 from ostinato.core.clock import Clock
 from ostinato.gateway import Current
@@ -31,6 +32,7 @@ class Standing(Protocol):
 class ControlPlane(Protocol):
     clock: Clock
     access: Access
+    audit: Log
     cache: ResponseCache
     declarations: Declarations
     ledger: Ledger
