@@ -178,7 +178,7 @@ def test_the_fingerprint_is_pinned():
         tools=(Tool("look", schema={"type": "object"}),),
         extra={"openai.chat": {"seed": 1}},
     )
-    assert (fp.VERSION, fp.fingerprint(request).hex()[:16]) == (1, "f818eb27c6bc2f2c")
+    assert (fp.VERSION, fp.fingerprint(request).hex()[:16]) == (2, "d6bbb88a350f1896")
 
 
 # --- raw bodies through the codecs ------------------------------------------------------------------------------
@@ -517,8 +517,10 @@ def test_embedding_keys_tell_inputs_apart():
 
 def test_the_input_digest_is_of_what_was_said():
     said = (Message("user", (Text("hi"),)),)
-    plain = fp.input_digest(ChatRequest("m", said))
-    assert plain == fp.input_digest(ChatRequest("other", said, temperature=0.3, max_tokens=3))
-    assert plain != fp.input_digest(ChatRequest("m", (Message("user", (Text("ho"),)),)))
-    keyed = fp.input_digest(ChatRequest("m", said), b"secret")
-    assert keyed not in (plain, fp.input_digest(ChatRequest("m", said), b"another"))
+    what = fp.said(ChatRequest("m", said))
+    plain = fp.input_digest(what)
+    assert plain == fp.input_digest(fp.said(ChatRequest("other", said, temperature=0.3, max_tokens=3)))
+    assert plain != fp.input_digest(fp.said(ChatRequest("m", (Message("user", (Text("ho"),)),))))
+    assert what != fp.said(ChatRequest("m", said, prompt={"variables": {"name": "Ada"}}))
+    keyed = fp.input_digest(what, b"secret")
+    assert keyed not in (plain, fp.input_digest(what, b"another"))

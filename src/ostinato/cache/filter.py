@@ -22,11 +22,10 @@ class KeyFilter:
     def add(self, key: bytes) -> None:
         """Remember a key, of which the first 8 bytes count."""
         table, mask = self._table, self._mask
-        first = int.from_bytes(key[:4], "little")
-        second = int.from_bytes(key[4:8], "little")
+        both = int.from_bytes(key[:8], "little")
         # The two halves are spread over the whole table, also where it has more than 2**32 bits.
-        first = (first * 0x9E3779B97F4A7C15 >> 24) & mask
-        second = (second * 0xC2B2AE3D27D4EB4F >> 24) & mask
+        first = ((both & 0xFFFF_FFFF) * 0x9E3779B97F4A7C15 >> 24) & mask
+        second = ((both >> 32) * 0xC2B2AE3D27D4EB4F >> 24) & mask
         table[first >> 3] |= 1 << (first & 7)
         table[second >> 3] |= 1 << (second & 7)
         self.added += 1

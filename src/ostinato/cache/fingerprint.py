@@ -5,30 +5,42 @@ heard of makes a request more specific, never less. A key binds a fingerprint to
 Raise ``VERSION`` whenever equal requests would get another fingerprint, or different ones the same.
 """
 
+import functools
+
 import msgspec
 from blake3 import blake3
 
 from ostinato.cache.model import Scope
 from ostinato.wire.model import NOT_IN_FINGERPRINT, ChatRequest, Json
 
-VERSION: int = 1
+VERSION: int = 2
 
 _PREFIX = f"ostinato fingerprint {VERSION}".encode()
 _DEFAULTS: Json = {
     field.name: field.default
     for field in msgspec.structs.fields(ChatRequest)
     if field.name in NOT_IN_FINGERPRINT and not field.required
-} | {"model": "", "tools": (), "response_format": None}
+} | {"model": "", "messages": (), "prompt": None, "tools": (), "response_format": None}
 """What is left out takes its default, and defaults are not encoded. ``model`` goes into the key as alias and route
-digest; ``tools`` and ``response_format`` are encoded apart."""
+digest; the others are encoded apart."""
 
 _SORTED = msgspec.json.Encoder(order="deterministic")
 _AS_WRITTEN = msgspec.json.Encoder()
 _PACK = msgspec.msgpack.Encoder()
 
 
-def fingerprint(request: ChatRequest) -> bytes:
+def said(request: ChatRequest) -> bytes:
+    """BLAKE3 of what was said: messages and prompt variables, whatever the model and its parameters. 32 bytes.
+
+    The long part of a request, encoded and hashed once for its fingerprint and its input digest.
+    """
+    return blake3(_SORTED.encode((request.messages, request.prompt))).digest()
+
+
+def fingerprint(request: ChatRequest, what: bytes | None = None) -> bytes:
     """BLAKE3 of the whole request but for ``wire.model.NOT_IN_FINGERPRINT`` and ``model``. 32 bytes.
+
+    ``what``: :func:`said` of the same request, where that is known.
 
     The order of keys does not matter, except inside tools and the answer's format: there it steers what a model writes
     first, so that another order is another request. Numbers that a field declares as ``float`` are compared by value
@@ -37,15 +49,11 @@ def fingerprint(request: ChatRequest) -> bytes:
     bare = msgspec.structs.replace(request, **_DEFAULTS)
     if type(bare.temperature) is int or type(bare.top_p) is int:
         bare = msgspec.structs.replace(bare, temperature=_real(bare.temperature), top_p=_real(bare.top_p))
-    hasher = blake3(_PREFIX)
+    shapes = b""
     if request.tools or request.response_format is not None:
         shapes = _AS_WRITTEN.encode((request.tools, request.response_format))
-        hasher.update(b"\x01%d\x00" % len(shapes))
-        hasher.update(shapes)
-    else:
-        hasher.update(b"\x00")
-    hasher.update(_SORTED.encode(bare))
-    return hasher.digest()
+    what = said(request) if what is None else what
+    return blake3(b"%b%b%d:%b%b" % (_PREFIX, what, len(shapes), shapes, _SORTED.encode(bare))).digest()
 
 
 def key(scope: Scope, fingerprint: bytes, *, alias: str, route_digest: bytes, generation: str) -> bytes:
@@ -72,6 +80,7 @@ def key(scope: Scope, fingerprint: bytes, *, alias: str, route_digest: bytes, ge
     ).digest()
 
 
+@functools.lru_cache(maxsize=4096)
 def generation(*, release: str, route_digest: bytes, policy_version: str, epoch: str) -> str:
     """The name of a cache generation, 32 hex digits. Any change of its parts makes older entries unreachable."""
     return blake3(_PACK.encode(("generation", VERSION, release, route_digest, policy_version, epoch))).hexdigest(
@@ -79,15 +88,19 @@ def generation(*, release: str, route_digest: bytes, policy_version: str, epoch:
     )
 
 
-def input_digest(request: ChatRequest, secret: bytes = b"") -> str:
-    """Digest of what was said (messages and prompt variables), whatever the model and its parameters. 32 hex digits.
+def input_digest(what: bytes, secret: bytes = b"") -> str:
+    """:func:`said` of a request as metadata shows it, 32 hex digits.
 
     With ``secret`` it is a keyed commitment, so that short texts cannot be guessed from it.
     """
-    body = _SORTED.encode((request.messages, request.prompt))
     if secret:
-        return blake3(body, key=blake3(secret).digest()).hexdigest(length=16)
-    return blake3(body).hexdigest(length=16)
+        return blake3(what, key=_key_of(secret)).hexdigest(length=16)
+    return blake3(what).hexdigest(length=16)
+
+
+@functools.lru_cache(maxsize=16)
+def _key_of(secret: bytes) -> bytes:
+    return blake3(secret).digest()
 
 
 def embedding_key(

@@ -47,6 +47,8 @@ class Kind(msgspec.Struct, gc=False, eq=False):
     entries: int = 0
     seen: int = 0
     verdict: bool = False
+    labels: dict[str, str] | None = None
+    """As the shared tier's records carry them: made once, shared by all, changed by nobody."""
 
 
 class _Head(msgspec.Struct, frozen=True, array_like=True, gc=False):

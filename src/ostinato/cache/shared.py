@@ -46,9 +46,17 @@ _pack = msgspec.msgpack.Encoder().encode
 _unpack = msgspec.msgpack.Decoder(_Stored).decode
 
 
-def record_of(entry: Entry, name: str) -> Record:
-    """An entry as the store keeps it."""
-    meta = entry.meta()
+def record_of(entry: Entry, name: str, meta: EntryMeta) -> Record:
+    """An entry as the store keeps it. ``meta`` is what it was made of."""
+    kind = entry.kind
+    labels = kind.labels
+    if labels is None:
+        labels = kind.labels = _labels(meta)
+    blob = _pack(_Stored(meta, entry.answer))
+    return Record(entry.key, kind.traits.scope, name, labels, meta.tags, meta.stale_until, blob)
+
+
+def _labels(meta: EntryMeta) -> dict[str, str]:
     labels = {
         "org": meta.org,
         "project": meta.project,
@@ -58,15 +66,7 @@ def record_of(entry: Entry, name: str) -> Record:
         "context": meta.context,
         "generation": meta.generation,
     }
-    return Record(
-        key=entry.key,
-        scope=entry.scope,
-        name=name,
-        labels={label: value for label, value in labels.items() if value},
-        tags=meta.tags,
-        expires=meta.stale_until,
-        blob=_pack(_Stored(meta, entry.answer)),
-    )
+    return {label: value for label, value in labels.items() if value}
 
 
 def read(record: Record) -> tuple[EntryMeta, bytes]:
@@ -136,21 +136,22 @@ class SharedTier:
         self._pending.clear()
         await self.store.close()
 
-    def offer(self, entry: Entry, name: str) -> bool:
+    def offer(self, entry: Entry, name: str, meta: EntryMeta) -> bool:
         """Queue an entry for writing. False, and counted, if the queue is full."""
-        record = record_of(entry, name)
-        old = self._pending.pop(record.key, None)
+        record = record_of(entry, name, meta)
+        key, weight, pending = record.key, len(record.blob), self._pending
+        old = pending.pop(key, None)
         if old is not None:
             self._pending_bytes -= len(old[0].blob)
-        full = len(self._pending) >= self._settings.write_queue or self._pending_bytes + len(record.blob) > _QUEUE_BYTES
-        if full:
+        if len(pending) >= self._settings.write_queue or self._pending_bytes + weight > _QUEUE_BYTES:
             self.dropped += 1
             return False
-        self._pending[record.key] = (record, entry)
-        self._pending_bytes += len(record.blob)
-        for keys in (self._filter, self._filling):
-            if keys is not None:
-                keys.add(record.key)
+        pending[key] = (record, entry)
+        self._pending_bytes += weight
+        if self._filter is not None:
+            self._filter.add(key)
+        if self._filling is not None:
+            self._filling.add(key)
         self._news.set()
         return True
 

@@ -130,18 +130,20 @@ class ResponseCache:
             self._memory.stored(entry)
         return entry
 
-    def put(self, key: bytes, scope: bytes, meta: EntryMeta, answer: bytes, *, begun: int) -> Entry | None:
+    def put(
+        self, key: bytes, scope: bytes, meta: EntryMeta, answer: bytes, *, begun: int, name: str = ""
+    ) -> Entry | None:
         """Keep an answer: in memory now, in the shared tier soon.
 
         ``begun`` is :attr:`withdrawals` as it was when the call began (``Flight.begun``). ``None`` if it is not kept:
-        withdrawn since, or larger than the tier.
+        withdrawn since, or larger than the tier. ``name``: :meth:`entry_name`, where it is known.
         """
-        if self._withdrawals.refuses(begun, key, traits_of(scope, meta)):
+        if begun != self._withdrawals.count and self._withdrawals.refuses(begun, key, traits_of(scope, meta)):
             self.refused += 1
             return None
         entry = self._memory.put(key, scope, meta, answer)
         if entry is not None and self._shared is not None:
-            self._shared.offer(entry, self.entry_name(key, scope))
+            self._shared.offer(entry, name or self.entry_name(key, scope), meta)
         return entry
 
     def entry_name(self, key: bytes, scope: bytes) -> str:

@@ -45,7 +45,8 @@ def address(turn: Turn, rooms: Rooms, request: ChatRequest) -> None:
     turn.scope = within = scope.scope_of(
         caller, user=turn.user, session=turn.session, context=turn.context, policy=policy
     )
-    turn.fingerprint = fingerprint.fingerprint(with_headers(request, turn))
+    turn.said = fingerprint.said(request)
+    turn.fingerprint = fingerprint.fingerprint(with_headers(request, turn), turn.said)
     seed = turn.session.encode() or turn.fingerprint
     turn.targets = rooms.router.draw(route, seed)
     turn.bypass = admission.eligible(request, policy, caller, within, asked)
@@ -64,7 +65,7 @@ def address(turn: Turn, rooms: Rooms, request: ChatRequest) -> None:
 
 def with_headers(request: ChatRequest, turn: Turn) -> ChatRequest:
     """The request with the headers that the provider will see: they shape the answer, so they are fingerprinted."""
-    forwarded = controls.forwarded(turn.controls)
-    if not forwarded:
+    if turn.controls.forwarded is None:
         return request
+    forwarded = controls.forwarded(turn.controls)
     return msgspec.structs.replace(request, extra={**(request.extra or {}), "headers": forwarded})

@@ -54,6 +54,8 @@ class Outcome(msgspec.Struct, frozen=True):
     """Request id of the one who paid."""
     entry: Entry | None
     """Where the answer is kept, if it is."""
+    entry_name: str
+    """The opaque name of ``entry``."""
     not_stored: str
     """Why not, in one word."""
 
@@ -122,6 +124,7 @@ async def recall(turn: Turn, rooms: Rooms) -> Outcome | None:
         upstream_us=0,
         origin=entry.origin,
         entry=entry,
+        entry_name=rooms.cache.entry_name(turn.key, turn.scope_digest),
         not_stored="",
     )
 
@@ -196,7 +199,7 @@ class Call:
         # A provider that tells no usage is charged by what we count: a budget must not be spent unseen.
         usage = summary.usage or counted(turn, list(answer.events))
         cost = rooms.prices.value.price(target.provider, target.model, usage, turn.at)
-        entry, reason = self._offer(answer, summary, usage, cost, begun)
+        entry, name, reason = self._offer(answer, summary, usage, cost, begun)
         recording.record(
             turn,
             rooms,
@@ -222,15 +225,17 @@ class Call:
             upstream_us=self.upstream_us,
             origin=turn.request_id,
             entry=entry,
+            entry_name=name,
             not_stored=reason,
         )
 
     def _offer(
         self, answer: Answer, summary: wire.Summary, usage: Usage, cost: int | None, begun: int
-    ) -> tuple[Entry | None, str]:
+    ) -> tuple[Entry | None, str, str]:
+        """The entry and its name, or why there is none."""
         turn, rooms, routed = self.turn, self.rooms, self.routed
         if turn.bypass or turn.no_store:
-            return None, turn.bypass or turn.no_store
+            return None, "", turn.bypass or turn.no_store
         policy, within, caller, request = turn.policy, turn.scope, turn.caller, turn.request
         assert routed is not None and policy is not None and within is not None
         assert caller is not None and request is not None
@@ -246,10 +251,10 @@ class Call:
             answer=answer,
         )
         if reason:
-            return None, reason
+            return None, "", reason
         now = rooms.clock.now()
         expires, stale_until = admission.expiry(policy, now, _random, is_fallback=routed.is_fallback)
-        turn.input_digest = fingerprint.input_digest(request, rooms.secret)
+        turn.input_digest = fingerprint.input_digest(turn.said, rooms.secret)
         meta = EntryMeta(
             fingerprint_version=fingerprint.VERSION,
             alias=turn.route.alias if turn.route else "",
@@ -269,8 +274,9 @@ class Call:
             cost=cost,
             origin=turn.request_id,
         )
-        entry = rooms.cache.put(turn.key, turn.scope_digest, meta, packed, begun=begun)
-        return entry, "" if entry is not None else "withdrawn"
+        name = rooms.cache.entry_name(turn.key, turn.scope_digest)
+        entry = rooms.cache.put(turn.key, turn.scope_digest, meta, packed, begun=begun, name=name)
+        return entry, name, "" if entry is not None else "withdrawn"
 
     def failed(self, error: BaseException) -> int | None:
         """Write the row of a call that failed, was cut or was left; gives what it has cost all the same."""

@@ -232,7 +232,7 @@ class Pipeline:
             self._repeater.note_joined(turn, outcome)
         headers.append(recording.timing(turn, recording.since(turn, rooms), outcome.upstream_us))
         if seat.pays and outcome.entry is not None:
-            headers.append((b"ostinato-entry", rooms.cache.entry_name(turn.key, turn.scope_digest).encode()))
+            headers.append((b"ostinato-entry", outcome.entry_name.encode()))
         return Reply(200, headers, data)
 
     async def _stream(self, turn: Turn, place: Place) -> StreamReply:

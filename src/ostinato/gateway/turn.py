@@ -58,6 +58,8 @@ class Turn(msgspec.Struct):
     """Why the cache is not asked, in one word."""
     no_store: str = ""
     """Why the answer will not be stored, where that is known beforehand."""
+    said: bytes = b""
+    """``fingerprint.said`` of the request."""
     fingerprint: bytes = b""
     generation: str = ""
     input_digest: str = ""
