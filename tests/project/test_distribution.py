@@ -55,11 +55,11 @@ def test_it_is_reproducible(wheel: Path, tmp_path: Path):
     assert build(tmp_path).read_bytes() == wheel.read_bytes()
 
 
-def test_a_client_installs_two_packages(wheel: Path):
+def test_a_client_installs_three_packages(wheel: Path):
     with zipfile.ZipFile(wheel) as archive:
         metadata = archive.read(next(n for n in archive.namelist() if n.endswith("/METADATA"))).decode()
     base = [line for line in metadata.splitlines() if line.startswith("Requires-Dist:") and "extra ==" not in line]
-    assert sorted(line.split()[1].split(">")[0] for line in base) == ["blake3", "msgspec"]
+    assert sorted(line.split()[1].split(">")[0] for line in base) == ["blake3", "httpx", "msgspec"]
 
 
 def test_the_licence_is_whole():

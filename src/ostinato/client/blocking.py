@@ -1,0 +1,257 @@
+"""``Client``: the blocking one."""
+
+import os
+import threading
+import weakref
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from typing import Literal, Unpack, overload
+
+import httpx
+
+from ostinato.client import asking, push, replies
+from ostinato.client.asking import Asked
+from ostinato.client.fetching import settled
+from ostinato.client.prompt import Prompt
+from ostinato.client.refusals import refusal, unreachable
+from ostinato.client.replies import Incoming, Reply
+from ostinato.client.settings import settle
+from ostinato.client.shelf import Key, Monotonic, Shelf
+from ostinato.core.clock import SystemClock
+from ostinato.core.errors import Unavailable
+from ostinato.wire.model import WireName
+
+
+class Stream:
+    """An answer that is still coming: iterate over its text, then ask for ``reply()``.
+
+    Use it in a ``with`` block, or read it to the end: otherwise its connection stays open until ``close()``.
+    """
+
+    def __init__(self, response: httpx.Response, name: WireName, address: str) -> None:
+        self._response = response
+        self._address = address
+        self._incoming = Incoming(name, response.headers)
+        self._pieces = self._read()
+        self.provenance = replies.provenance(response.headers)
+        """What the headers told; the cost of a stream is not known yet."""
+
+    def __iter__(self) -> Iterator[str]:
+        return self._pieces
+
+    def __enter__(self) -> "Stream":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def reply(self) -> Reply:
+        """The whole answer, after reading what is left of it; after ``close``, what had come."""
+        for _ in self._pieces:
+            pass
+        return self._incoming.reply()
+
+    def close(self) -> None:
+        """Hang up. The server stops the model, unless the policy says to finish and keep the answer."""
+        self._pieces.close()
+        self._response.close()
+
+    def _read(self) -> Generator[str]:
+        try:
+            for data in self._response.iter_raw():
+                yield from self._incoming.feed(data)
+            self._incoming.end()
+        except httpx.HTTPError as error:
+            raise unreachable(self._address, error) from error
+        finally:
+            self._response.close()
+
+
+class _Process:
+    """What may not be shared between processes: connections, locks, the listening thread."""
+
+    def __init__(self) -> None:
+        self.number = os.getpid()
+        self.lock = threading.Lock()
+        self.http: httpx.Client | None = None
+        self.push: push.Thread | None = None
+        self.turns: dict[Key, threading.Lock] = {}
+
+    def close(self) -> None:
+        with self.lock:
+            listening, self.push = self.push, None
+            http, self.http = self.http, None
+        if self.number != os.getpid():
+            return  # a forked child leaves its parent's connections alone
+        if listening is not None:
+            listening.stop()
+        if http is not None:
+            http.close()
+
+
+class Client:
+    """Prompts and models of one Ostinato server, for any number of threads.
+
+    ``base_url`` and ``api_key`` come from ``OSTINATO_URL`` and ``OSTINATO_KEY`` where left out. Times are seconds; see
+    ``Settings`` for ``ttl``, ``max_stale``, ``timeout``, ``prompt_timeout``, ``push`` and ``project``. Nothing is
+    connected before the first call, and no thread runs before the first prompt. After a fork the child makes
+    connections of its own.
+    """
+
+    def __init__(
+        self,
+        base_url: str | None = None,
+        api_key: str | None = None,
+        *,
+        ttl: float = 60.0,
+        max_stale: float = 3600.0,
+        timeout: float = 120.0,
+        prompt_timeout: float = 5.0,
+        push: bool = True,
+        project: str = "",
+        clock: Monotonic | None = None,
+    ) -> None:
+        self._settings = settle(
+            base_url,
+            api_key,
+            ttl=ttl,
+            max_stale=max_stale,
+            timeout=timeout,
+            prompt_timeout=prompt_timeout,
+            push=push,
+            project=project,
+        )
+        self._shelf = Shelf(clock or SystemClock(), ttl=ttl, max_stale=max_stale)
+        self._process = _Process()
+        self._closed = False
+        self._finalizer = weakref.finalize(self, _Process.close, self._process)
+
+    def __repr__(self) -> str:
+        return f"Client({self._settings.base_url!r})"
+
+    def __enter__(self) -> "Client":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close connections and stop listening; may be called twice."""
+        self._closed = True
+        self._process.close()
+
+    @property
+    def listening(self) -> bool:
+        """Whether the server tells this client of changes right now; without, prompts are refreshed by ``ttl``."""
+        thread = self._process.push
+        return thread is not None and thread.listening
+
+    def prompt(
+        self, name: str, *, label: str | None = None, version: int | None = None, seed: str | None = None
+    ) -> Prompt:
+        """The version that a label points at (``production`` if left out), or the one of that number.
+
+        ``seed`` (a user or session) draws the arm of a running canary, always the same for the same seed; without one
+        it is the stable version. Raises ``NotFound`` naming the labels there are, and ``Unavailable`` where the server
+        cannot be reached and the prompt was not seen within ``max_stale`` seconds.
+        """
+        key = asking.key_of(name, label, version, seed)
+        here = self._here()
+        if self._settings.push and here.push is None:
+            self._listen(here)
+        found = self._shelf.fresh(key)
+        if found is not None:
+            return found
+        with self._turn(here, key):
+            return self._shelf.fresh(key) or self._fetch(here, key)
+
+    def _fetch(self, here: _Process, key: Key) -> Prompt:
+        while (found := self._ask(here, key)) is None:
+            pass
+        return found
+
+    def _ask(self, here: _Process, key: Key) -> Prompt | None:
+        path, query = asking.prompt_query(key, self._settings)
+        notices = self._shelf.notices
+        etag = self._shelf.etag(key)
+        try:
+            response = self._http(here).get(
+                path,
+                params=query,
+                headers={"if-none-match": etag} if etag else {},
+                timeout=self._settings.prompt_timeout,
+            )
+        except httpx.HTTPError as error:
+            return self._shelf.without_server(key, unreachable(self._settings.base_url, error))
+        return settled(self._shelf, key, notices, response, self._settings)
+
+    @overload
+    def chat(self, *, stream: Literal[False] = False, **asked: Unpack[Asked]) -> Reply: ...
+    @overload
+    def chat(self, *, stream: Literal[True], **asked: Unpack[Asked]) -> Stream: ...
+    def chat(self, *, stream: bool = False, **asked: Unpack[Asked]) -> Reply | Stream:
+        """Call a prompt or a model, in OpenAI's words (``/v1/chat/completions``). The server renders the prompt."""
+        return self._call("openai.chat", stream, asked)
+
+    @overload
+    def messages(self, *, stream: Literal[False] = False, **asked: Unpack[Asked]) -> Reply: ...
+    @overload
+    def messages(self, *, stream: Literal[True], **asked: Unpack[Asked]) -> Stream: ...
+    def messages(self, *, stream: bool = False, **asked: Unpack[Asked]) -> Reply | Stream:
+        """The same in Anthropic's words (``/v1/messages``), where ``max_tokens`` is needed."""
+        return self._call("anthropic.messages", stream, asked)
+
+    def _call(self, wire: WireName, stream: bool, asked: Asked) -> Reply | Stream:
+        call = asking.call(wire, stream, asked)
+        http = self._http(self._here())
+        try:
+            response = http.send(
+                http.build_request("POST", call.path, content=call.body, headers=call.headers), stream=stream
+            )
+            if response.status_code >= 400:
+                raise refusal(response.status_code, response.headers, response.read())
+        except httpx.HTTPError as error:
+            raise unreachable(self._settings.base_url, error) from error
+        if stream:
+            return Stream(response, wire, self._settings.base_url)
+        return replies.read(wire, response.headers, response.content, self._settings.base_url)
+
+    def _here(self) -> _Process:
+        """This process's own part; another one after a fork."""
+        if self._closed:
+            raise Unavailable("This client is closed.", code="client_closed")
+        here = self._process
+        if here.number != os.getpid():
+            self._shelf.renew_lock()
+            here = self._process = _Process()
+            self._finalizer.detach()
+            self._finalizer = weakref.finalize(self, _Process.close, here)
+        return here
+
+    def _http(self, here: _Process) -> httpx.Client:
+        with here.lock:
+            if here.http is None:
+                here.http = httpx.Client(
+                    base_url=self._settings.base_url,
+                    headers=asking.identification(self._settings),
+                    timeout=httpx.Timeout(self._settings.timeout, connect=5.0),
+                )
+            return here.http
+
+    def _listen(self, here: _Process) -> None:
+        with here.lock:
+            if here.push is None:
+                here.push = push.Thread(self._settings, self._shelf)
+
+    @contextmanager
+    def _turn(self, here: _Process, key: Key) -> Generator[None]:
+        """One thread asks for a prompt, others that want the same wait for what it gets."""
+        with here.lock:
+            turn = here.turns.setdefault(key, threading.Lock())
+        try:
+            with turn:
+                yield
+        finally:
+            with here.lock:
+                if here.turns.get(key) is turn and not turn.locked():
+                    del here.turns[key]
