@@ -24,6 +24,7 @@ from ostinato.gateway.asking import Item, Outcome
 from ostinato.providers import Provider
 from ostinato.standing import TOPICS, Standing
 from ostinato.storage import Database, DataDirectory, Declarations, Notices, RecordStore
+from ostinato.web.api.desk import Desk
 from ostinato.web.server import Health
 
 _log = logging.getLogger("ostinato")
@@ -116,6 +117,9 @@ class App:
         self.router = routing.Router(self.providers, clock, config.routing)
         self.catalog.on_swap(lambda catalog: self.router.keep(catalog.targets()))
         await self._start_gateway()
+        self.desk = Desk(self.control, clock, self.audit, secret=self.secret)
+        self.desk.start()
+        self._later("the control plane's desk", self.desk.stop)
 
     async def _database(self, name: str, path: Path) -> Database:
         where = path if self.embedded else self.config.storage.url

@@ -12,6 +12,7 @@ from ostinato.access.model import ApiKey, Organization, Project
 from ostinato.access.permissions import of_role
 from ostinato.core.errors import Invalid
 from ostinato.web.api.guarding import ANY_KEY, PERMISSION, caller_of
+from ostinato.web.api.idempotency import SECRET
 from ostinato.web.api.plane import ControlPlane
 
 Req = Request[Any, Any, Any]
@@ -154,7 +155,7 @@ async def list_keys(
     return Keys(items, items[-1].id if len(items) == limit else None)
 
 
-@post("/keys", opt={PERMISSION: "keys:write"})
+@post("/keys", opt={PERMISSION: "keys:write", SECRET: True})
 async def create_key(request: Req, data: JSONBody[NewKey]) -> NewSecret:
     """A new key, which can do no more than its creator. Its secret is in the answer, and nowhere afterwards."""
     if data.role is not None and data.permissions is not None:
@@ -191,7 +192,7 @@ async def revoke_key(request: Req, ref: FromPath[str]) -> ApiKey:
     return await plane_of(request).access.revoke_key(caller_of(request), ref)
 
 
-@post("/keys/{ref:str}/rotate", opt={PERMISSION: "keys:write"})
+@post("/keys/{ref:str}/rotate", opt={PERMISSION: "keys:write", SECRET: True})
 async def rotate_key(request: Req, ref: FromPath[str], data: JSONBody[Rotation | None] = None) -> NewSecret:
     """A new secret in place of a key's old one."""
     grace = data.grace_seconds if data is not None else 0.0

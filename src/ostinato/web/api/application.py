@@ -7,11 +7,12 @@ from litestar import Litestar, Request, Response, Router
 from litestar.datastructures import State
 from litestar.exceptions import HTTPException, ValidationException
 from litestar.openapi.config import OpenAPIConfig
-from litestar.openapi.plugins import JsonRenderPlugin
 
 from ostinato import __version__
 from ostinato.core.errors import Denied, Invalid, OstinatoError, Unavailable
-from ostinato.web.api import access, cache, declared, guarding, traces
+from ostinato.web.api import access, cache, declared, guarding, idempotency, traces
+from ostinato.web.api.document import Document
+from ostinato.web.api.occasion import Edge
 from ostinato.web.api.plane import ControlPlane
 from ostinato.web.problems import CONTENT_TYPE, problem
 from ostinato.web.server import Asgi
@@ -24,10 +25,10 @@ HANDLERS = (*access.HANDLERS, *cache.HANDLERS, *declared.HANDLERS, *traces.HANDL
 def build(plane: ControlPlane) -> Asgi:
     """The application for ``/api/v1``. Raises if a route has no permission."""
     guarding.refuse_unguarded(HANDLERS)
-    return cast(
+    application = cast(
         "Asgi",
         Litestar(
-            [Router("/api/v1", route_handlers=HANDLERS, guards=[guarding.guard])],
+            [Router("/api/v1", route_handlers=HANDLERS, guards=[guarding.guard], before_request=idempotency.before)],
             state=State({"plane": plane}),
             exception_handlers={
                 OstinatoError: _ours,
@@ -40,7 +41,7 @@ def build(plane: ControlPlane) -> Asgi:
                 title="Ostinato control plane",
                 version=__version__,
                 path="/api/v1/schema",
-                render_plugins=[JsonRenderPlugin()],
+                render_plugins=[Document(HANDLERS)],
                 use_handler_docstrings=True,
             ),
             logging_config=None,
@@ -48,6 +49,7 @@ def build(plane: ControlPlane) -> Asgi:
             debug=False,
         ),
     )
+    return Edge(application, plane)
 
 
 def _reply(error: OstinatoError, status: int, allow: str = "") -> Response[bytes]:

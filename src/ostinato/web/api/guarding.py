@@ -3,11 +3,13 @@
 from collections.abc import Iterable
 from typing import Any, cast
 
+import msgspec
 from litestar.connection import ASGIConnection, Request
 from litestar.handlers.base import BaseRouteHandler
 from litestar.handlers.http_handlers import HTTPRouteHandler
 
-from ostinato.access import Caller
+from ostinato import audit
+from ostinato.access import Caller, principal_of
 from ostinato.access.permissions import ALL, require
 from ostinato.core.errors import Denied
 from ostinato.gateway import controls
@@ -26,13 +28,15 @@ def guard(connection: "ASGIConnection[Any, Any, Any, Any]", handler: BaseRouteHa
     read = controls.read(connection.scope["headers"])
     now = plane.clock.now()
     caller = plane.access.authenticate(read.token.decode("latin-1"), now)
+    # From here on it is known who is refused, or does something: for the audit log.
+    connection.scope["user"] = caller
+    audit.set_occasion(msgspec.structs.replace(audit.occasion(), principal=principal_of(caller), org=caller.org))
     plane.access.admit(caller, now)
     needed = handler.opt.get(PERMISSION)
     if needed is None:
         raise Denied("This route has no permission.", hint="It must not have started: report this.")
     if needed != ANY_KEY:
         require(caller, needed)
-    connection.scope["user"] = caller
 
 
 def caller_of(request: "Request[Any, Any, Any]") -> Caller:
@@ -46,3 +50,7 @@ def refuse_unguarded(handlers: Iterable[HTTPRouteHandler]) -> None:
         needed = handler.opt.get(PERMISSION)
         if needed != ANY_KEY and needed not in ALL:
             raise RuntimeError(f"The route {sorted(handler.paths)} names no known permission: {needed!r}.")
+        if getattr(handler, "before_request", None) is not None:
+            raise RuntimeError(
+                f"The route {sorted(handler.paths)} has a hook of its own in the place of every route's."
+            )

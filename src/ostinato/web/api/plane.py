@@ -12,6 +12,7 @@ from ostinato.gateway import Current
 from ostinato.routing import Catalog, Router
 from ostinato.storage import Change, Declarations, Declared
 from ostinato.traces import Ledger
+from ostinato.web.api.desk import Desk
 
 
 class Standing(Protocol):
@@ -35,6 +36,7 @@ class ControlPlane(Protocol):
     audit: Log
     cache: ResponseCache
     declarations: Declarations
+    desk: Desk
     ledger: Ledger
     router: Router
 
