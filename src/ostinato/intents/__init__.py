@@ -1,4 +1,12 @@
 """Intents: business purposes with an owner, stakes and policies, and the defaults that stakes bring along.
 
-An intent is a declaration like a policy; compiled, it tells what a request of its kind may do.
+An intent is a declaration like a cache policy. ``compile_intents`` makes ``Intents`` of all that stand: the hot path
+asks it which intent a request is of (``for_request``) and what may be cached under it (``policy``); releases ask what
+they need (``requirements``). What stakes bring along is one page: ``intents.stakes``. ``Changes`` carries changes out,
+at high stakes when others have approved.
 """
+
+from ostinato.intents.compiled import Intents, compile_intents
+from ostinato.intents.model import Declaration, Effective, Intent, Requirements, Stakes
+
+__all__ = ["Declaration", "Effective", "Intent", "Intents", "Requirements", "Stakes", "compile_intents"]
