@@ -112,7 +112,7 @@ async def test_what_was_recorded_before_the_revision_is_still_told(new_traces, c
     database = new_traces
     migrating.migrate(database, "0001_ledger")
     old = (
-        "INSERT INTO rollup VALUES (10, 0, 'w', 'acme', 'support', 'k', 'small', 't', '', "
+        "INSERT INTO rollup VALUES (3600, 0, 'w', 'acme', 'support', 'k', 'small', 't', '', "
         f"{', '.join(['1'] * 21)}, {'X' if database.dialect == 'sqlite' else ''}'{_detail(database)}')"
     )
     database.transact(lambda c: c.exec_driver_sql(old))
