@@ -9,7 +9,7 @@ connection goes to the very address that the guard has checked, and a call costs
 """
 
 from ostinato.outbound import guard
-from ostinato.outbound.client import Client, Response, StreamedResponse
+from ostinato.outbound.client import Client, Headers, Response, StreamedResponse
 from ostinato.outbound.errors import BadResponse, ConnectionFailed, OutboundError, Refused, TimedOut, TooLarge
 from ostinato.outbound.settings import Settings
 
@@ -17,6 +17,7 @@ __all__ = [
     "BadResponse",
     "Client",
     "ConnectionFailed",
+    "Headers",
     "OutboundError",
     "Refused",
     "Response",

@@ -1,10 +1,12 @@
 """The one client through which Ostinato calls other servers."""
 
 import asyncio
+import math
 import ssl
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from contextlib import AbstractAsyncContextManager
 from types import TracebackType
+from typing import Any
 
 import msgspec
 
@@ -18,6 +20,28 @@ from ostinato.outbound.settings import Settings
 
 _MAX_ENDPOINTS = 4096
 _DRAIN_SECONDS = 1.0
+
+
+def lines_of(headers: Mapping[str, str]) -> bytes:
+    """Headers as lines. Raises ``Invalid`` for one that would break out of its line, or that HTTP cannot carry."""
+    lines = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
+    if lines.count("\r") != len(headers) or lines.count("\n") != len(headers) or "\0" in lines:
+        raise Invalid("A header to forward holds a line break.", code="invalid_header")
+    try:
+        return lines.encode("latin-1")
+    except UnicodeEncodeError as error:
+        raise Invalid("A header to forward holds a character that HTTP cannot carry.", code="invalid_header") from error
+
+
+class Headers(dict[str, str]):
+    """Headers that go with many requests, written once. Not to be changed."""
+
+    def __init__(self, headers: Mapping[str, str]) -> None:
+        super().__init__(headers)
+        self.lines = lines_of(self)
+
+    def __repr__(self) -> str:
+        return f"Headers({', '.join(self)})"
 
 
 class Response(msgspec.Struct, frozen=True, gc=False):
@@ -124,7 +148,7 @@ class Client:
         """Connections opened since the start."""
         return sum(pool.opened for pool in self._pools.values())
 
-    async def post(
+    def post(
         self,
         url: str,
         body: bytes,
@@ -133,15 +157,15 @@ class Client:
         *,
         allow_private: bool = False,
         max_bytes: int | None = None,
-    ) -> Response:
-        """Send ``body`` and return the whole answer, whatever its status.
+    ) -> Coroutine[Any, Any, Response]:
+        """Send ``body``; awaiting this gives the whole answer, whatever its status.
 
         ``seconds``: for everything. ``max_bytes``: bound of the answer, by default the setting's. Raises
         ``TimedOut``, ``ConnectionFailed``, ``TooLarge``, ``BadResponse``, ``Refused``.
         """
-        return await self._whole(b"POST", url, body, headers, seconds, allow_private, max_bytes)
+        return self._whole(b"POST", url, body, headers, seconds, allow_private, max_bytes)
 
-    async def get(
+    def get(
         self,
         url: str,
         headers: Mapping[str, str],
@@ -149,11 +173,11 @@ class Client:
         *,
         allow_private: bool = False,
         max_bytes: int | None = None,
-    ) -> Response:
+    ) -> Coroutine[Any, Any, Response]:
         """As :meth:`post`, without a body."""
-        return await self._whole(b"GET", url, b"", headers, seconds, allow_private, max_bytes)
+        return self._whole(b"GET", url, b"", headers, seconds, allow_private, max_bytes)
 
-    async def request(
+    def request(
         self,
         method: str,
         url: str,
@@ -162,9 +186,9 @@ class Client:
         seconds: float,
         *,
         allow_private: bool = False,
-    ) -> Response:
+    ) -> Coroutine[Any, Any, Response]:
         """As :meth:`post`, with any method."""
-        return await self._whole(method.encode("ascii"), url, body, headers, seconds, allow_private, None)
+        return self._whole(method.encode("ascii"), url, body, headers, seconds, allow_private, None)
 
     def monotonic(self) -> float:
         """Seconds on the clock that answers are timed by."""
@@ -185,12 +209,10 @@ class Client:
         # Not the loop's time: uvloop's goes in whole milliseconds.
         began = self._clock.monotonic()
         until = asyncio.get_running_loop().time() + seconds
-        connection, deadline = await self.send(pool, request, limit, until, whole=True)
+        connection = await self.send(pool, request, limit, until, whole=True)
         try:
-            content = await connection.body()
-            return Response(connection.status, connection.headers, content, self._clock.monotonic() - began)
+            return Response(connection.status, connection.headers, connection.body(), self._clock.monotonic() - began)
         finally:
-            deadline.cancel()
             self.give_back(pool, connection)
 
     def stream(
@@ -219,15 +241,7 @@ class Client:
             raise ConnectionFailed("The outbound client is not started.")
         known = self._endpoints.get((url, allow_private))
         _, pool, head = known if known is not None else self._remember(url, allow_private)
-        lines = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
-        if lines.count("\r") != len(headers) or lines.count("\n") != len(headers) or "\0" in lines:
-            raise Invalid("A header to forward holds a line break.", code="invalid_header")
-        try:
-            extra = lines.encode("latin-1")
-        except UnicodeEncodeError as error:
-            raise Invalid(
-                "A header to forward holds a character that HTTP cannot carry.", code="invalid_header"
-            ) from error
+        extra = headers.lines if isinstance(headers, Headers) else lines_of(headers)
         if method == b"GET":
             return pool, b"GET %b%b\r\n" % (head, extra)
         return pool, b"%b %b%bcontent-length: %d\r\n\r\n%b" % (method, head, extra, len(body), body)
@@ -248,22 +262,18 @@ class Client:
         known = self._endpoints[(url, allow_private)] = (endpoint, pool, head.encode("ascii"))
         return known
 
-    async def send(
-        self, pool: Pool, request: bytes, limit: int, until: float, *, whole: bool
-    ) -> tuple[Connection, asyncio.TimerHandle]:
+    async def send(self, pool: Pool, request: bytes, limit: int, until: float, *, whole: bool) -> Connection:
         """A connection on which the head (``whole``: everything) has arrived, now in use (not for other rooms)."""
         if self._in_use >= self._settings.max_connections:
             raise ConnectionFailed("Too many calls are under way.", hint="Raise outbound.max_connections.")
-        loop = asyncio.get_running_loop()
         self._in_use += 1
         connection: Connection | None = None
-        deadline: asyncio.TimerHandle | None = None
         try:
             connection = pool.take()
             while True:
                 if connection is None:
-                    connection = await pool.connect(max(until - loop.time(), 0.001))
-                deadline = loop.call_at(until, connection.time_out, "answer")
+                    connection = await pool.connect(max(until - asyncio.get_running_loop().time(), 0.001))
+                connection.end_by(until)
                 connection.begin(request, limit, whole=whole)
                 try:
                     await connection.head()
@@ -272,14 +282,11 @@ class Client:
                     # a fresh connection is tried, once.
                     if not connection.reused or connection.begun:
                         raise
-                    deadline.cancel()
                     connection = None
                     continue
-                return connection, deadline
+                return connection
         except BaseException:
             self._in_use -= 1
-            if deadline is not None:
-                deadline.cancel()
             if connection is not None:
                 connection.abort()
             raise
@@ -337,8 +344,8 @@ class _Stream:
         pool, request = client.prepare(b"POST", self._url, self._body, self.headers, self._private)
         loop = asyncio.get_running_loop()
         began = client.monotonic()
-        connection, deadline = await client.send(pool, request, 0, loop.time() + self._seconds, whole=False)
-        deadline.cancel()
+        connection = await client.send(pool, request, 0, loop.time() + self._seconds, whole=False)
+        connection.end_by(math.inf)
         self._pool = pool
         self._connection = connection
         self._watch = _IdleWatch(loop, connection, self._seconds)

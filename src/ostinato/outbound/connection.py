@@ -1,6 +1,7 @@
 """One HTTP/1.1 connection and the exchange that it carries at the moment."""
 
 import asyncio
+import math
 import zlib
 from collections import deque
 from collections.abc import Callable
@@ -12,6 +13,18 @@ from ostinato.outbound.errors import BadResponse, ConnectionFailed, OutboundErro
 
 _NO_BODY_FRAMING: Final = frozenset({"content-length", "transfer-encoding"})
 _MAX_EXPANSION: Final = 16 * 1024 * 1024
+
+
+_NAMES: dict[bytes, str] = {}
+"""Header names as they came, and as they are looked for: servers use few, and each over and over."""
+_MOST_NAMES: Final = 1024
+
+
+def _named(name: bytes) -> str:
+    known = name.decode("latin-1").lower()
+    if len(_NAMES) < _MOST_NAMES:
+        _NAMES[name] = known
+    return known
 
 
 class Inflater(Protocol):
@@ -32,6 +45,7 @@ class Connection(asyncio.Protocol):
     __slots__ = (
         "_buffered",
         "_closed",
+        "_deadline",
         "_decoder",
         "_head_bytes",
         "_high_water",
@@ -44,6 +58,7 @@ class Connection(asyncio.Protocol):
         "_paused",
         "_received",
         "_then",
+        "_until",
         "_waiter",
         "_whole",
         "active",
@@ -66,6 +81,8 @@ class Connection(asyncio.Protocol):
         self._waiter: asyncio.Future[None] | None = None
         self._closed = False
         self._then: Callable[[], None] | None = None
+        self._until = math.inf
+        self._deadline: asyncio.TimerHandle | None = None
         self.host = host
         self.active = False
         self.reused = False
@@ -77,7 +94,8 @@ class Connection(asyncio.Protocol):
 
     def begin(self, request: bytes, limit: int, *, whole: bool) -> None:
         """Send ``request``. ``whole``: wake the reader once, at the end, and refuse more than ``limit`` bytes."""
-        self._parser = httptools.HttpResponseParser(self)
+        if not self.reused:  # the parser of an answer that ended well is ready for the next one
+            self._parser = httptools.HttpResponseParser(self)
         self._whole = whole
         self._limit = limit
         self._received = 0
@@ -105,7 +123,7 @@ class Connection(asyncio.Protocol):
         if self.failure is not None and not self.status:
             raise self.failure
 
-    async def body(self) -> bytes:
+    def body(self) -> bytes:
         """The whole body, after :meth:`head`."""
         if self.failure is not None:
             raise self.failure
@@ -168,10 +186,34 @@ class Connection(asyncio.Protocol):
             self._paused = False
             self.transport.resume_reading()
 
+    def end_by(self, until: float) -> None:
+        """Fail if the answer is not complete at ``until``, loop time; ``math.inf``: take as long as it takes.
+
+        One timer serves one call after the other: it is moved only to an earlier time, and looks again when it fires.
+        """
+        self._until = until
+        armed = self._deadline
+        if until < math.inf and not self._closed and (armed is None or armed.when() > until):
+            if armed is not None:
+                armed.cancel()
+            self._deadline = self._loop.call_at(until, self._look)
+
+    def _look(self) -> None:
+        self._deadline = None
+        if self.active and self._until < math.inf:
+            # uvloop counts in whole milliseconds and may be early by one.
+            if self._loop.time() >= self._until - 0.001:
+                self.time_out("answer")
+            else:
+                self._deadline = self._loop.call_at(self._until, self._look)
+
     def abort(self) -> None:
         """Close at once: the other side learns that nobody listens any more."""
         self._closed = True
         self.active = False
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
         self.transport.abort()
 
     def fail(self, error: OutboundError) -> None:
@@ -229,6 +271,9 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._closed = True
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
         if not self.active:
             return
         self.active = False
@@ -251,7 +296,8 @@ class Connection(asyncio.Protocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         if self.status:
             return  # trailers carry nothing for us
-        self.headers[name.decode("latin-1").lower()] = value.decode("latin-1")
+        known = _NAMES.get(name)
+        self.headers[_named(name) if known is None else known] = value.decode("latin-1")
 
     def on_headers_complete(self) -> None:
         status = self._parser.get_status_code()

@@ -54,7 +54,7 @@ class HttpProvider:
         self._private = outbound.guard.spells_private(base_url) if private is None else private
         outbound.guard.parse(base_url, allow_private=self._private)
         self._base_url = base_url.rstrip("/")
-        self._headers = tuple(self._headers_with(index) for index in range(len(self._keys)))
+        self._headers = tuple(outbound.Headers(self._headers_with(index)) for index in range(len(self._keys)))
         query = {**self._kind.query, **settings.query}
         self._query = f"?{urlencode(query)}" if query else ""
         self._chat_url = self._url(self._kind.chat_path)
