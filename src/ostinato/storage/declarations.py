@@ -4,8 +4,8 @@ A declaration comes from a *source*. The source ``config`` is the configuration 
 start, wins over others, and is read-only afterwards. Everything else comes and goes one by one.
 """
 
-from collections.abc import Mapping
-from typing import Literal, TypeVar
+from collections.abc import Callable, Mapping
+from typing import Literal, TypeAlias, TypeVar
 
 import msgspec
 import sqlalchemy as sa
@@ -53,6 +53,13 @@ class Change(msgspec.Struct, frozen=True):
     changed_at: int
 
 
+Beside: TypeAlias = Callable[[sa.Connection, str, object, object], None]
+"""What is done in the transaction of a change, once per name that changed: connection, name, body before and after.
+
+``None`` stands for no declaration. This is the place of the audit leaf, and of whatever must stand or fall with it.
+"""
+
+
 class Declarations:
     """Declarations in the database ``control``. Every change is one transaction together with its history.
 
@@ -91,7 +98,15 @@ class Declarations:
         """Every change of one name, oldest first; also of one that was removed."""
         return await self._database.read(lambda connection: history(connection, kind, name))
 
-    async def apply(self, kind: str, bodies: Mapping[str, object], actor: str, source: str = CONFIG) -> list[str]:
+    async def apply(
+        self,
+        kind: str,
+        bodies: Mapping[str, object],
+        actor: str,
+        source: str = CONFIG,
+        *,
+        beside: Beside | None = None,
+    ) -> list[str]:
         """Make ``bodies`` all that ``source`` declares of ``kind``; gives the names that changed.
 
         New and altered ones are put, those of the same source that are missing are removed, equal ones are left alone
@@ -101,8 +116,12 @@ class Declarations:
         now = self._clock.now()
 
         def work(connection: sa.Connection) -> list[str]:
+            before = load(connection, kind) if beside is not None else {}
             changed = apply(connection, kind, bodies, actor=actor, source=source, now=now)
             self._mark(connection, kind, changed)
+            if beside is not None:
+                for name in changed:
+                    beside(connection, name, before.get(name), bodies.get(name))
             return changed
 
         # Processes that start together declare the same: one was first, and the others then find nothing to change.
@@ -119,7 +138,15 @@ class Declarations:
         return changed
 
     async def put(
-        self, kind: str, name: str, body: object, actor: str, source: str = "api", *, expect: int | None = None
+        self,
+        kind: str,
+        name: str,
+        body: object,
+        actor: str,
+        source: str = "api",
+        *,
+        expect: int | None = None,
+        beside: Beside | None = None,
     ) -> int:
         """Declare one; gives its version. ``expect``: the version the caller saw (0: none).
 
@@ -128,21 +155,29 @@ class Declarations:
         now = self._clock.now()
 
         def work(connection: sa.Connection) -> tuple[int, bool]:
+            before = _locked(connection, kind, name) if beside is not None else None
             result = put(connection, kind, name, body, actor=actor, source=source, now=now, expect=expect)
             self._mark(connection, kind, [name] if result[1] else [])
+            if beside is not None and result[1]:
+                beside(connection, name, before, body)
             return result
 
         version, changed = await self._database.run(work)
         self._publish(kind, [name] if changed else [])
         return version
 
-    async def remove(self, kind: str, name: str, actor: str, source: str = "api") -> None:
+    async def remove(
+        self, kind: str, name: str, actor: str, source: str = "api", *, beside: Beside | None = None
+    ) -> None:
         """Withdraw one; its history stays. Raises ``NotFound``, or ``Conflict`` where it is read-only."""
         now = self._clock.now()
 
         def work(connection: sa.Connection) -> None:
+            before = _locked(connection, kind, name) if beside is not None else None
             remove(connection, kind, name, actor=actor, source=source, now=now)
             self._mark(connection, kind, [name])
+            if beside is not None:
+                beside(connection, name, before, None)
 
         await self._database.run(work)
         self._publish(kind, [name])
@@ -274,6 +309,13 @@ def remove(connection: sa.Connection, kind: str, name: str, *, actor: str, sourc
             kind=kind, name=name, version=version, action="remove", source=source, actor=actor, changed_at=now
         )
     )
+
+
+def _locked(connection: sa.Connection, kind: str, name: str) -> object:
+    """The body that stands, which nobody else changes until this transaction ends."""
+    table = tables.declaration
+    chosen = sa.select(table.c.body).where(table.c.kind == kind, table.c.name == name)
+    return connection.scalar(chosen.with_for_update())
 
 
 def _next_version(connection: sa.Connection, kind: str, name: str) -> int:
