@@ -63,6 +63,7 @@ class Gateway:
             started=tried.started,
             controls=tried.controls,
             raw_key=tried.key,
+            caller=tried.caller,
         )
         try:
             if operation in CHAT_WIRES:

@@ -99,7 +99,8 @@ def checked_stream(turn: Turn, answer: Answer) -> Answer:
 def _checker(turn: Turn, rooms: Rooms) -> Checker | None:
     caller, route = turn.caller, turn.route
     assert caller is not None and route is not None
-    names = rooms.policies.value.for_(caller.project, route.alias).checks
+    turn.policy = policy = rooms.policies.value.for_(caller.project, route.alias)
+    names = policy.checks
     turn.checker = rooms.checkers.value.of(names) if names else None
     return turn.checker
 

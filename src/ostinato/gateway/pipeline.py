@@ -104,7 +104,9 @@ class Pipeline:
     def authenticate(self, turn: Turn) -> None:
         """Who calls, and whether they may now."""
         rooms = self._rooms
-        turn.caller = caller = rooms.access.authenticate(turn.controls.token.decode("latin-1"), turn.at)
+        caller = turn.caller
+        if caller is None:
+            turn.caller = caller = rooms.access.authenticate(turn.controls.token.decode("latin-1"), turn.at)
         if "chat:call" not in caller.permissions:
             raise Denied(
                 "This key may not call models.", hint="It lacks the permission chat:call; use a key that has it."

@@ -131,11 +131,13 @@ def status_of(error: OstinatoError) -> int:
 
 def timing(turn: Turn, total_us: int, upstream_us: int = 0) -> Header:
     """``server-timing`` in milliseconds, as its specification says."""
-    parts = [f"auth;dur={turn.auth_us / 1000:.3f}", f"lookup;dur={turn.lookup_us / 1000:.3f}"]
-    if upstream_us:
-        parts.append(f"upstream;dur={upstream_us / 1000:.3f}")
-    parts.append(f"total;dur={total_us / 1000:.3f}")
-    return b"server-timing", ", ".join(parts).encode()
+    asked = b"upstream;dur=%d.%03d, " % divmod(upstream_us, 1000) if upstream_us else b""
+    return b"server-timing", b"auth;dur=%d.%03d, lookup;dur=%d.%03d, %btotal;dur=%d.%03d" % (
+        *divmod(turn.auth_us, 1000),
+        *divmod(turn.lookup_us, 1000),
+        asked,
+        *divmod(total_us, 1000),
+    )
 
 
 OUR_RATE_HEADERS = frozenset(
@@ -157,7 +159,7 @@ def rate_headers(turn: Turn) -> list[Header]:
 
 def money_headers(cost: int | None, saved: int) -> list[Header]:
     """``ostinato-cost`` where the price is known, ``ostinato-saved`` always."""
-    headers: list[Header] = [(b"ostinato-saved", money.to_dollars(saved).encode())]
+    headers: list[Header] = [(b"ostinato-saved", money.to_dollars(saved).encode() if saved else b"0")]
     if cost is not None:
         headers.append((b"ostinato-cost", money.to_dollars(cost).encode()))
     return headers

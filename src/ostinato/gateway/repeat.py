@@ -41,6 +41,8 @@ class Tried(msgspec.Struct, gc=False):
     """Raw-body key; empty where the request must not be indexed."""
     started: float
     """Monotonic seconds when the request was whole."""
+    caller: Caller | None = None
+    """Who asks, where that has been found out."""
 
 
 class Repeater:
@@ -76,7 +78,7 @@ class Repeater:
             key = raw_key(caller.digest, self._epoch.value, path + b"\x00" + read.narrowing, body)
             found = self._raw.get(key, now)
             if found is None:
-                return Tried(read, key, started)
+                return Tried(read, key, started, caller)
             rate = access.admit(caller, now)
         except OstinatoError:
             return Tried(read, b"", started)  # the ordinary path refuses it in the wire's own shape

@@ -26,9 +26,11 @@ _PLACEHOLDER_TIME = 9_000_000_000
 
 def lines_of(headers: Iterable[Header]) -> bytes:
     """Headers as lines. Raises ``ValueError`` if one would break out of its line: it is not sent, whoever made it."""
-    lines = [b"%b: %b\r\n" % header for header in headers]
-    joined = b"".join(lines)
-    if joined.count(b"\n") != len(lines) or joined.count(b"\r") != len(lines) or b"\x00" in joined:
+    lines = [b": ".join(header) for header in headers]
+    lines.append(b"")
+    joined = b"\r\n".join(lines)
+    breaks = len(lines) - 1
+    if joined.count(b"\n") != breaks or joined.count(b"\r") != breaks or b"\x00" in joined:
         raise ValueError("A response header holds a line break.")
     return joined
 

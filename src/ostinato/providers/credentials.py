@@ -61,6 +61,8 @@ class Credentials:
 
     def choose(self, model: str, tried: frozenset[int] = frozenset()) -> int:
         """The number of the key to use for ``model``; raises ``ProviderFailure`` where none is left."""
+        if not (tried or self._resting or self._resting_model or self._limited):
+            return self._current
         now = self._clock.monotonic()
         soonest = float("inf")
         limited: tuple[float, int] | None = None

@@ -27,6 +27,7 @@ CONTENT_TYPE = prometheus_client.CONTENT_TYPE_LATEST
 _MOST_LABELS = 100
 """Aliases, and error classes, told apart; the rest is ``other``."""
 _TOKENS = ("input", "cache_read", "cache_write", "output", "reasoning")
+_STATUS = {status: str(status) for status in range(100, 600)}
 _STATES = ("closed", "half-open", "open")
 
 Read = Callable[[], float | Mapping[str, float]]
@@ -80,7 +81,8 @@ class Metrics:
         self._of_loop, self._of_writer = _Tally(), _Tally()
         self._errors: dict[str, int] = {}
         self._aliases: dict[str, str] = {}
-        self._tokens: dict[tuple[str, str], int] = {}
+        self._tokens: dict[str, list[int]] = {}
+        """By alias, in the order of ``_TOKENS``."""
         self._cost: dict[str, int] = {}
         self._unpriced = 0
         self._more: list[tuple[str, str, str, str, Read]] = []
@@ -93,7 +95,7 @@ class Metrics:
 
     def observe_call(self, row: CallRow) -> None:
         """A call as it was recorded. ``Recorder`` calls this."""
-        status = str(row.status) if 100 <= row.status <= 599 else "other"
+        status = _STATUS.get(row.status, "other")
         tally = self._of_loop
         _add(tally.requests, (row.cache, status, row.wire), 1)
         alias = self._label(row.alias if row.target or row.status < 400 else "")
@@ -118,8 +120,15 @@ class Metrics:
         if row.cache in ("hit-exact", "stale"):
             _add(self._of_loop.avoided, alias, row.usage.total)
             return
-        for name in _TOKENS:
-            _add(self._tokens, (alias, name), getattr(row.usage, name))
+        usage = row.usage
+        tokens = self._tokens.get(alias)
+        if tokens is None:
+            tokens = self._tokens[alias] = [0] * len(_TOKENS)
+        tokens[0] += usage.input
+        tokens[1] += usage.cache_read
+        tokens[2] += usage.cache_write
+        tokens[3] += usage.output
+        tokens[4] += usage.reasoning
         if row.cost is None:
             self._unpriced += row.usage.total
         else:
@@ -199,7 +208,12 @@ class Metrics:
             family = HistogramMetricFamily(f"ostinato_{name}", documentation)
             family.add_metric([], histogram.buckets(), histogram.sum_us / 1e6)
             yield family
-        yield _counter("tokens", "Tokens spent at providers.", ("alias", "bucket"), self._tokens)
+        tokens = {
+            (alias, bucket): count
+            for alias, counts in list(self._tokens.items())
+            for bucket, count in zip(_TOKENS, counts, strict=True)
+        }
+        yield _counter("tokens", "Tokens spent at providers.", ("alias", "bucket"), tokens)
         yield _counter("tokens_avoided", "Tokens that the cache made unnecessary.", ("alias",), both.avoided)
         yield _counter("tokens_unpriced", "Tokens spent whose price is unknown.", (), {(): self._unpriced})
         yield _counter("cost_usd", "Dollars spent, where the price is known.", ("alias",), _dollars(self._cost))

@@ -43,6 +43,16 @@ HEAD_BYTES = 65_536
 _REASONS = {400: b"Bad Request", 431: b"Request Header Fields Too Large"}
 
 
+class _Dated:
+    """The line made of the headers that uvicorn adds, and the list that it was made of."""
+
+    headers: object = None
+    line = b""
+
+
+_dated = _Dated()
+
+
 class ShortcutProtocol(HttpToolsProtocol):
     """See the module. :func:`protocol_class` makes the subclass that knows ``paths`` and how to ``repeat``."""
 
@@ -52,7 +62,7 @@ class ShortcutProtocol(HttpToolsProtocol):
     arriving: float = 0.0
     """Loop time at which the request that is still arriving began; 0 where none is."""
     idle_since: float = 0.0
-    """Loop time of the last repeated answer: instead of a timer for each, the server's guard looks by."""
+    """Loop time of the last answer: instead of a timer for each, the server's guard looks by."""
     heading: bool = False
     """Whether a request's head has begun to arrive and is not whole."""
     head_bytes: int = 0
@@ -86,7 +96,7 @@ class ShortcutProtocol(HttpToolsProtocol):
             self.transport.close()
 
     def close_if_idle(self, since: float) -> None:
-        """Close the connection if its last answer was a repeated one, before ``since``, and nothing came after it."""
+        """Close the connection if its last answer was given before ``since``, and nothing came after it."""
         cycle = cast("Any", self.cycle)
         idle = not self.arriving and (cycle is None or cycle.response_complete)
         if idle and 0.0 < self.idle_since < since and self.timeout_keep_alive_task is None:
@@ -219,9 +229,23 @@ class ShortcutProtocol(HttpToolsProtocol):
             self.tasks.add(task)
             task.add_done_callback(self.tasks.discard)
 
+    def on_response_complete(self) -> None:
+        """As uvicorn's, but for an idle connection's timer: the server's guard looks by instead."""
+        if self.pipeline:
+            super().on_response_complete()
+            return
+        self.server_state.total_requests += 1
+        if not self.transport.is_closing():
+            self.flow.resume_reading()
+            self.idle_since = self.loop.time()
+
     def date_line(self) -> bytes:
-        """The headers that uvicorn adds to every answer: the date."""
-        return b"".join([b"%b: %b\r\n" % pair for pair in self.server_state.default_headers])
+        """The headers that uvicorn adds to every answer: the date. It makes a new list once a second."""
+        headers = self.server_state.default_headers
+        if _dated.headers is not headers:
+            _dated.headers = headers
+            _dated.line = b"".join([b"%b: %b\r\n" % pair for pair in headers])
+        return _dated.line
 
     @property
     def most_tasks(self) -> int:

@@ -8,6 +8,7 @@ from ostinato.wire.jsons import encode, part, string
 from ostinato.wire.model import (
     Answer,
     BlockStart,
+    BlockStop,
     ChatRequest,
     Delta,
     Event,
@@ -57,18 +58,21 @@ def summary(answer: Answer | Iterable[Event]) -> Summary:
     chars = {"text": 0, "refusal": 0}
     something = False
     for event in answer.events if isinstance(answer, Answer) else answer:
-        if isinstance(event, Delta):
+        # Of the exact type: every miss comes by here, and a chain of ``isinstance`` costs twice as much.
+        if type(event) is Delta:
             kind = kinds.get(event.index, "")
             if kind in chars:
                 chars[kind] += len(event.text)
-        elif isinstance(event, BlockStart):
+        elif type(event) is BlockStop:
+            continue
+        elif type(event) is BlockStart:
             kinds[event.index] = event.kind
             something = something or event.kind in ("tool_use", "opaque")
-        elif isinstance(event, Usage):
+        elif type(event) is Usage:
             usage = event
-        elif isinstance(event, Finish):
+        elif type(event) is Finish:
             finish = event
-        elif isinstance(event, Start):
+        elif type(event) is Start:
             start = event
     top = part(start.extra, "top") if start is not None else {}
     return Summary(

@@ -10,12 +10,13 @@ from ostinato.wire.model import Json, Usage
 
 def read_openai(raw: Json) -> Usage:
     """From Chat Completions' ``usage``, look-alikes' variations included."""
-    prompt = count(raw.get("prompt_tokens"))
-    completion = count(raw.get("completion_tokens"))
-    total = count(raw.get("total_tokens"))
+    get = raw.get
+    prompt = count(get("prompt_tokens"))
+    completion = count(get("completion_tokens"))
+    total = count(get("total_tokens"))
     details = part(raw, "prompt_tokens_details")
     # DeepSeek names its prefix cache's hits on the top level.
-    read = min(count(details.get("cached_tokens")) or count(raw.get("prompt_cache_hit_tokens")), prompt)
+    read = min(count(details.get("cached_tokens")) or count(get("prompt_cache_hit_tokens")), prompt)
     write = min(count(details.get("cache_write_tokens")), prompt - read)
     reasoning = count(part(raw, "completion_tokens_details").get("reasoning_tokens"))
     hidden = total - prompt - completion

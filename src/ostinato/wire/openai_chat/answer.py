@@ -66,8 +66,7 @@ def read_answer(body: bytes) -> Answer:
     if leftover:
         extra["choice"] = leftover
     raw = string(choice.get("finish_reason"))
-    kinds = {event.kind for event in events if isinstance(event, BlockStart)}
-    reason = finish_reason(raw, tool_use="tool_use" in kinds, refusal="refusal" in kinds)
+    reason = finish_reason(raw, tool_use=reader.has_tool_use, refusal=reader.has_refusal)
     events.append(Finish(reason, raw, None, extra))
     usage: object = value.get("usage")
     events.append(read_openai(usage) if is_object(usage) else Usage())
@@ -81,6 +80,8 @@ class _MessageReader:
         self._events = events
         self._index = 0
         self.took_logprobs = False
+        self.has_tool_use = False
+        self.has_refusal = False
 
     def read(self, message: Json, choice: Json) -> Json:
         rest = dict(message)
@@ -104,6 +105,7 @@ class _MessageReader:
         refusal: object = message.get("refusal")
         if isinstance(refusal, str) and refusal:
             del rest["refusal"]
+            self.has_refusal = True
             self._block("refusal", refusal)
         calls: object = message.get("tool_calls")
         if is_array(calls) and calls:
@@ -135,6 +137,7 @@ class _MessageReader:
         body: object = call.get("custom") if kind == "custom" else call.get("function")
         if not is_object(body):
             raise Malformed("The provider's tool call names no function.")
+        self.has_tool_use = True
         extra = without(call, _CALL)
         if kind != "function":
             extra["type"] = kind
@@ -228,6 +231,8 @@ class _Gathered:
                 texts[event.index].append(event.text)
                 if event.extra is not None and native:
                     self._extra(event.extra)
+            elif type(event) is BlockStop:
+                continue
             elif type(event) is BlockStart:
                 self._starts.append(event)
                 texts[event.index] = []

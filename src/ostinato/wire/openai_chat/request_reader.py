@@ -56,6 +56,11 @@ _PLAIN_ROLES: Mapping[str, Literal["user", "system", "developer"]] = {
     "system": "system",
     "developer": "developer",
 }
+_SAYING_ROLES: Mapping[str, Literal["user", "system", "developer", "assistant"]] = {
+    **_PLAIN_ROLES,
+    "assistant": "assistant",
+}
+"""Roles whose message is a single text, where it holds nothing but that."""
 _MESSAGE = frozenset({"role", "content", "name"})
 _TOOL_MESSAGE = _MESSAGE | {"tool_call_id"}
 _ASSISTANT = _MESSAGE | {"tool_calls", "reasoning_content"}
@@ -221,18 +226,19 @@ def _message(value: object, index: int) -> Message:
     if not is_object(value):
         raise invalid(f"messages.{index}", "must be an object")
     role: object = value.get("role")
+    content: object = value.get("content")
+    if type(role) is str and type(content) is str and len(value) == 2:
+        said = _SAYING_ROLES.get(role)
+        if said is not None:
+            return Message(said, (Text(content),))
     plain = _PLAIN_ROLES.get(role) if isinstance(role, str) else None
     if plain is not None:
-        content: object = value.get("content")
-        if isinstance(content, str) and len(value) == 2:
-            return Message(plain, (Text(content),))
         blocks = _content(content, index)
         return Message(plain, blocks, _name(value, index), without(value, _MESSAGE) or None)
     if role == "assistant":
         return _assistant(value, index)
     if role == "tool":
         call = fields.string(value.get("tool_call_id"), f"messages.{index}.tool_call_id")
-        content = value.get("content")
         parts: Any = () if content is None else _content(content, index)
         extra = without(value, _TOOL_MESSAGE) or None
         return Message("tool", (ToolResult(call, parts),), _name(value, index), extra)
