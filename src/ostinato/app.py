@@ -13,7 +13,7 @@ import secrets
 from collections.abc import Awaitable, Callable, Generator
 from pathlib import Path
 
-from ostinato import access, audit, cache, outbound, providers, routing, storage, traces
+from ostinato import access, audit, cache, intents, outbound, providers, routing, storage, traces
 from ostinato.cache.flights import Sharing
 from ostinato.config import Config
 from ostinato.core import ids
@@ -163,12 +163,15 @@ class App:
             accounts=self.access,
             notices=self.notices,
             epoch=self.epoch,
+            log=self.audit,
         )
         self._later("the declarations", self.standing.close)
         await self.standing.start()
         self.catalog = self.standing.catalog
         self.policies = self.standing.policies
         self.checkers = self.standing.checkers
+        self.intents = self.standing.intents
+        self.intent_changes = intents.Changes(self.control, self.clock, self.notices, self.audit)
         self.prices = self.standing.prices
 
     @property

@@ -1,4 +1,4 @@
-"""What is declared, as this process obeys it: models, prices, policies and check rules, compiled into snapshots.
+"""What is declared, as this process obeys it: models, prices, policies, check rules, intents, as snapshots.
 
 Declarations come from the configuration file (applied at start, read-only afterwards) and over the API. They may name a
 project by a short name; here that becomes an id. :class:`Standing` judges declarations before they are written, follows
@@ -12,7 +12,7 @@ from typing import Any, Generic, TypeVar, cast
 
 import msgspec
 
-from ostinato import access, routing, traces
+from ostinato import access, audit, routing, traces
 from ostinato.cache.policy import Policies, compile_policies
 from ostinato.config import DECLARATIONS, Config
 from ostinato.core import hashing
@@ -20,15 +20,22 @@ from ostinato.core.clock import Clock
 from ostinato.core.errors import Invalid
 from ostinato.gateway import Epoch
 from ostinato.gateway.inspecting import Checkers, compile_checkers
-from ostinato.storage import Change, Declarations, Declared, Notices, Snapshot
-from ostinato.storage.declarations import CONFIG
+from ostinato.intents import Intents, compile_intents
+from ostinato.storage import Change, Connection, Declarations, Declared, Notices, Snapshot
+from ostinato.storage.declarations import CONFIG, Beside, one_of
 
 _log = logging.getLogger("ostinato")
 
 T = TypeVar("T")
 
-TOPICS = {"models": "routes", "prices": "prices", "policies": "policies", "rules": "policies"}
+TOPICS = {"models": "routes", "prices": "prices", "policies": "policies", "rules": "policies", "intents": "policies"}
 """Which notice tells that declarations of a kind have changed."""
+
+_TOGETHER = ("policies", "rules", "intents")
+"""Kinds that are judged and compiled together: policies and intents name rules."""
+
+_WRITTEN = {"models": "targets", "prices": "prices", "policies": "policies", "rules": "policies", "intents": "intents"}
+"""Under which name the audit log tells of changes of a kind: that of its permission."""
 
 
 class Rulings(msgspec.Struct, frozen=True):
@@ -37,6 +44,7 @@ class Rulings(msgspec.Struct, frozen=True):
 
     policies: Policies
     checkers: Checkers
+    intents: Intents
 
 
 class Part(Generic[T]):
@@ -110,6 +118,7 @@ class Standing:
     catalog: Snapshot[routing.Catalog]
     policies: Part[Policies]
     checkers: Part[Checkers]
+    intents: Part[Intents]
     prices: Snapshot[traces.PriceBook]
 
     def __init__(
@@ -121,13 +130,16 @@ class Standing:
         accounts: access.Access,
         notices: Notices,
         epoch: Epoch,
+        log: audit.Log | None = None,
     ) -> None:
+        """``log``: where it is written down what the file has changed; left out, nowhere."""
         self._config = config
         self._clock = clock
         self._declarations = declarations
         self._access = accounts
         self._notices = notices
         self._epoch = epoch
+        self._log = log
         self._kinds = {name: settings.kind for name, settings in config.providers.items()}
         self._digests = {
             name: hashing.digest_of([settings.kind, settings.base_url, sorted(settings.query.items()), settings.spec])
@@ -146,13 +158,35 @@ class Standing:
         # Judged before anything is written: a file that cannot be obeyed changes nothing.
         self._obey({kind: await self._if_applied(kind, getattr(config, kind)) for kind in DECLARATIONS})
         for kind in DECLARATIONS:
-            await self._declarations.apply(kind, getattr(config, kind), CONFIG)
+            await self._declarations.apply(kind, getattr(config, kind), CONFIG, beside=self._written(kind))
         self._unsubscribe = self._notices.subscribe("access", self._look_for_projects)
         self.catalog = await self._snapshot("routes", self._load_catalog)
         rulings = await self._snapshot("policies", self._load_rulings)
         self.policies = Part(rulings, lambda value: value.policies)
         self.checkers = Part(rulings, lambda value: value.checkers)
+        self.intents = Part(rulings, lambda value: value.intents)
         self.prices = await self._snapshot("prices", self._load_prices)
+
+    def _written(self, kind: str) -> Beside | None:
+        """Writes a leaf of the audit log for each declaration of the file that changes something."""
+        log = self._log
+        if log is None:
+            return None
+
+        def write(connection: Connection, name: str, before: object, after: object) -> None:
+            verb = "remove" if after is None else "write"
+            log.append(
+                connection,
+                audit.Deed(
+                    actor=access.actor_name(access.SystemActor(CONFIG)),
+                    action=f"{_WRITTEN[kind]}:{verb}",
+                    resource=f"{one_of(kind)}:{name}",
+                    before=before,
+                    after=after,
+                ),
+            )
+
+        return write
 
     async def _if_applied(self, kind: str, bodies: Mapping[str, object]) -> dict[str, object]:
         """All declarations of a kind as they would stand with the file's. Raises ``Invalid`` where one of those names
@@ -188,13 +222,13 @@ class Standing:
     async def judge(self, kind: str, declared: Mapping[str, object]) -> None:
         """Raise ``Invalid`` if these declarations of a kind, as :meth:`place` gives them, cannot be obeyed together, or
         not with those of other kinds that stand."""
-        other = {"policies": "rules", "rules": "policies"}.get(kind)
-        if other is None:
-            self._obey({kind: declared})
-        else:
-            entries = await self._declarations.entries(other)
-            placed = await self.place(entries)
-            self._obey({kind: declared, other: {one.name: body for one, body in zip(entries, placed, strict=True)}})
+        judged: dict[str, Mapping[str, object]] = {kind: declared}
+        for other in _TOGETHER if kind in _TOGETHER else ():
+            if other != kind:
+                entries = await self._declarations.entries(other)
+                placed = await self.place(entries)
+                judged[other] = {one.name: body for one, body in zip(entries, placed, strict=True)}
+        self._obey(judged)
 
     def _obey(self, declared: Mapping[str, Mapping[str, object]]) -> None:
         """Compile declarations by kind, for the errors only."""
@@ -203,7 +237,7 @@ class Standing:
         if "prices" in declared:
             self._price_book(declared["prices"])
         if "policies" in declared:
-            self._rulings(declared["policies"], declared["rules"])
+            self._rulings(declared["policies"], declared["rules"], declared["intents"])
 
     async def _projects(self, declared: Iterable[Declared | Change]) -> _Projects:
         """All projects, where any of these declarations names one."""
@@ -230,11 +264,14 @@ class Standing:
         return routing.compile_routes(await self._standing("models"), self._digests)
 
     async def _load_rulings(self) -> Rulings:
-        return self._rulings(await self._standing("policies"), await self._declarations.load("rules"))
+        rules = await self._declarations.load("rules")
+        return self._rulings(await self._standing("policies"), rules, await self._standing("intents"))
 
-    def _rulings(self, declared: Mapping[str, object], rules: Mapping[str, object]) -> Rulings:
+    def _rulings(
+        self, declared: Mapping[str, object], rules: Mapping[str, object], intents: Mapping[str, object]
+    ) -> Rulings:
         checkers = compile_checkers(rules, self._config.checks)
-        return Rulings(compile_policies(declared, rules), checkers)
+        return Rulings(compile_policies(declared, rules), checkers, compile_intents(intents, rules))
 
     async def _standing(self, kind: str) -> dict[str, object]:
         """What stands of a kind, placed. Notes what projects to come may change, and tells what holds for nobody."""

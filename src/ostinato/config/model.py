@@ -59,6 +59,8 @@ class Config(msgspec.Struct, frozen=True):
     """Declarations of cache policies: ``[policies.NAME]``."""
     rules: dict[str, Json] = {}
     """Declarations of check rules: ``[checks.rules.NAME]``."""
+    intents: dict[str, Json] = {}
+    """Declarations of intents: ``[intents.NAME]``."""
 
 
 SECTIONS: dict[str, type[msgspec.Struct]] = {
@@ -76,5 +78,5 @@ SECTIONS: dict[str, type[msgspec.Struct]] = {
 }
 """Sections with fixed keys."""
 
-DECLARATIONS = ("models", "prices", "policies", "rules")
+DECLARATIONS = ("models", "prices", "policies", "rules", "intents")
 """Sections of named declarations: applied to ``control`` at start."""

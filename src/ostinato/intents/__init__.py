@@ -6,7 +6,20 @@ they need (``requirements``). What stakes bring along is one page: ``intents.sta
 at high stakes when others have approved.
 """
 
+from ostinato.intents.changes import Change, Changes, Wanted, change_of
 from ostinato.intents.compiled import Intents, compile_intents
 from ostinato.intents.model import Declaration, Effective, Intent, Requirements, Stakes
 
-__all__ = ["Declaration", "Effective", "Intent", "Intents", "Requirements", "Stakes", "compile_intents"]
+__all__ = [
+    "Change",
+    "Changes",
+    "Declaration",
+    "Effective",
+    "Intent",
+    "Intents",
+    "Requirements",
+    "Stakes",
+    "Wanted",
+    "change_of",
+    "compile_intents",
+]

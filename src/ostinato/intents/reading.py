@@ -15,6 +15,7 @@ from ostinato.intents.stakes import DEFAULTS
 
 _SECTION: Final = "intents"
 _KEY = re.compile(r"[a-z0-9](?:[a-z0-9._-]{0,62}[a-z0-9])?")
+_DECLARED = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,126}[A-Za-z0-9])?")
 _GATE = re.compile(r"[a-z0-9](?:[a-z0-9._:-]{0,126}[a-z0-9])?")
 _TEXTS = {"title": 200, "description": 4_000, "owner": 200}
 _LISTS = {"kpi_targets": 50, "slices": 200, "checks": 100, "data_classes": 5}
@@ -40,6 +41,12 @@ def read(name: str, body: object, checks: Mapping[str, object]) -> Intent:
     where = f"{_SECTION}.{name}"
     if not isinstance(body, Mapping):
         raise Invalid(f"The intent {name!r} is no table of settings.", param=where, hint=_fields(Declaration))
+    if not _DECLARED.fullmatch(name):
+        raise Invalid(
+            f"{name[:80]!r} cannot name an intent.",
+            param=where,
+            hint="Allowed: 1 to 128 characters of letters, digits, dot, dash and underscore.",
+        )
     _refuse_semantic(name, where, body)  # pyright: ignore[reportUnknownArgumentType]: JSON of unknown shape
     try:
         declared = msgspec.convert(body, Declaration, strict=True)

@@ -84,6 +84,6 @@ NO_INTENT = DEFAULTS["medium"]
 """What holds for prompts and requests of no intent."""
 
 
-def change_approvals(*stakes: Stakes | None) -> int:
-    """How many must approve a change between these stakes (before and after; ``None``: there is none)."""
-    return max((DEFAULTS[one].change_approvals for one in stakes if one is not None), default=0)
+def change_approvals(*stakes: Stakes) -> int:
+    """How many must approve a change between these stakes: those before and those after, as far as there are any."""
+    return max((DEFAULTS[one].change_approvals for one in stakes), default=0)

@@ -324,18 +324,18 @@ def _next_version(connection: sa.Connection, kind: str, name: str) -> int:
     return (last or 0) + 1
 
 
-def _one(kind: str) -> str:
+def one_of(kind: str) -> str:
     """What one of a kind is called: kinds are named in the plural."""
     return kind[:-3] + "y" if kind.endswith("ies") else kind.removesuffix("s")
 
 
 def _unknown(kind: str, name: str) -> NotFound:
-    return NotFound(f"There is no {_one(kind)} {name!r}.", code="declaration_unknown")
+    return NotFound(f"There is no {one_of(kind)} {name!r}.", code="declaration_unknown")
 
 
 def _read_only(kind: str, name: str) -> Conflict:
     return Conflict(
-        f"The {_one(kind)} {name!r} is declared in the configuration file and read-only here.",
+        f"The {one_of(kind)} {name!r} is declared in the configuration file and read-only here.",
         code="declared_in_configuration",
         hint="Change it in the file and restart, or take it out of the file first.",
     )
@@ -343,5 +343,5 @@ def _read_only(kind: str, name: str) -> Conflict:
 
 def _moved_on(kind: str, name: str) -> Conflict:
     return Conflict(
-        f"The {_one(kind)} {name!r} was changed meanwhile.", code="declaration_changed", hint="Load it again."
+        f"The {one_of(kind)} {name!r} was changed meanwhile.", code="declaration_changed", hint="Load it again."
     )
