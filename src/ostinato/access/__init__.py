@@ -5,10 +5,14 @@
 something changes, also in another process. Its other methods change things: each takes the acting ``Caller`` (or a
 ``SystemActor``), asks for a permission of the page ``permissions``, and never lets a key give what it does not have.
 Secrets are shown once and kept as SHA-256. What operators can set is in ``settings``.
+
+People and services are *principals*; roles are bound to them (``bindings``), and what a key may do on use follows from
+its own grant, its makers and its principal (``rights``). Every change writes its leaf of the audit log with it.
 """
 
 from ostinato.access import fields, permissions
 from ostinato.access.authority import Grant
+from ostinato.access.bindings import Wanted
 from ostinato.access.budgets import Budgets, Reservation
 from ostinato.access.gate import Access
 from ostinato.access.issue import KeyChanges
@@ -19,9 +23,12 @@ from ostinato.access.model import (
     Account,
     Actor,
     ApiKey,
+    Binding,
+    BreakGlass,
     Caller,
     MoneyBudget,
     Organization,
+    Principal,
     Project,
     RateLimit,
     Resource,
@@ -30,6 +37,7 @@ from ostinato.access.model import (
     actor_name,
     principal_of,
 )
+from ostinato.access.principals import PrincipalChanges
 from ostinato.access.settings import Settings
 
 __all__ = [
@@ -37,6 +45,8 @@ __all__ = [
     "Account",
     "Actor",
     "ApiKey",
+    "Binding",
+    "BreakGlass",
     "BudgetState",
     "Budgets",
     "Caller",
@@ -44,6 +54,8 @@ __all__ = [
     "KeyChanges",
     "MoneyBudget",
     "Organization",
+    "Principal",
+    "PrincipalChanges",
     "Project",
     "ProjectChanges",
     "RateLimit",
@@ -53,6 +65,7 @@ __all__ = [
     "Rule",
     "Settings",
     "SystemActor",
+    "Wanted",
     "actor_name",
     "fields",
     "permissions",

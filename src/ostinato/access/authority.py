@@ -1,5 +1,8 @@
 """Who may do what to which object: reach (which projects an actor sees) and cover (no key makes a stronger one).
 
+What is asked here is asked when something is written; ``rights`` holds it on use as well. Rights that are borrowed
+(broken glass) let an actor act, but count for nothing when it gives: see :func:`_lasting`.
+
 Two questions are kept apart. *Reach*: an object outside of it does not exist for the actor (``NotFound``, never a hint
 that it is there). *Cover*: an actor manages only keys that can do no more than it can itself; else a key that may
 create keys could make, change or rotate its way to rights, models, money or time that it was never given.
@@ -8,8 +11,18 @@ create keys could make, change or rotate its way to rights, models, money or tim
 import msgspec
 import sqlalchemy as sa
 
-from ostinato.access import permissions, tables
-from ostinato.access.model import Actor, ApiKey, Caller, MoneyBudget, RateLimit, SystemActor
+from ostinato.access import permissions, scoping, tables
+from ostinato.access.model import (
+    Actor,
+    ApiKey,
+    Caller,
+    MoneyBudget,
+    RateLimit,
+    Resource,
+    Rule,
+    SystemActor,
+    principal_of,
+)
 from ostinato.core import money
 from ostinato.core.errors import Denied
 
@@ -17,7 +30,8 @@ from ostinato.core.errors import Denied
 class Grant(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What a key is given. Where the creator is limited, ``None`` means: as much as the creator may."""
 
-    permissions: frozenset[str] = permissions.ROLES["service"]
+    permissions: frozenset[str] | None = None
+    """``None``: a service's, as far as the creator has them."""
     allowed_models: frozenset[str] | None = None
     end_user_required: bool = False
     may_act_for_users: bool = True
@@ -25,6 +39,7 @@ class Grant(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     budget: MoneyBudget | None = None
     expires_at: int | None = None
     """UTC microseconds."""
+    allowed_intents: frozenset[str] | None = None
 
 
 def visible_organizations(actor: Actor) -> sa.ColumnElement[bool]:
@@ -55,6 +70,28 @@ def visible_keys(actor: Actor) -> sa.ColumnElement[bool]:
     return tables.api_key.c.project_id == actor.project
 
 
+def visible_principals(actor: Actor) -> sa.ColumnElement[bool]:
+    """The condition on ``principal`` that an actor's look-ups carry: its organization's, or all."""
+    return _of_organization(actor, tables.principal)
+
+
+def visible_bindings(actor: Actor) -> sa.ColumnElement[bool]:
+    """The condition on ``role_binding`` that an actor's look-ups carry."""
+    return _of_organization(actor, tables.role_binding)
+
+
+def visible_glasses(actor: Actor) -> sa.ColumnElement[bool]:
+    """The condition on ``breakglass`` that an actor's look-ups carry."""
+    return _of_organization(actor, tables.breakglass)
+
+
+def _of_organization(actor: Actor, table: sa.Table) -> sa.ColumnElement[bool]:
+    if permissions.allows(actor, "organizations:write"):
+        return sa.true()
+    assert isinstance(actor, Caller)
+    return table.c.org_id == actor.org
+
+
 def purses(actor: Actor) -> tuple[str, ...]:
     """The purses that whatever the actor creates must be paid from too."""
     if isinstance(actor, SystemActor):
@@ -64,19 +101,19 @@ def purses(actor: Actor) -> tuple[str, ...]:
 
 def narrow(actor: Actor, grant: Grant) -> Grant:
     """``grant`` with its open limits closed to the actor's own. Raises :class:`Denied` where it asks for more."""
+    service = permissions.ROLES["service"]
     if isinstance(actor, SystemActor):
-        return grant
-    extra = sorted(grant.permissions - actor.permissions)
+        return grant if grant.permissions is not None else msgspec.structs.replace(grant, permissions=service)
+    has = _lasting(actor)[0]
+    wanted = (service & has) or service if grant.permissions is None else grant.permissions
+    extra = sorted(wanted - has)
     if extra:
         raise _exceeds(f"it lacks the permission {', '.join(extra)}")
-    models = grant.allowed_models
-    if actor.allowed_models is not None:
-        models = actor.allowed_models if models is None else models
-        if not models <= actor.allowed_models:
-            raise _exceeds(f"it may not call {', '.join(sorted(models - actor.allowed_models)[:5])}")
     return msgspec.structs.replace(
         grant,
-        allowed_models=models,
+        permissions=wanted,
+        allowed_models=_names(actor.allowed_models, grant.allowed_models, "call"),
+        allowed_intents=_names(actor.allowed_intents, grant.allowed_intents, "use prompts of the intent"),
         end_user_required=_end_user(actor, grant),
         may_act_for_users=_act_for_users(actor, grant),
         rate=_rate(actor, grant.rate),
@@ -85,14 +122,17 @@ def narrow(actor: Actor, grant: Grant) -> Grant:
     )
 
 
-def cover(actor: Actor, key: ApiKey) -> None:
-    """Raise :class:`Denied` unless ``key`` can do no more than ``actor``, who wants to change or replace it."""
-    if isinstance(actor, SystemActor) or actor.key_id == key.id:
+def cover(actor: Actor, key: ApiKey, *, ending: bool = False) -> None:
+    """Raise :class:`Denied` unless ``key`` can do no more than ``actor``, who wants to change or replace it.
+
+    ``ending``: to revoke it, for which borrowed rights are good enough.
+    """
+    if isinstance(actor, SystemActor) or actor.key_id == key.id or (ending and actor.glass is not None):
         return
-    models = actor.allowed_models
     covered = (
-        key.permissions <= actor.permissions
-        and (models is None or (key.allowed_models is not None and key.allowed_models <= models))
+        key.permissions <= _lasting(actor)[0]
+        and _fewer(key.allowed_models, actor.allowed_models)
+        and _fewer(key.allowed_intents, actor.allowed_intents)
         and (key.end_user_required or not actor.end_user_required)
         and (actor.may_act_for_users or not key.may_act_for_users)
         and (actor.rate is None or (key.rate is not None and _slower(key.rate, actor.rate)))
@@ -105,6 +145,74 @@ def cover(actor: Actor, key: ApiKey) -> None:
             code="exceeds_creator",
             hint="Use a key with at least the same permissions, models, limits and lifetime.",
         )
+
+
+def impersonate(actor: Actor, key: ApiKey, stands_for: str) -> None:
+    """Raise :class:`Denied` unless ``actor`` may hold a secret of ``key``, behind which ``stands_for`` stands.
+
+    Whoever could take a secret of somebody else's key could approve its own proposals with it. Keys that nobody is
+    registered for and that only call models decide nothing; they may be replaced by whoever covers them.
+    """
+    if isinstance(actor, SystemActor) or stands_for == principal_of(actor):
+        return
+    if not key.principal and stands_for.startswith("key:") and key.permissions <= permissions.ROLES["service"]:
+        return
+    name_others(actor)
+
+
+def name_others(actor: Actor) -> None:
+    """Raise :class:`Denied` unless ``actor`` may hold keys that stand for somebody else."""
+    if isinstance(actor, Caller) and "principals:write" not in _lasting(actor)[0]:
+        raise Denied(
+            f"The key {actor.key_prefix} may not hold a key that stands for somebody else.",
+            code="foreign_principal",
+            hint="It takes the permission principals:write, and not by broken glass.",
+        )
+
+
+def holds(actor: Actor, named: frozenset[str], on: Resource) -> None:
+    """Raise :class:`Denied` unless ``actor`` itself has all of ``named`` on everything that ``on`` matches."""
+    if isinstance(actor, SystemActor):
+        return
+    allowed, rules = _lasting(actor)
+    missing = sorted(name for name in named if name not in allowed or not _everywhere(rules, name, on))
+    if missing:
+        raise _exceeds(f"it lacks {', '.join(missing[:5])}{' there' if on != Resource() else ''}")
+    if on.project != actor.project and not allowed & {"projects:write", "organizations:write"}:
+        raise _exceeds("it belongs to one project and does not reach beyond it")
+
+
+def _everywhere(rules: tuple[Rule, ...], name: str, on: Resource) -> bool:
+    limiting: set[str] = set()
+    met: set[str] = set()
+    for rule in rules:
+        if name not in rule.permissions:
+            continue
+        if rule.effect == "deny":
+            if scoping.overlap(rule.on, on):
+                return False
+        else:
+            limiting.add(rule.layer)
+            if scoping.subsumes(rule.on, on):
+                met.add(rule.layer)
+    return limiting == met
+
+
+def _lasting(actor: Caller) -> tuple[frozenset[str], tuple[Rule, ...]]:
+    """What the actor has of its own. Borrowed rights end; what was given with them would not."""
+    return (actor.permissions, actor.rules) if actor.glass is None else (actor.glass.permissions, actor.glass.rules)
+
+
+def _names(has: frozenset[str] | None, wanted: frozenset[str] | None, verb: str) -> frozenset[str] | None:
+    if has is None or wanted is None:
+        return has if wanted is None else wanted
+    if not wanted <= has:
+        raise _exceeds(f"it may not {verb} {', '.join(sorted(wanted - has)[:5])}")
+    return wanted
+
+
+def _fewer(names: frozenset[str] | None, limit: frozenset[str] | None) -> bool:
+    return limit is None or (names is not None and names <= limit)
 
 
 def _end_user(actor: Caller, grant: Grant) -> bool:

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from ostinato.access import permissions
 from ostinato.access.authority import Grant
 from ostinato.access.model import MoneyBudget, RateLimit
+from ostinato.core import ids
 from ostinato.core.errors import Invalid
 
 PERIODS = ("day", "month", "total")
@@ -72,33 +73,51 @@ def budget(value: MoneyBudget | None) -> MoneyBudget | None:
 
 def models(value: Iterable[str] | None) -> frozenset[str] | None:
     """Aliases: at least one, each 1 to 200 printable characters; ``None``: all of them."""
+    return _names(
+        value, "model", "allowed_models", "alias", "Leave the field out to allow all of the project's models."
+    )
+
+
+def intents(value: Iterable[str] | None) -> frozenset[str] | None:
+    """Intents: at least one, each 1 to 200 printable characters; ``None``: all of them."""
+    return _names(
+        value, "intent", "allowed_intents", "key", "Leave the field out to allow all of the project's intents."
+    )
+
+
+def _names(value: Iterable[str] | None, what: str, param: str, name: str, hint: str) -> frozenset[str] | None:
     if value is None:
         return None
     wanted = frozenset(value)
     if not 1 <= len(wanted) <= MODELS:
+        raise Invalid(f"Name 1 to {MODELS} {what}s.", code=f"invalid_{what}s", param=param, hint=hint)
+    if not all(1 <= len(one) <= 200 and one.isprintable() for one in wanted):
+        article = "An" if what == "intent" else "A"
         raise Invalid(
-            f"Name 1 to {MODELS} models.",
-            code="invalid_models",
-            param="allowed_models",
-            hint="Leave the field out to allow all of the project's models.",
-        )
-    if not all(1 <= len(alias) <= 200 and alias.isprintable() for alias in wanted):
-        raise Invalid(
-            "A model's alias must be 1 to 200 printable characters.", code="invalid_models", param="allowed_models"
+            f"{article} {what}'s {name} must be 1 to 200 printable characters.", code=f"invalid_{what}s", param=param
         )
     return wanted
 
 
-def expiry(value: int | None, now: int) -> int | None:
+def expiry(value: int | None, now: int, what: str = "key") -> int | None:
     """A moment in the future, UTC microseconds."""
     if value is not None and not now < value <= _LATEST:
+        verb = "revoke" if what == "key" else "remove"
         raise Invalid(
-            "A key must expire in the future.",
+            f"A {what} must expire in the future.",
             code="invalid_expiry",
             param="expires_at",
-            hint="Times are microseconds since 1970 in UTC. To end a key now, revoke it.",
+            hint=f"Times are microseconds since 1970 in UTC. To end a {what} now, {verb} it.",
         )
     return value
+
+
+def page(after: str | None, limit: int, most: int) -> None:
+    """A page of a list: ``limit`` things that come after the one with the id ``after``."""
+    if not 1 <= limit <= most:
+        raise Invalid(f"A page holds 1 to {most} items.", code="invalid_limit", param="limit")
+    if after is not None and not ids.is_id(after):
+        raise Invalid("after must be the id of an item.", code="invalid_cursor", param="after")
 
 
 def granted(names: Iterable[str]) -> frozenset[str]:
@@ -117,11 +136,12 @@ def granted(names: Iterable[str]) -> frozenset[str]:
 def grant(value: Grant, now: int, *, expires_before: int | None = None) -> Grant:
     """All of the above. ``expires_before``: an expiry that stands already and need not lie in the future."""
     return Grant(
-        permissions=granted(value.permissions),
+        permissions=None if value.permissions is None else granted(value.permissions),
         allowed_models=models(value.allowed_models),
         end_user_required=value.end_user_required,
         may_act_for_users=value.may_act_for_users,
         rate=rate(value.rate),
         budget=budget(value.budget),
         expires_at=value.expires_at if value.expires_at == expires_before else expiry(value.expires_at, now),
+        allowed_intents=intents(value.allowed_intents),
     )

@@ -8,15 +8,30 @@ from typing import TypeVar
 
 import sqlalchemy as sa
 
-from ostinato import storage
-from ostinato.access import bootstrap, issue, manage, store
+from ostinato import audit, storage
+from ostinato.access import bindings, bootstrap, glass, issue, manage, principals, store
 from ostinato.access.authority import Grant
 from ostinato.access.budgets import Budgets
+from ostinato.access.change import Change
 from ostinato.access.issue import KeyChanges
 from ostinato.access.leases import BudgetState
 from ostinato.access.limits import Limits, RateState
 from ostinato.access.manage import ProjectChanges
-from ostinato.access.model import Account, Actor, ApiKey, Caller, MoneyBudget, Organization, Project
+from ostinato.access.model import (
+    Account,
+    Actor,
+    ApiKey,
+    Binding,
+    BreakGlass,
+    Caller,
+    MoneyBudget,
+    Organization,
+    Principal,
+    Project,
+    SystemActor,
+)
+from ostinato.access.principals import PrincipalChanges
+from ostinato.access.rights import Ground
 from ostinato.access.settings import Settings
 from ostinato.access.snapshot import AccessSnapshot
 from ostinato.core.clock import Clock
@@ -38,7 +53,12 @@ class Access:
     """
 
     def __init__(
-        self, database: storage.Database, notices: storage.Notices, clock: Clock, settings: Settings | None = None
+        self,
+        database: storage.Database,
+        notices: storage.Notices,
+        clock: Clock,
+        settings: Settings | None = None,
+        log: audit.Log | None = None,
     ) -> None:
         settings = settings or Settings()
         settings.check()
@@ -51,7 +71,8 @@ class Access:
         self._database = database
         self._notices = notices
         self._clock = clock
-        self._now = AccessSnapshot({}, {})
+        self._log = log or audit.Log(database, clock, notices)
+        self._now = AccessSnapshot((), Ground((), {}, {}, ()), clock.now())
         self._used_since = 0
         self._tasks: list[asyncio.Task[None]] = []
         self.snapshot.on_swap(self._swap)
@@ -98,13 +119,13 @@ class Access:
     async def first_start(self, actor: str = "init", *, recover: bool = False) -> tuple[Organization, Project, str]:
         """The first organization, project and administrator key; see :func:`bootstrap.first_start`."""
         organization, project, secret = await self._change(
-            lambda c, now: bootstrap.first_start(c, now, actor, recover=recover)
+            SystemActor(actor), lambda change: bootstrap.first_start(change, recover=recover)
         )
         return organization, project, secret.text
 
     async def create_organization(self, actor: Actor, key: str, name: str) -> Organization:
         """A new organization."""
-        return await self._change(lambda c, now: manage.create_organization(c, actor, now, key, name))
+        return await self._change(actor, lambda change: manage.create_organization(change, key, name))
 
     async def list_organizations(self, actor: Actor) -> list[Organization]:
         """The organizations that the actor reaches."""
@@ -116,7 +137,7 @@ class Access:
 
     async def rename_organization(self, actor: Actor, ref: str, name: str, version: int | None = None) -> Organization:
         """One organization under another name."""
-        return await self._change(lambda c, _: manage.rename_organization(c, actor, ref, name, version))
+        return await self._change(actor, lambda change: manage.rename_organization(change, ref, name, version))
 
     async def create_project(
         self,
@@ -130,9 +151,10 @@ class Access:
     ) -> Project:
         """A new project."""
         return await self._change(
-            lambda c, now: manage.create_project(
-                c, actor, now, key, name, organization=organization, store_text=store_text, budget=budget
-            )
+            actor,
+            lambda change: manage.create_project(
+                change, key, name, organization=organization, store_text=store_text, budget=budget
+            ),
         )
 
     async def list_projects(self, actor: Actor, organization: str | None = None) -> list[Project]:
@@ -147,22 +169,27 @@ class Access:
         self, actor: Actor, ref: str, changes: ProjectChanges, version: int | None = None
     ) -> Project:
         """One project after ``changes``."""
-        return await self._change(lambda c, _: manage.update_project(c, actor, ref, changes, version))
+        return await self._change(actor, lambda change: manage.update_project(change, ref, changes, version))
 
     async def create_key(
-        self, creator: Actor, name: str, grant: Grant | None = None, project: str | None = None
+        self,
+        creator: Actor,
+        name: str,
+        grant: Grant | None = None,
+        project: str | None = None,
+        principal: str | None = None,
     ) -> tuple[ApiKey, str]:
         """A new key and its secret, which is told this once."""
         key, secret = await self._change(
-            lambda c, now: issue.create_key(
-                c,
-                creator,
-                now,
+            creator,
+            lambda change: issue.create_key(
+                change,
                 name=name,
                 grant=grant or Grant(),
                 project=project,
                 most=self.settings.keys_per_project,
-            )
+                principal=principal,
+            ),
         )
         return key, secret.text
 
@@ -178,16 +205,76 @@ class Access:
 
     async def update_key(self, actor: Actor, ref: str, changes: KeyChanges, version: int | None = None) -> ApiKey:
         """One key after ``changes``."""
-        return await self._change(lambda c, now: issue.update_key(c, actor, now, ref, changes=changes, version=version))
+        return await self._change(actor, lambda change: issue.update_key(change, ref, changes=changes, version=version))
 
     async def revoke_key(self, actor: Actor, ref: str) -> ApiKey:
         """One key, dead: here when this returns, in every other process within two seconds."""
-        return await self._change(lambda c, now: issue.revoke_key(c, actor, now, ref))
+        return await self._change(actor, lambda change: issue.revoke_key(change, ref))
 
     async def rotate_key(self, actor: Actor, ref: str, grace_seconds: float = 0.0) -> tuple[ApiKey, str]:
         """A key in place of another, and its secret, which is told this once."""
-        key, secret = await self._change(lambda c, now: issue.rotate_key(c, actor, now, ref, grace_seconds))
+        key, secret = await self._change(actor, lambda change: issue.rotate_key(change, ref, grace_seconds))
         return key, secret.text
+
+    async def create_principal(
+        self, actor: Actor, key: str, name: str, kind: str = "person", organization: str | None = None
+    ) -> Principal:
+        """A new person or service."""
+        return await self._change(actor, lambda change: principals.create(change, key, name, kind, organization))
+
+    async def list_principals(
+        self, actor: Actor, *, kind: str | None = None, after: str | None = None, limit: int = 100
+    ) -> list[Principal]:
+        """A page of the principals that the actor reaches, oldest first."""
+        return await self._database.read(lambda c: principals.list_all(c, actor, kind=kind, after=after, limit=limit))
+
+    async def show_principal(self, actor: Actor, ref: str) -> Principal:
+        """One principal by id or short name."""
+        return await self._database.read(lambda c: principals.show(c, actor, ref))
+
+    async def update_principal(
+        self, actor: Actor, ref: str, changes: PrincipalChanges, version: int | None = None
+    ) -> Principal:
+        """One principal after ``changes``. A disabled one's keys stop: here at once, elsewhere within two seconds."""
+        return await self._change(actor, lambda change: principals.update(change, ref, changes, version))
+
+    async def bind(self, actor: Actor, wanted: bindings.Wanted) -> Binding:
+        """A new binding: a role or permissions, allowed or denied to a principal."""
+        return await self._change(actor, lambda change: bindings.bind(change, wanted))
+
+    async def unbind(self, actor: Actor, ref: str) -> Binding:
+        """A binding, taken away."""
+        return await self._change(actor, lambda change: bindings.unbind(change, ref))
+
+    async def list_bindings(
+        self, actor: Actor, *, principal: str | None = None, after: str | None = None, limit: int = 100
+    ) -> list[Binding]:
+        """A page of the bindings that the actor reaches, oldest first."""
+        return await self._database.read(
+            lambda c: bindings.list_all(c, actor, principal=principal, after=after, limit=limit)
+        )
+
+    async def show_binding(self, actor: Actor, ref: str) -> Binding:
+        """One binding by id."""
+        return await self._database.read(lambda c: bindings.show(c, actor, ref))
+
+    async def break_glass(self, actor: Actor, reason: str, minutes: int) -> BreakGlass:
+        """Every right of the organization for the actor's key, for ``minutes``; told as loudly as can be."""
+        value = await self._change(actor, lambda change: glass.begin(change, reason, minutes))
+        glass.shout(value)
+        return value
+
+    async def end_glass(self, actor: Actor, ref: str) -> BreakGlass:
+        """One broken glass, ended before its time."""
+        return await self._change(actor, lambda change: glass.end(change, ref))
+
+    async def list_glasses(self, actor: Actor, *, after: str | None = None, limit: int = 100) -> list[BreakGlass]:
+        """A page of the times that the glass was broken, oldest first."""
+        return await self._database.read(lambda c: glass.list_all(c, actor, after=after, limit=limit))
+
+    def glasses(self) -> list[BreakGlass]:
+        """Who has broken the glass now, from memory."""
+        return self._now.glasses(self._clock.now())
 
     async def key_budget(self, actor: Actor, ref: str) -> BudgetState:
         """How much of a key's own budget is spent. Raises ``NotFound`` where it has none."""
@@ -206,18 +293,24 @@ class Access:
             raise NotFound(f"This {what} has no budget of its own.", code="no_budget")
         return await self.budgets.state(account)
 
-    async def _change(self, work: Callable[[sa.Connection, int], T]) -> T:
-        """One transaction with its notice; returns when this process acts by it."""
+    async def _change(self, actor: Actor, work: Callable[[Change], T]) -> T:
+        """One transaction with its leaves and its notice; returns when this process acts by it."""
+        occasion = audit.occasion()
 
-        def transaction(connection: sa.Connection) -> T:
-            result = work(connection, self._clock.now())
-            self._notices.mark(connection, TOPIC)
-            return result
+        def transaction(connection: sa.Connection) -> tuple[T, bool]:
+            change = Change(connection, actor, self._clock.now())
+            result = work(change)
+            if change.deeds:
+                self._log.append_all(connection, change.deeds, occasion)
+                self._notices.mark(connection, TOPIC)
+            return result, bool(change.deeds)
 
-        result = await self._database.run(transaction)
-        self._notices.publish(TOPIC, marked=True)
-        if self.snapshot.epoch:
-            await self.snapshot.reload()
+        result, changed = await self._database.run(transaction)
+        # What changed nothing is neither written down nor told.
+        if changed:
+            self._notices.publish(TOPIC, marked=True)
+            if self.snapshot.epoch:
+                await self.snapshot.reload()
         return result
 
     async def _load(self) -> AccessSnapshot:

@@ -1,6 +1,7 @@
 """API keys: create, list, show, change, revoke, rotate. Each function runs inside a transaction that is open.
 
-No key makes, changes or replaces a key that can do more than itself (:mod:`ostinato.access.authority`).
+No key makes, changes or replaces a key that can do more than itself (:mod:`ostinato.access.authority`). Nor does it
+get a secret that stands for somebody else, without the permission to issue keys in other names.
 """
 
 from collections.abc import Sequence
@@ -8,9 +9,10 @@ from collections.abc import Sequence
 import msgspec
 import sqlalchemy as sa
 
-from ostinato.access import authority, fields, keys, manage, permissions, store, tables
+from ostinato.access import authority, fields, keys, lineage, manage, permissions, principals, store, tables
 from ostinato.access.authority import Grant
-from ostinato.access.model import Actor, ApiKey, MoneyBudget, RateLimit, actor_name
+from ostinato.access.change import Change
+from ostinato.access.model import Actor, ApiKey, MoneyBudget, Project, RateLimit, actor_name, principal_of
 from ostinato.core import ids
 from ostinato.core.errors import Conflict, Denied, Invalid, LimitReached, NotFound
 
@@ -33,17 +35,21 @@ class KeyChanges(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     rate: RateLimit | msgspec.UnsetType | None = msgspec.UNSET
     budget: MoneyBudget | msgspec.UnsetType | None = msgspec.UNSET
     expires_at: int | msgspec.UnsetType | None = msgspec.UNSET
+    allowed_intents: frozenset[str] | msgspec.UnsetType | None = msgspec.UNSET
 
 
 def create_key(
-    connection: sa.Connection, creator: Actor, now: int, *, name: str, grant: Grant, project: str | None, most: int
+    change: Change, *, name: str, grant: Grant, project: str | None, most: int, principal: str | None = None
 ) -> tuple[ApiKey, keys.Secret]:
     """A new key in ``project`` (``None``: the creator's), able to do no more than its creator.
 
-    ``most``: live keys that a project may have. The secret is returned once and never again.
+    ``most``: live keys that a project may have. ``principal``: whom it is issued for; ``None``: who stands behind the
+    creator stands behind it too. The secret is returned once and never again.
     """
+    connection, creator, now = change.connection, change.actor, change.now
     permissions.require(creator, "keys:write")
     home = manage.find_project(connection, creator, project)
+    issued_for = "" if principal is None else _issued_for(change, principal, home)
     grant = authority.narrow(creator, fields.grant(grant, now))
     _room(connection, home.id, now, most)
     secret = keys.new()
@@ -58,9 +64,11 @@ def create_key(
         created_by=actor_name(creator),
         account=f"key:{identifier}",
         bound_by=authority.purses(creator),
+        principal=issued_for,
         **{field: getattr(grant, field) for field in _GRANT_FIELDS},
     )
     _insert(connection, value, secret)
+    _note(change, "keys:create", None, value)
     return value, secret
 
 
@@ -69,15 +77,12 @@ def list_keys(
 ) -> list[ApiKey]:
     """The keys that the actor reaches, oldest first, dead ones too; ``after``: id of the last key seen so far."""
     permissions.require(actor, "keys:read")
-    if not 1 <= limit <= PAGE:
-        raise Invalid(f"A page holds 1 to {PAGE} keys.", code="invalid_limit", param="limit")
+    fields.page(after, limit, PAGE)
     table = tables.api_key
     query = sa.select(table).where(authority.visible_keys(actor)).order_by(table.c.id).limit(limit)
     if project is not None:
         query = query.where(table.c.project_id == manage.find_project(connection, actor, project).id)
     if after is not None:
-        if not ids.is_id(after):
-            raise Invalid("after must be the id of a key.", code="invalid_cursor", param="after")
         query = query.where(table.c.id > after)
     return [store.api_key(row) for row in connection.execute(query).mappings()]
 
@@ -88,10 +93,9 @@ def show_key(connection: sa.Connection, actor: Actor, ref: str) -> ApiKey:
     return _find(connection, actor, ref)
 
 
-def update_key(
-    connection: sa.Connection, actor: Actor, now: int, ref: str, *, changes: KeyChanges, version: int | None = None
-) -> ApiKey:
+def update_key(change: Change, ref: str, *, changes: KeyChanges, version: int | None = None) -> ApiKey:
     """The key after ``changes``. With ``version``, raises :class:`Conflict` if somebody changed it meanwhile."""
+    connection, actor, now = change.connection, change.actor, change.now
     permissions.require(actor, "keys:write")
     value = _find(connection, actor, ref)
     manage.expect(value.version, version, "key")
@@ -103,7 +107,8 @@ def update_key(
     name = fields.name(wanted.pop("name", value.name))
     standing = Grant(**{field: getattr(value, field) for field in _GRANT_FIELDS})
     grant = fields.grant(msgspec.structs.replace(standing, **wanted), now, expires_before=value.expires_at)
-    grant = authority.narrow(actor, grant)
+    if wanted:
+        grant = authority.narrow(actor, grant)
     changed = msgspec.structs.replace(
         value,
         name=name,
@@ -111,27 +116,31 @@ def update_key(
         **{field: getattr(grant, field) for field in _GRANT_FIELDS},
     )
     _save(connection, changed)
+    _note(change, "keys:update", value, changed)
     return changed
 
 
-def revoke_key(connection: sa.Connection, actor: Actor, now: int, ref: str) -> ApiKey:
+def revoke_key(change: Change, ref: str) -> ApiKey:
     """The key, dead from now on. Revoking it again changes nothing."""
+    connection, actor = change.connection, change.actor
     permissions.require(actor, "keys:write")
     value = _find(connection, actor, ref)
-    authority.cover(actor, value)
+    # What it made itself it may always end, also where its own rights have become fewer since.
+    if not lineage.made_by(connection, value, actor):
+        authority.cover(actor, value, ending=True)
     if value.revoked_at is None:
-        value = msgspec.structs.replace(value, revoked_at=now, version=value.version + 1)
+        old, value = value, msgspec.structs.replace(value, revoked_at=change.now, version=value.version + 1)
         _save(connection, value)
+        _note(change, "keys:revoke", old, value)
     return value
 
 
-def rotate_key(
-    connection: sa.Connection, actor: Actor, now: int, ref: str, grace_seconds: float = 0.0
-) -> tuple[ApiKey, keys.Secret]:
-    """A new key in place of this one: the same rights, limits, expiry and purse, another secret.
+def rotate_key(change: Change, ref: str, grace_seconds: float = 0.0) -> tuple[ApiKey, keys.Secret]:
+    """A new key in place of this one: the same rights, limits, expiry, purse and principal, another secret.
 
     The old one goes on for ``grace_seconds`` (up to 30 days), so that its users can change over one by one.
     """
+    connection, actor, now = change.connection, change.actor, change.now
     permissions.require(actor, "keys:write")
     if not 0 <= grace_seconds <= LONGEST_GRACE:
         raise Invalid(
@@ -139,6 +148,7 @@ def rotate_key(
         )
     old = _find(connection, actor, ref)
     authority.cover(actor, old)
+    authority.impersonate(actor, old, lineage.stands_for(connection, old))
     _alive(old, now, "rotated")
     secret = keys.new()
     new = msgspec.structs.replace(
@@ -163,6 +173,7 @@ def rotate_key(
         ),
     )
     _insert(connection, new, secret)
+    _note(change, "keys:rotate", old, new)
     return new, secret
 
 
@@ -171,6 +182,39 @@ def record_use(connection: sa.Connection, used: dict[str, int]) -> None:
     table = tables.api_key
     statement = table.update().where(table.c.id == sa.bindparam("key")).values(last_used_at=sa.bindparam("at"))
     connection.execute(statement, [{"key": key, "at": used[key]} for key in sorted(used)])
+
+
+def _issued_for(change: Change, ref: str, home: Project) -> str:
+    """The id of the principal that a key in ``home`` is issued for."""
+    found = principals.enabled(principals.find(change.connection, change.actor, ref))
+    if found.org_id != home.org_id:
+        raise Invalid(
+            "The project and the principal belong to different organizations.",
+            code="foreign_principal",
+            param="principal",
+        )
+    # Issuing in one's own name needs nothing more: the key would stand for the same anyway.
+    if principal_of(change.actor) != f"principal:{found.id}":
+        authority.name_others(change.actor)
+    return found.id
+
+
+def _note(change: Change, action: str, before: ApiKey | None, after: ApiKey) -> None:
+    facts: dict[str, str | int] = {"version": after.version, "permissions": " ".join(sorted(after.permissions))}
+    if after.principal:
+        facts["principal"] = after.principal
+    if before is not None and before.id != after.id:
+        facts["rotated_from"] = before.id
+    change.note(
+        action,
+        f"key:{after.id}",
+        org=after.org_id,
+        project=after.project_id,
+        before=before,
+        after=after,
+        facts=facts,
+        subject=f"principal:{after.principal}" if after.principal else "",
+    )
 
 
 def _find(connection: sa.Connection, actor: Actor, ref: str) -> ApiKey:

@@ -9,6 +9,7 @@ import msgspec
 import sqlalchemy as sa
 
 from ostinato.access import authority, fields, permissions, store, tables
+from ostinato.access.change import Change
 from ostinato.access.model import Actor, MoneyBudget, Organization, Project, SystemActor, actor_name
 from ostinato.core import ids
 from ostinato.core.errors import Conflict, Invalid, NotFound
@@ -22,8 +23,9 @@ class ProjectChanges(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     budget: MoneyBudget | msgspec.UnsetType | None = msgspec.UNSET
 
 
-def create_organization(connection: sa.Connection, actor: Actor, now: int, key: str, name: str) -> Organization:
+def create_organization(change: Change, key: str, name: str) -> Organization:
     """A new organization. Raises :class:`Conflict` where the short name is taken."""
+    connection, actor, now = change.connection, change.actor, change.now
     permissions.require(actor, "organizations:write")
     value = Organization(
         id=ids.new(now),
@@ -37,6 +39,7 @@ def create_organization(connection: sa.Connection, actor: Actor, now: int, key: 
     if connection.execute(taken).first() is not None:
         raise _taken("an organization", key)
     connection.execute(tables.organization.insert(), msgspec.structs.asdict(value))
+    change.note("organizations:create", f"organization:{value.id}", org=value.id, after=value, facts={"version": 1})
     return value
 
 
@@ -54,14 +57,13 @@ def show_organization(connection: sa.Connection, actor: Actor, ref: str) -> Orga
     return _organization(connection, actor, ref)
 
 
-def rename_organization(
-    connection: sa.Connection, actor: Actor, ref: str, name: str, version: int | None = None
-) -> Organization:
+def rename_organization(change: Change, ref: str, name: str, version: int | None = None) -> Organization:
     """The organization under another name; its short name stays."""
+    connection, actor = change.connection, change.actor
     permissions.require(actor, "organizations:write")
-    value = _organization(connection, actor, ref)
-    expect(value.version, version, "organization")
-    value = msgspec.structs.replace(value, name=fields.name(name), version=value.version + 1)
+    old = _organization(connection, actor, ref)
+    expect(old.version, version, "organization")
+    value = msgspec.structs.replace(old, name=fields.name(name), version=old.version + 1)
     table = tables.organization
     _updated(
         connection.execute(
@@ -71,13 +73,19 @@ def rename_organization(
         ),
         "organization",
     )
+    change.note(
+        "organizations:update",
+        f"organization:{value.id}",
+        org=value.id,
+        before=old,
+        after=value,
+        facts={"version": value.version},
+    )
     return value
 
 
 def create_project(
-    connection: sa.Connection,
-    actor: Actor,
-    now: int,
+    change: Change,
     key: str,
     name: str,
     *,
@@ -86,10 +94,9 @@ def create_project(
     budget: MoneyBudget | None = None,
 ) -> Project:
     """A new project in the actor's organization, or in the one named. Raises :class:`Conflict` where taken."""
+    connection, actor, now = change.connection, change.actor, change.now
     permissions.require(actor, "projects:write")
-    if organization is None:
-        organization = _home(actor, "organization")
-    org = _organization(connection, actor, organization, changing=True)
+    org = home_organization(connection, actor, organization)
     value = Project(
         id=ids.new(now),
         org_id=org.id,
@@ -105,7 +112,20 @@ def create_project(
     if connection.execute(taken).first() is not None:
         raise _taken("a project", key)
     connection.execute(tables.project.insert(), store.project_row(value))
+    change.note(
+        "projects:create",
+        f"project:{value.id}",
+        org=value.org_id,
+        project=value.id,
+        after=value,
+        facts={"version": 1, "store_text": int(store_text)},
+    )
     return value
+
+
+def home_organization(connection: sa.Connection, actor: Actor, ref: str | None) -> Organization:
+    """The organization that the actor means and may act in; ``None``: its own. No permission is asked for here."""
+    return _organization(connection, actor, _home(actor, "organization") if ref is None else ref, changing=True)
 
 
 def list_projects(connection: sa.Connection, actor: Actor, organization: str | None = None) -> list[Project]:
@@ -123,15 +143,14 @@ def show_project(connection: sa.Connection, actor: Actor, ref: str) -> Project:
     return find_project(connection, actor, ref)
 
 
-def update_project(
-    connection: sa.Connection, actor: Actor, ref: str, changes: ProjectChanges, version: int | None = None
-) -> Project:
+def update_project(change: Change, ref: str, changes: ProjectChanges, version: int | None = None) -> Project:
     """The project after ``changes``. With ``version``, raises :class:`Conflict` if somebody changed it meanwhile."""
+    connection, actor = change.connection, change.actor
     permissions.require(actor, "projects:write")
-    value = find_project(connection, actor, ref)
-    expect(value.version, version, "project")
+    old = find_project(connection, actor, ref)
+    expect(old.version, version, "project")
     wanted = {k: v for k, v in msgspec.structs.asdict(changes).items() if v is not msgspec.UNSET}
-    value = msgspec.structs.replace(value, **wanted, version=value.version + 1)
+    value = msgspec.structs.replace(old, **wanted, version=old.version + 1)
     value = msgspec.structs.replace(value, name=fields.name(value.name), budget=fields.budget(value.budget))
     table = tables.project
     _updated(
@@ -141,6 +160,15 @@ def update_project(
             .values(**store.project_row(value))
         ),
         "project",
+    )
+    change.note(
+        "projects:update",
+        f"project:{value.id}",
+        org=value.org_id,
+        project=value.id,
+        before=old,
+        after=value,
+        facts={"version": value.version, "store_text": int(value.store_text)},
     )
     return value
 

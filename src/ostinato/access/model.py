@@ -70,6 +70,17 @@ class Rule(msgspec.Struct, frozen=True):
     """Whose bindings it comes from: a caller needs one matching ``allow`` of *each* layer that limits a permission."""
 
 
+class Glass(msgspec.Struct, frozen=True):
+    """What a caller has broken: every right of the organization, borrowed for a short time."""
+
+    id: str
+    ends_at: int
+    """UTC microseconds."""
+    permissions: frozenset[str]
+    """The caller's own, which it goes back to. Only these can be given to others."""
+    rules: tuple[Rule, ...] = ()
+
+
 class Caller(msgspec.Struct, frozen=True):
     """The actor of a data-plane call, as its key says. Everything that can change a decision is in ``digest``."""
 
@@ -102,6 +113,10 @@ class Caller(msgspec.Struct, frozen=True):
     """What limits ``permissions`` by resource; empty: nothing does."""
     allowed_intents: frozenset[str] | None = None
     """Intents whose prompts it may use; ``None``: all of the project's."""
+    until: int | None = None
+    """When its rights must be looked at again, UTC microseconds: it expires, or a binding or its glass does."""
+    glass: Glass | None = None
+    """Set while it has broken the glass: ``permissions`` are then borrowed."""
 
     def sealed(self) -> "Caller":
         """This caller with ``digest`` set from every field that can change what is answered."""
@@ -206,6 +221,10 @@ class ApiKey(msgspec.Struct, frozen=True, kw_only=True):
     """The purse of its own budget; a rotated key keeps the purse."""
     bound_by: tuple[str, ...] = ()
     """Purses of the key that issued it: their budgets bind this key too."""
+    principal: str = ""
+    """Id of the person or service it was issued for; empty: whoever stands behind its creator."""
+    allowed_intents: frozenset[str] | None = None
+    """Intents whose prompts it may use; ``None``: all that its creator may."""
     version: int = 1
 
     def state(self, now: int) -> str:
@@ -213,3 +232,66 @@ class ApiKey(msgspec.Struct, frozen=True, kw_only=True):
         if self.revoked_at is not None:
             return "revoked"
         return "expired" if self.expires_at is not None and self.expires_at <= now else "active"
+
+
+class Principal(msgspec.Struct, frozen=True, kw_only=True):
+    """A person or a service that keys are issued for and roles are bound to."""
+
+    id: str
+    org_id: str
+    key: str
+    """Short name; unique in its organization."""
+    kind: Literal["person", "service"]
+    name: str
+    governed: bool = False
+    """Whether a role was ever bound to it: from then on its keys can do only what bindings allow, even once those
+    have ended. Before, its keys can do what they were issued with."""
+    disabled_at: int | None = None
+    """Since when its keys are refused."""
+    created_at: int
+    created_by: str
+    version: int = 1
+
+
+class Binding(msgspec.Struct, frozen=True, kw_only=True):
+    """A principal may (or may not) do what a role or a list of permissions says, everywhere or on some resources."""
+
+    id: str
+    org_id: str
+    principal_id: str
+    effect: Literal["allow", "deny"] = "allow"
+    role: str = ""
+    """Name of a seed role; empty where ``permissions`` are listed."""
+    permissions: frozenset[str] = frozenset()
+    """Listed permissions; empty where a role is named."""
+    on: Resource = Resource()
+    """A pattern; empty: the whole organization."""
+    expires_at: int | None = None
+    created_at: int
+    created_by: str
+
+    def live(self, now: int) -> bool:
+        """Whether it holds at ``now``."""
+        return self.expires_at is None or self.expires_at > now
+
+
+class BreakGlass(msgspec.Struct, frozen=True, kw_only=True):
+    """One time that somebody took every right of the organization."""
+
+    id: str
+    org_id: str
+    key_id: str
+    """The one key that it holds for; keys made by it gain nothing."""
+    key_prefix: str
+    principal: str
+    reason: str
+    began_at: int
+    ends_at: int
+    """When it ends by itself, at the latest an hour after it began."""
+    ended_at: int | None = None
+    """When somebody ended it before."""
+    ended_by: str = ""
+
+    def live(self, now: int) -> bool:
+        """Whether it holds at ``now``."""
+        return self.ended_at is None and self.ends_at > now

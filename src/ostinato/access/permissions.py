@@ -1,6 +1,7 @@
 """Every permission and role, on one page. A permission is ``resource:verb``; a role is a named set of them.
 
-An endpoint names the permission it needs; a key carries the permissions it has. Nothing else grants anything.
+An endpoint names the permission it needs; a key carries the permissions it has. Nothing else grants anything. What a
+key was given is a ceiling: on use it has what its makers still have, and what is bound to its principal (``rights``).
 """
 
 from collections.abc import Iterable
@@ -53,27 +54,87 @@ DESCRIPTIONS: dict[str, str] = {
 
 ALL: frozenset[str] = frozenset(DESCRIPTIONS)
 
+_LOOKING = frozenset(
+    {
+        "projects:read",
+        "targets:read",
+        "prices:read",
+        "policies:read",
+        "intents:read",
+        "prompts:read",
+        "releases:read",
+        "cache:read",
+        "traces:read",
+        "stats:read",
+        "explain:read",
+    }
+)
+"""What everybody who works with prompts may see; no texts of requests, no keys, no people."""
+
 ROLES: dict[str, frozenset[str]] = {
     # Everything: the first administrator.
     "owner": ALL,
-    # Runs the gateway of one organization; reads no texts and creates no organizations.
-    "operator": ALL - {"organizations:read", "organizations:write", "traces:text"},
-    # An application in production: it calls models and nothing else.
-    "service": frozenset({"chat:call"}),
-    # Looks at figures; changes and calls nothing.
+    # Writes prompts and proposes releases. Cannot approve, start or protect anything.
+    "prompt-editor": _LOOKING | {"chat:call", "prompts:call", "prompts:write", "labels:move", "releases:propose"},
+    # Looks at prompts, releases and real answers; changes nothing.
+    "reviewer": _LOOKING | {"traces:text"},
+    # Says yes or no to what somebody else proposed, and sees what it rests on.
+    "approver": _LOOKING | {"releases:approve"},
+    # Runs the gateway of one organization. Reads no texts, creates no organizations; does not approve, decide who may
+    # do what, or break the glass: whoever runs things does not also let them pass.
+    "operator": ALL
+    - {
+        "organizations:read",
+        "organizations:write",
+        "traces:text",
+        "releases:approve",
+        "principals:write",
+        "roles:write",
+        "breakglass:use",
+    },
+    # Looks at figures, never at texts; changes and calls nothing.
     "analyst": frozenset(
         {
             "projects:read",
             "targets:read",
             "prices:read",
             "policies:read",
+            "intents:read",
             "cache:read",
             "traces:read",
             "stats:read",
             "metrics:read",
         }
     ),
+    # Checks who may do what and who did what; sees no texts and changes nothing.
+    "auditor": _LOOKING | {"audit:read", "audit:export", "keys:read", "principals:read", "roles:read", "metrics:read"},
+    # An application in production: it calls models, directly or through prompts, and nothing else.
+    "service": frozenset({"chat:call", "prompts:call"}),
 }
+"""All roles there are. What fits none of them is said as a list of permissions; there is no third way."""
+
+_PROMPT = frozenset({"project", "prompt"})
+_MOVE = frozenset({"project", "prompt", "label", "intent"})
+
+JUDGED: dict[str, frozenset[str]] = {
+    "prompts:read": _PROMPT,
+    "prompts:write": _PROMPT,
+    "prompts:call": _MOVE,
+    "labels:write": frozenset({"project", "label"}),
+    "labels:move": frozenset({"project", "prompt", "label"}),
+    "releases:propose": _MOVE,
+    "releases:approve": _MOVE,
+    "releases:operate": _MOVE,
+    "intents:write": frozenset({"project", "intent"}),
+}
+"""By what of a :class:`Resource` the rooms judge a permission when they act. Every other permission can be limited to a
+project only, and there by where the key belongs: see ``rights``."""
+
+ORGANIZATION_ONLY = frozenset({"organizations:read", "organizations:write", "projects:write"})
+"""They reach beyond one project by what they are: bound to the whole organization, or not at all."""
+
+SEEN_ALONG = frozenset({"projects:read", "intents:read", "prompts:read", "releases:read"})
+"""What a role that is bound to a label, intent or prompt may see all the same: there is no reading half a registry."""
 
 
 def allows(actor: Actor, permission: str, on: Resource | None = None) -> bool:
@@ -99,7 +160,7 @@ def require(actor: Actor, permission: str, on: Resource | None = None) -> None:
     who = f"The key {actor.key_prefix}" if isinstance(actor, Caller) else "The system"
     if on is not None and allows(actor, permission):
         raise Denied(
-            f"{who} may not do this here: its permission {permission} does not reach {_named(on)}.",
+            f"{who} may not do this here: its permission {permission} does not reach {described(on)}.",
             code="permission_denied",
             hint="Use a key whose roles reach it, or ask an administrator to bind one.",
         )
@@ -126,8 +187,10 @@ def _permitted(rules: tuple[Rule, ...], permission: str, on: Resource) -> bool:
     return limiting == met
 
 
-def _named(on: Resource) -> str:
-    return ", ".join(f"{field} {value[:80]!r}" for field, value in msgspec.structs.asdict(on).items() if value)
+def described(on: Resource) -> str:
+    """A resource or pattern in words."""
+    named = ", ".join(f"{field} {value[:80]!r}" for field, value in msgspec.structs.asdict(on).items() if value)
+    return named or "the whole organization"
 
 
 def known(names: Iterable[str]) -> frozenset[str]:

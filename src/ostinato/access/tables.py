@@ -58,11 +58,65 @@ api_key = sa.Table(
     sa.Column("rotated_to", columns.Id, nullable=True),
     sa.Column("last_used_at", columns.Micros, nullable=True),
     sa.Column("version", sa.Integer, nullable=False),
+    sa.Column("principal", columns.Id, nullable=True),
+    sa.Column("allowed_intents", columns.Json, nullable=True),
     sa.UniqueConstraint("secret_sha256"),
     sa.Index(None, "project_id"),
     sa.Index(None, "prefix"),
 )
 """Never the secret: its SHA-256 is enough, because the secret carries 256 random bits."""
+
+principal = sa.Table(
+    "principal",
+    metadata,
+    sa.Column("id", columns.Id, primary_key=True),
+    sa.Column("org_id", columns.Id, sa.ForeignKey("organization.id"), nullable=False),
+    sa.Column("key", sa.String(64), nullable=False),
+    sa.Column("kind", sa.String(16), nullable=False),
+    sa.Column("name", sa.String(200), nullable=False),
+    sa.Column("governed", sa.Boolean, nullable=False),
+    sa.Column("disabled_at", columns.Micros, nullable=True),
+    sa.Column("created_at", columns.Micros, nullable=False),
+    sa.Column("created_by", sa.String(255), nullable=False),
+    sa.Column("version", sa.Integer, nullable=False),
+    sa.UniqueConstraint("org_id", "key"),
+)
+
+role_binding = sa.Table(
+    "role_binding",
+    metadata,
+    sa.Column("id", columns.Id, primary_key=True),
+    sa.Column("org_id", columns.Id, nullable=False),
+    sa.Column("principal_id", columns.Id, sa.ForeignKey("principal.id"), nullable=False),
+    sa.Column("effect", sa.String(8), nullable=False),
+    sa.Column("role", sa.String(64), nullable=False),
+    sa.Column("permissions", columns.Json, nullable=False),
+    sa.Column("on_project", sa.String(32), nullable=False),
+    sa.Column("on_label", sa.String(200), nullable=False),
+    sa.Column("on_intent", sa.String(200), nullable=False),
+    sa.Column("on_prompt", sa.String(200), nullable=False),
+    sa.Column("expires_at", columns.Micros, nullable=True),
+    sa.Column("created_at", columns.Micros, nullable=False),
+    sa.Column("created_by", sa.String(255), nullable=False),
+    sa.Index(None, "principal_id"),
+)
+"""Those that stand (expired ones too); what was unbound is in the audit log."""
+
+breakglass = sa.Table(
+    "breakglass",
+    metadata,
+    sa.Column("id", columns.Id, primary_key=True),
+    sa.Column("org_id", columns.Id, nullable=False),
+    sa.Column("key_id", columns.Id, nullable=False),
+    sa.Column("key_prefix", sa.String(16), nullable=False),
+    sa.Column("principal", sa.String(64), nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("began_at", columns.Micros, nullable=False),
+    sa.Column("ends_at", columns.Micros, nullable=False),
+    sa.Column("ended_at", columns.Micros, nullable=True),
+    sa.Column("ended_by", sa.String(255), nullable=False),
+    sa.Index(None, "ends_at"),
+)
 
 budget_period = sa.Table(
     "budget_period",

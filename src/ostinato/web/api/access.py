@@ -160,7 +160,7 @@ async def create_key(request: Req, data: JSONBody[NewKey]) -> NewSecret:
     """A new key, which can do no more than its creator. Its secret is in the answer, and nowhere afterwards."""
     if data.role is not None and data.permissions is not None:
         raise Invalid("A key takes a role or permissions, not both.", param="permissions")
-    permissions = data.permissions if data.permissions is not None else of_role(data.role or "service")
+    permissions = of_role(data.role) if data.role is not None else data.permissions
     grant = Grant(
         permissions=permissions,
         allowed_models=data.allowed_models,
