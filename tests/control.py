@@ -69,6 +69,9 @@ class Plane:
         """Tenant -> id of the project."""
         self.organizations: dict[str, str] = {}
         """Tenant -> id of the organization."""
+        self.numbers = 0
+        self.requests: dict[str, str] = {}
+        """Tenant -> id of a request in the ledger."""
 
     async def prepare(self) -> None:
         for organization in ("acme", "beta"):
@@ -76,7 +79,11 @@ class Plane:
             for tenant in TENANTS:
                 if tenant.startswith(organization):
                     project = await self.app.access.create_project(
-                        SYSTEM, tenant.partition("/")[2], tenant, organization=organization
+                        SYSTEM,
+                        tenant.partition("/")[2],
+                        tenant,
+                        organization=organization,
+                        budget=access.MoneyBudget(10**12),
                     )
                     self.projects[tenant], self.organizations[tenant] = project.id, made.id
 

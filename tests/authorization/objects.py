@@ -1,0 +1,154 @@
+"""What the routes of the control plane name: an object of a tenant for every path parameter, a body for every change.
+
+A new route needs an entry here: the tests of this folder then try it with every role and tenant, and fail by its name
+until there is one. Factories make a fresh object each time, so that a route may consume it.
+"""
+
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from control import Plane, Route
+from inside import SYSTEM
+
+from ostinato import access
+
+Made = dict[str, str]
+"""Path parameter -> value, for those further left in the path."""
+Factory = Callable[[Plane, str, Made], Awaitable[str]]
+"""Makes an object in a tenant (``acme/main``); gives what the path names it by."""
+Body = Callable[[Plane, str, Made], Any]
+
+
+def counted(plane: Plane) -> int:
+    """A number that was not there before."""
+    plane.numbers += 1
+    return plane.numbers
+
+
+async def project(plane: Plane, tenant: str, _: Made) -> str:
+    return plane.projects[tenant]
+
+
+async def key(plane: Plane, tenant: str, _: Made) -> str:
+    grant = access.Grant(permissions=frozenset({"chat:call"}), budget=access.MoneyBudget(10**9))
+    made, _secret = await plane.app.access.create_key(SYSTEM, "theirs", grant, plane.projects[tenant])
+    return made.id
+
+
+async def request(plane: Plane, tenant: str, _: Made) -> str:
+    """A request in the ledger; one for each tenant, as nothing takes it away."""
+    if tenant not in plane.requests:
+        secret = await plane.key(frozenset({"chat:call"}), tenant)
+        before = {row.request_id for row in await plane.world.rows(0)}
+        assert (await plane.world.chat(f"of {tenant}", key=secret)).status == 200
+        rows = await plane.world.rows(len(before) + 1)
+        (plane.requests[tenant],) = {row.request_id for row in rows} - before
+    return plane.requests[tenant]
+
+
+DECLARED: dict[str, Any] = {
+    "models": {"targets": ["fake/plain"]},
+    "prices": {"input": 1.0, "output": 1.0},
+    "policies": {"ttl": 60.0},
+    "rules": {"kind": "pii", "action": "redact"},
+}
+
+OF_PROJECTS = frozenset({"models", "policies"})
+"""Kinds that may be declared for one project."""
+
+
+def declaration(kind: str) -> Factory:
+    async def make(plane: Plane, tenant: str, _: Made) -> str:
+        number = counted(plane)
+        await plane.app.declarations.put(kind, f"fake/made-{number}", declared(kind)(plane, tenant, {}), "test")
+        return f"fake/made-{number}"
+
+    return make
+
+
+def declared(kind: str) -> Body:
+    def body(plane: Plane, tenant: str, _: Made) -> Any:
+        if kind not in OF_PROJECTS:
+            return DECLARED[kind]
+        return {**DECLARED[kind], "alias": f"alias-{counted(plane)}", "project": plane.projects[tenant]}
+
+    return body
+
+
+FACTORIES: dict[str, Factory] = {
+    "/projects/{ref:str}": project,
+    "/keys/{ref:str}": key,
+    "/traces/{request_id:str}": request,
+    **{f"/{kind}/{{name:path}}": declaration(kind) for kind in DECLARED},
+}
+"""Path up to and with the parameter -> what makes its object."""
+
+
+def fixed(body: Any) -> Body:
+    return lambda _plane, _tenant, _made: body
+
+
+BODIES: dict[str, Body] = {
+    "POST /organizations": lambda plane, _t, _m: {"key": f"made-{counted(plane)}", "name": "Made"},
+    "POST /projects": lambda plane, tenant, _m: {
+        "key": f"made-{counted(plane)}",
+        "name": "Made",
+        "organization": plane.organizations[tenant],
+    },
+    "PATCH /projects/{ref:str}": fixed({"name": "Renamed"}),
+    "POST /keys": lambda plane, tenant, _m: {
+        "name": "made",
+        "permissions": ["chat:call"],
+        "project": plane.projects[tenant],
+    },
+    "PATCH /keys/{ref:str}": fixed({"name": "Renamed"}),
+    "POST /keys/{ref:str}/rotate": fixed({}),
+    "POST /cache/invalidations": lambda plane, tenant, _m: {"everything": True, "project": plane.projects[tenant]},
+    **{f"PUT /{kind}/{{name:path}}": declared(kind) for kind in DECLARED},
+}
+"""Route -> its body. A body that names the tenant is tried with other tenants too: see ``NAMED_IN_BODY``."""
+
+NAMED_IN_BODY = frozenset({"POST /projects", "POST /keys", "POST /cache/invalidations"})
+"""Routes without an object in their path that name a tenant in their body."""
+
+EVERYBODYS = tuple(f"/{kind}/" for kind in DECLARED if kind not in OF_PROJECTS)
+"""What holds for every organization: seen by all with the permission, changed by who may act everywhere."""
+
+OWN_ORGANIZATION_ONLY = ("/traces", "/cache", "/stats")
+"""Where even who may act everywhere sees no other organization than the key's own."""
+
+ALSO: dict[str, frozenset[int]] = {}
+"""Route -> other answers than 2xx that are right where it is allowed."""
+
+LEAVES: dict[str, int] = {}
+"""Route -> leaves of its change, where that is not one."""
+
+READS: frozenset[str] = frozenset()
+"""Routes that change nothing although their method could."""
+
+
+def parameters(route: Route) -> list[tuple[str, str]]:
+    """(path up to and with it, its text in the path) of every parameter, from the left."""
+    found: list[tuple[str, str]] = []
+    walked = ""
+    for part in route.path.split("/")[1:]:
+        walked += f"/{part}"
+        if part.startswith("{"):
+            found.append((walked, part))
+    return found
+
+
+async def request_of(plane: Plane, route: Route, tenant: str) -> tuple[str, Any]:
+    """A path and a body by which the route does something to a fresh object of the tenant."""
+    made: Made = {}
+    path = route.path
+    for walked, part in parameters(route):
+        value = await FACTORIES[walked](plane, tenant, made)
+        made[part[1:-1].partition(":")[0]] = value
+        path = path.replace(part, value, 1)
+    body = BODIES.get(str(route))
+    return path, None if body is None else body(plane, tenant, made)
