@@ -103,11 +103,11 @@ class App:
             await self.notices.start()
         self._later("notices", self.notices.close)
         self.declarations = Declarations(self.control, clock, self.notices, topics=TOPICS)
-        self.secret = await self._installation_secret()
+        self.secret = await _installation_secret(self.directory if self.embedded else None, self.declarations)
         self.audit = audit.Log(self.control, clock, self.notices, config.audit, secret=self.secret)
         self.epoch = Epoch()
         await self._start_providers()
-        self.access = access.Access(self.control, self.notices, clock, config.access)
+        self.access = access.Access(self.control, self.notices, clock, config.access, self.audit)
         await self._start_standing()
         await self.access.start()
         self._later("access", self.access.stop)
@@ -127,21 +127,6 @@ class App:
             database = await asyncio.to_thread(open_migrated, name, where)
         self._later(f"database {name}", lambda: asyncio.to_thread(database.close))
         return database
-
-    async def _installation_secret(self) -> bytes:
-        """What keys digests of users and inputs: a file when embedded, shared through ``control`` when scaled out."""
-        if self.embedded:
-            found = self.directory.read_key(_SECRET)
-            if found is None:
-                found = secrets.token_bytes(32)
-                self.directory.write_key(_SECRET, found)
-            return found
-        if not await self.declarations.load(_SECRET):
-            try:
-                await self.declarations.put(_SECRET, "secret", secrets.token_hex(32), "system", expect=0)
-            except OstinatoError:
-                _log.info("Another process was first to make the installation's secret; using it.")
-        return bytes.fromhex(str((await self.declarations.load(_SECRET))["secret"]))
 
     async def _start_providers(self) -> None:
         self.client = outbound.Client(self.config.outbound, self.clock)
@@ -263,6 +248,7 @@ class App:
         metrics.gauge("ledger_queue_rows", "Rows not yet written.", lambda: self.recorder.depth)
         metrics.counter("ledger_dropped_rows", "Rows shed because the queue was full.", lambda: self.recorder.dropped)
         metrics.gauge("ledger_lost_rows", "Rows that the last crash took.", lambda: self.recorder.lost_before)
+        metrics.gauge("breakglass_active", "Keys that have broken the glass.", lambda: len(self.access.glasses()))
         metrics.states(
             "target_state",
             "State of each target's breaker.",
@@ -280,6 +266,10 @@ class App:
         }
         if self.store is not None:
             parts["cache"] = "ok" if self.store.healthy else "the shared tier cannot be reached: answered from memory"
+        broken = self.access.glasses()
+        if broken:
+            # For everybody who looks, and not a fault: the process can be sent work.
+            parts["breakglass"] = "; ".join(one.sentence for one in broken)
         if self.draining:
             parts["server"] = "draining"
         return Health(ready=self.ready, parts=parts)
@@ -290,6 +280,22 @@ class App:
 
     def _later(self, name: str, undo: Callable[[], Awaitable[None]]) -> None:
         self._undo.append((name, undo))
+
+
+async def _installation_secret(directory: DataDirectory | None, declarations: Declarations) -> bytes:
+    """What keys digests of users and inputs: a file when embedded, else shared through ``control``."""
+    if directory is not None:
+        found = directory.read_key(_SECRET)
+        if found is None:
+            found = secrets.token_bytes(32)
+            directory.write_key(_SECRET, found)
+        return found
+    if not await declarations.load(_SECRET):
+        try:
+            await declarations.put(_SECRET, "secret", secrets.token_hex(32), "system", expect=0)
+        except OstinatoError:
+            _log.info("Another process was first to make the installation's secret; using it.")
+    return bytes.fromhex(str((await declarations.load(_SECRET))["secret"]))
 
 
 @contextlib.contextmanager
@@ -326,7 +332,10 @@ async def first_start(config: Config, *, recover: bool = False) -> str:
     try:
         control = await asyncio.to_thread(open_migrated, "control", config.storage.url or directory.control)
         try:
-            _, _, secret = await access.Access(control, Notices(), clock, config.access).first_start(recover=recover)
+            vault = await _installation_secret(directory if embedded else None, Declarations(control, clock))
+            log = audit.Log(control, clock, settings=config.audit, secret=vault)
+            door = access.Access(control, Notices(), clock, config.access, log)
+            _, _, secret = await door.first_start(recover=recover)
             return secret
         finally:
             control.close()

@@ -1,5 +1,6 @@
 """Who calls, and what a key allows. Frozen: a :class:`Caller` lives in a snapshot and is shared by requests."""
 
+from datetime import UTC, datetime
 from typing import Literal
 
 import msgspec
@@ -291,6 +292,12 @@ class BreakGlass(msgspec.Struct, frozen=True, kw_only=True):
     ended_at: int | None = None
     """When somebody ended it before."""
     ended_by: str = ""
+
+    @property
+    def sentence(self) -> str:
+        """Who it is, and until when."""
+        until = datetime.fromtimestamp(self.ends_at / 1_000_000, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
+        return f"the key {self.key_prefix} has every right of its organization until {until}"
 
     def live(self, now: int) -> bool:
         """Whether it holds at ``now``."""
