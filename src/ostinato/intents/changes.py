@@ -14,7 +14,7 @@ from ostinato.access import Actor, Resource
 from ostinato.core import hashing
 from ostinato.core.clock import Clock
 from ostinato.core.errors import Conflict, NotFound, OstinatoError
-from ostinato.intents.model import Intent, Stakes
+from ostinato.intents.model import Declaration, Stakes
 from ostinato.intents.stakes import change_approvals
 from ostinato.storage import declarations
 
@@ -46,17 +46,34 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     """What somebody wants to change, judged by the caller: may they, and can it be obeyed."""
 
     change: Change
-    before: Intent | None
+    before: Declaration | None
     """What stands now."""
-    after: Intent | None
+    after: Declaration | None
     """What would stand; ``None``: nothing."""
     org: str
+    """Id of the organization whose people decide."""
+
+    @classmethod
+    def of(cls, change: Change, before: object, org: str) -> "Wanted":
+        """``before``: the body that stands, with its project's id; ``None``: there is none."""
+        return cls(change=change, before=_read(before), after=_read(change.body), org=org)
 
     @property
-    def project(self) -> str:
-        """Whose the intent is; empty: everybody's."""
+    def on(self) -> Resource:
+        """What rights to change or approve it are judged on."""
         one = self.after or self.before
-        return one.project if one is not None else ""
+        project = "" if one is None or one.project == "*" else one.project
+        return Resource(project=project, intent=(one.key if one is not None else "") or self.change.name)
+
+
+def _read(body: object) -> Declaration | None:
+    if body is None:
+        return None
+    try:
+        return msgspec.convert(body, Declaration)
+    except msgspec.ValidationError:
+        # Of another version of Ostinato: nobody knows how much is at stake.
+        return Declaration(stakes="critical")
 
 
 MayApprove = Callable[[storage.Connection, str, str, Resource], bool]
@@ -120,7 +137,7 @@ class Changes:
             body=msgspec.to_builtins(wanted.change),
             needed=needed,
             org=wanted.org,
-            project=wanted.project,
+            project=wanted.on.project,
             expires=now + _WEEK,
         )
         facts: dict[str, str | int] = {"request": request.id, "digest": request.digest, "needed": needed}
@@ -195,8 +212,7 @@ class Changes:
         may = self._may_approve
         if may is None:
             return lambda _: True
-        on = resource(wanted)
-        return lambda principal: may(connection, principal, wanted.org, on)
+        return lambda principal: may(connection, principal, wanted.org, wanted.on)
 
     def _waiting(self, connection: storage.Connection, org: str, target: str) -> list[approvals.Request]:
         now = self._clock.now()
@@ -238,7 +254,7 @@ class Changes:
             action=action or ("intents:remove" if wanted.change.body is None else "intents:write"),
             resource=_target(wanted.change),
             org=wanted.org,
-            project=wanted.project,
+            project=wanted.on.project,
             before=before,
             after=wanted.change.body,
             reason=comment,
@@ -250,12 +266,6 @@ class Changes:
 def change_of(request: approvals.Request) -> Change:
     """The change that a request is about."""
     return msgspec.convert(request.body, Change)
-
-
-def resource(wanted: Wanted) -> Resource:
-    """What rights to change or approve it are judged on."""
-    one = wanted.after or wanted.before
-    return Resource(project=wanted.project, intent=one.key if one is not None else "")
 
 
 def _target(change: Change) -> str:

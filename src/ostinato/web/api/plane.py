@@ -7,8 +7,10 @@ from typing import Protocol
 from ostinato.access import Access
 from ostinato.audit import Log
 from ostinato.cache import ResponseCache
+from ostinato.cache.policy import Policies
 from ostinato.core.clock import Clock
 from ostinato.gateway import Current
+from ostinato.intents import Changes, Intents
 from ostinato.routing import Catalog, Router
 from ostinato.storage import Change, Declarations, Declared
 from ostinato.traces import Ledger
@@ -30,6 +32,17 @@ class Standing(Protocol):
         ...
 
 
+class Rulings(Protocol):
+    """The cache policies that stand."""
+
+    @property
+    def value(self) -> Policies: ...
+
+    async def reload(self) -> None:
+        """Take what is declared now, intents included."""
+        ...
+
+
 class ControlPlane(Protocol):
     clock: Clock
     access: Access
@@ -37,6 +50,7 @@ class ControlPlane(Protocol):
     cache: ResponseCache
     declarations: Declarations
     desk: Desk
+    intent_changes: Changes
     ledger: Ledger
     router: Router
 
@@ -45,6 +59,12 @@ class ControlPlane(Protocol):
 
     @property
     def catalog(self) -> Current[Catalog]: ...
+
+    @property
+    def policies(self) -> Rulings: ...
+
+    @property
+    def intents(self) -> Current[Intents]: ...
 
     @property
     def provider_kinds(self) -> Mapping[str, str]:
