@@ -15,6 +15,8 @@ class Occasion(msgspec.Struct, frozen=True):
     """Who stands behind the key; taken where the deed does not say."""
     org: str = ""
     """Id of the caller's organization; taken where the deed does not say."""
+    facts: dict[str, str | int] = {}
+    """What every deed of this occasion has among its facts: that the glass was broken for it."""
 
 
 _NOWHERE = Occasion()
