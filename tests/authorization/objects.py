@@ -14,7 +14,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from control import Plane, Route
 from inside import SYSTEM
 
-from ostinato import access
+from ostinato import access, approvals, intents
 
 Made = dict[str, str]
 """Path parameter -> value, for those further left in the path."""
@@ -50,6 +50,28 @@ async def request(plane: Plane, tenant: str, _: Made) -> str:
     return plane.requests[tenant]
 
 
+LOW = {"stakes": "low", "title": "Made"}
+HIGH = {"stakes": "high", "owner": "somebody"}
+
+
+async def intent(plane: Plane, tenant: str, _: Made) -> str:
+    """An intent of low stakes, of which a change to high stakes waits for approval."""
+    name = f"made-{counted(plane)}"
+    low, high = ({**body, "project": plane.projects[tenant]} for body in (LOW, HIGH))
+    version = await plane.app.declarations.put("intents", name, low, "test")
+    change = intents.Change(name, version, high)
+    wanted = intents.Wanted.of(change, low, plane.organizations[tenant])
+    assert isinstance(await plane.app.intent_changes.make(SYSTEM, wanted), approvals.Request)
+    await plane.app.policies.reload()
+    return name
+
+
+def decided(plane: Plane, tenant: str, made: Made) -> Any:
+    """A word on the change that waits."""
+    change = intents.Change(made["name"], 1, {**HIGH, "project": plane.projects[tenant]})
+    return {"digest": change.digest(), "comment": "looked at"}
+
+
 DECLARED: dict[str, Any] = {
     "models": {"targets": ["fake/plain"]},
     "prices": {"input": 1.0, "output": 1.0},
@@ -83,6 +105,7 @@ FACTORIES: dict[str, Factory] = {
     "/projects/{ref:str}": project,
     "/keys/{ref:str}": key,
     "/traces/{request_id:str}": request,
+    "/intents/{name:str}": intent,
     **{f"/{kind}/{{name:path}}": declaration(kind) for kind in DECLARED},
 }
 """Path up to and with the parameter -> what makes its object."""
@@ -108,6 +131,9 @@ BODIES: dict[str, Body] = {
     "PATCH /keys/{ref:str}": fixed({"name": "Renamed"}),
     "POST /keys/{ref:str}/rotate": fixed({}),
     "POST /cache/invalidations": lambda plane, tenant, _m: {"everything": True, "project": plane.projects[tenant]},
+    "PUT /intents/{name:str}": lambda plane, tenant, _m: {"title": "Changed", "project": plane.projects[tenant]},
+    "POST /intents/{name:str}/approve": decided,
+    "POST /intents/{name:str}/reject": decided,
     **{f"PUT /{kind}/{{name:path}}": declared(kind) for kind in DECLARED},
 }
 """Route -> its body. A body that names the tenant is tried with other tenants too: see ``NAMED_IN_BODY``."""

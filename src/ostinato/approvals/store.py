@@ -165,7 +165,7 @@ def find(connection: sa.Connection, request_id: str, *, lock: bool = False) -> R
 def page(
     connection: sa.Connection,
     *,
-    org: str,
+    org: str | None,
     project: str | None = None,
     state: str = "",
     kind: str = "",
@@ -173,9 +173,11 @@ def page(
     after: str = "",
     limit: int = 100,
 ) -> list[Request]:
-    """Requests of an organization, oldest first, from behind ``after``. ``project``: of this one only."""
+    """Requests of an organization (``None``: of any), oldest first, from behind ``after``. ``project``: of this one."""
     table = tables.approval_request
-    query = sa.select(table).where(table.c.org == org)
+    query = sa.select(table)
+    if org is not None:
+        query = query.where(table.c.org == org)
     if project is not None:
         query = query.where(table.c.project == project)
     for column, wanted in ((table.c.state, state), (table.c.kind, kind), (table.c.target, target)):

@@ -51,7 +51,7 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     after: Declaration | None
     """What would stand; ``None``: nothing."""
     org: str
-    """Id of the organization whose people decide."""
+    """Id of the organization that the intent belongs to; empty: everybody's."""
 
     @classmethod
     def of(cls, change: Change, before: object, org: str) -> "Wanted":
@@ -120,7 +120,7 @@ class Changes:
             return version
         _refuse_stale(connection, wanted.change)
         target = _target(wanted.change)
-        for other in self._waiting(connection, wanted.org, target):
+        for other in self._waiting(connection, target):
             raise Conflict(
                 f"Another change of {target} waits for approval: request {other.id}.",
                 code="change_pending",
@@ -144,9 +144,9 @@ class Changes:
         self._write(connection, actor, occasion, wanted, None, facts, action="intents:propose")
         return request
 
-    async def waiting(self, org: str, name: str) -> approvals.Request | None:
-        """The change of an intent that waits for approval in an organization, if there is one."""
-        found = await self._database.read(lambda connection: self._waiting(connection, org, f"intent:{name}"))
+    async def waiting(self, name: str) -> approvals.Request | None:
+        """The change of an intent that waits for approval, if there is one."""
+        found = await self._database.read(lambda connection: self._waiting(connection, f"intent:{name}"))
         return found[0] if found else None
 
     async def decide(
@@ -178,7 +178,7 @@ class Changes:
         occasion: audit.Occasion,
     ) -> tuple[approvals.Request, OstinatoError | None]:
         now, target = self._clock.now(), _target(wanted.change)
-        request = next(iter(self._waiting(connection, wanted.org, target)), None)
+        request = next(iter(self._waiting(connection, target)), None)
         if request is None:
             raise NotFound(f"No change of {target} waits for approval.", code="approval_not_found")
         if request.digest != wanted.change.digest():
@@ -214,9 +214,9 @@ class Changes:
             return lambda _: True
         return lambda principal: may(connection, principal, wanted.org, wanted.on)
 
-    def _waiting(self, connection: storage.Connection, org: str, target: str) -> list[approvals.Request]:
+    def _waiting(self, connection: storage.Connection, target: str) -> list[approvals.Request]:
         now = self._clock.now()
-        found = approvals.page(connection, org=org, kind=REQUEST, target=target, state="open")
+        found = approvals.page(connection, org=None, kind=REQUEST, target=target, state="open")
         return [request for request in found if request.standing(now) == "open"]
 
     def _apply(self, connection: storage.Connection, actor: Actor, change: Change) -> tuple[int, object]:

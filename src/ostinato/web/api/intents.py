@@ -7,6 +7,7 @@ from litestar import Response, delete, get, post, put
 from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
 
 from ostinato import intents
+from ostinato.access import SystemActor
 from ostinato.access.permissions import require
 from ostinato.approvals import APPROVE, REJECT, Decision, Request
 from ostinato.core import money
@@ -136,7 +137,7 @@ async def show_intent(request: Req, name: FromPath[str], alias: FromQuery[str] =
     behind = alias or (matched[0] if matched else "")
     project = intent.project or caller_of(request).project
     base = plane.policies.value.for_(project, behind)
-    waiting = await plane.intent_changes.waiting(caller_of(request).org, name)
+    waiting = await plane.intent_changes.waiting(name)
     return ShownIntent(
         name=name,
         key=intent.key,
@@ -200,7 +201,10 @@ async def _decide(request: Req, name: str, word: Word, decision: str) -> Pending
         if decision == APPROVE:
             # Others may have changed meanwhile: what is approved must still hold together with them.
             await _judge(request, standing, name, change.body)
-        wanted = Wanted.of(change, standing[name][1] if name in standing else None, caller.org)
+        wanted = await _told(request, change, standing[name][1] if name in standing else None)
+        if not wanted.on.project:
+            # What holds for every organization is decided by those who may act everywhere.
+            declared.require_everywhere(request)
         require(caller, "releases:approve", wanted.on)
         decided = await plane.intent_changes.decide(
             caller, wanted, decision=decision, digest=word.digest, comment=word.comment
@@ -213,7 +217,7 @@ async def _decide(request: Req, name: str, word: Word, decision: str) -> Pending
 async def _waiting(request: Req, name: str) -> Request:
     """The request for approval of a change, where the caller reaches both what stands and what would stand."""
     plane, reach = plane_of(request), await declared.reach_of(request)
-    found = await plane.intent_changes.waiting(caller_of(request).org, name)
+    found = await plane.intent_changes.waiting(name)
     standing = (await declared.standing_of(request, KIND)).get(name)
     bodies = [] if found is None else [intents.change_of(found).body, standing[1] if standing is not None else None]
     if found is None or not all(declared.within(body, reach) for body in bodies if body is not None):
@@ -241,13 +245,25 @@ async def _make(request: Req, name: str, body: dict[str, Any] | None, seen: int 
         placed = None if body is None else await declared.own_project(request, body)
         change = Change(name, _expected(name, old.version if old is not None else 0, seen), placed)
         await _judge(request, standing, name, placed)
-        wanted = Wanted.of(change, before, caller.org)
+        wanted = await _told(request, change, before)
         require(caller, "intents:write", wanted.on)
         made = await plane.intent_changes.make(caller, wanted)
         if isinstance(made, Request):
             return Response(_pending(made), status_code=202)
         await plane.policies.reload()
     return Response(None if placed is None else await plane.declarations.show(KIND, name))
+
+
+async def _told(request: Req, change: Change, before: object) -> Wanted:
+    """The change with the organization that its intent belongs to; empty: everybody's."""
+    wanted = Wanted.of(change, before, "")
+    if not wanted.on.project:
+        return wanted
+    try:
+        project = await plane_of(request).access.show_project(SystemActor("api"), wanted.on.project)
+    except NotFound:
+        return wanted
+    return msgspec.structs.replace(wanted, org=project.org_id)
 
 
 async def _judge(request: Req, standing: dict[str, tuple[Declared, object]], name: str, body: object) -> None:
