@@ -30,7 +30,10 @@ def guard(connection: "ASGIConnection[Any, Any, Any, Any]", handler: BaseRouteHa
     caller = plane.access.authenticate(read.token.decode("latin-1"), now)
     # From here on it is known who is refused, or does something: for the audit log.
     connection.scope["user"] = caller
-    audit.set_occasion(msgspec.structs.replace(audit.occasion(), principal=principal_of(caller), org=caller.org))
+    facts: dict[str, str | int] = {} if caller.glass is None else {"breakglass": caller.glass.id}
+    audit.set_occasion(
+        msgspec.structs.replace(audit.occasion(), principal=principal_of(caller), org=caller.org, facts=facts)
+    )
     plane.access.admit(caller, now)
     needed = handler.opt.get(PERMISSION)
     if needed is None:

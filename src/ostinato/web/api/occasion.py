@@ -20,6 +20,8 @@ from ostinato.web.problems import CONTENT_TYPE, problem
 from ostinato.web.server import Asgi, Receive, Scope, Send
 
 REASON = b"ostinato-reason"
+BREAKGLASS = b"ostinato-breakglass"
+"""On every answer to a key that has broken the glass: its id, and until when (UTC microseconds)."""
 LONGEST_REASON = 512
 """Characters."""
 _LARGEST_ANSWER = 256 * 1024
@@ -95,6 +97,9 @@ class _Exchange:
         if message["type"] == "http.response.start":
             headers = [pair for pair in message.get("headers", ()) if pair[0].lower() != b"x-request-id"]
             headers.append((b"x-request-id", self._request_id))
+            caller = self._scope.get("user")
+            if isinstance(caller, Caller) and caller.glass is not None:
+                headers.append((BREAKGLASS, b"%s; until=%d" % (caller.glass.id.encode(), caller.glass.ends_at)))
             if not any(name.lower() == b"cache-control" for name, _ in headers):
                 headers.append((b"cache-control", b"no-store"))
             message["headers"] = headers
