@@ -26,7 +26,7 @@ def test_the_tables_are_those_of_the_migration(control: storage.Database, schema
 async def test_leaves_are_numbered_and_hang_in_the_tree(control: storage.Database, log: audit.Log):
     indexes = [await log.record(deed(facts={"version": n})) for n in range(9)]
     assert indexes == list(range(9))
-    bodies = control.query(lambda c: c.scalars(sa.select(tables.leaf.c.body).order_by(tables.leaf.c.index)).all())
+    bodies = control.query(lambda c: c.scalars(sa.select(tables.leaf.c.body).order_by(tables.leaf.c.seq)).all())
     assert [json.loads(body)["facts"]["version"] for body in bodies] == indexes
     head = control.query(lambda c: c.execute(sa.select(tables.head)).one())
     assert head.size == 9

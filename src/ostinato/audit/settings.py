@@ -1,5 +1,7 @@
 """What an operator can set about the audit log: ``[audit]`` in the configuration."""
 
+from pathlib import Path
+
 import msgspec
 
 from ostinato.core.errors import Invalid
@@ -46,6 +48,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """File with the private key (32 bytes, mode 0600), to keep it away from the database where several processes share
     one; empty: ``keys/audit-signing`` in the data directory, or in the database, wrapped, when scaled out."""
     anchors: tuple[Anchor, ...] = ()
+
+    @property
+    def signing_path(self) -> Path:
+        """``signing_key`` as a path."""
+        return Path(self.signing_key).expanduser()
 
     def check(self) -> None:
         """Raise :class:`Invalid` naming the field that cannot be."""

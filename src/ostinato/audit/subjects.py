@@ -1,5 +1,7 @@
 """Whose data a commitment was made to: one key for each subject, which can be destroyed."""
 
+import hmac
+
 import sqlalchemy as sa
 
 from ostinato.audit import keys, tables
@@ -55,6 +57,11 @@ def destroy(connection: sa.Connection, subject: str, now: int) -> tuple[int, int
     ).rowcount
     texts = connection.execute(sa.delete(tables.text).where(tables.text.c.subject == subject)).rowcount
     return gone, texts
+
+
+def matches(key: bytes, index: int, field: str, value: bytes, found: str) -> bool:
+    """Whether ``found`` is the commitment to ``value`` in that field of that leaf."""
+    return hmac.compare_digest(keys.commitment(key, index, field, value), found)
 
 
 def _name(subject: str, generation: int) -> str:

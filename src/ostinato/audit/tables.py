@@ -20,7 +20,7 @@ without gaps. ``frontier``: the roots of the complete subtrees that cover all le
 leaf = sa.Table(
     "audit_leaf",
     metadata,
-    sa.Column("index", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("seq", sa.BigInteger, primary_key=True, autoincrement=False),
     sa.Column("at", columns.Micros, nullable=False),
     sa.Column("actor", sa.String(255), nullable=False),
     sa.Column("principal", sa.String(255), nullable=False),
@@ -38,8 +38,8 @@ leaf = sa.Table(
     sa.Index(None, "request_id"),
     sa.Index(None, "at"),
 )
-"""``body`` is what is hashed, byte for byte; the columns before it are for looking. ``subject`` and ``generation`` name
-the key of its commitments."""
+"""``seq`` is the leaf's index; ``body`` is what is hashed, byte for byte; the columns before it are for looking.
+``subject`` and ``generation`` name the key of its commitments."""
 
 node = sa.Table(
     "audit_node",
@@ -52,7 +52,7 @@ node = sa.Table(
 text = sa.Table(
     "audit_text",
     metadata,
-    sa.Column("index", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("seq", sa.BigInteger, primary_key=True, autoincrement=False),
     sa.Column("subject", sa.String(255), nullable=False),
     sa.Column("reason", sa.Text, nullable=False),
     sa.Index(None, "subject"),

@@ -4,6 +4,7 @@ A declaration comes from a *source*. The source ``config`` is the configuration 
 start, wins over others, and is read-only afterwards. Everything else comes and goes one by one.
 """
 
+import contextvars
 from collections.abc import Callable, Mapping
 from typing import Literal, TypeAlias, TypeVar
 
@@ -60,12 +61,34 @@ Beside: TypeAlias = Callable[[sa.Connection, str, object, object], None]
 """
 
 
+class Edit(msgspec.Struct, frozen=True):
+    """One change, as it is told to who writes it down too."""
+
+    kind: str
+    name: str
+    version: int
+    action: Literal["put", "remove"]
+    before: object
+    """The body until now; ``None`` where there was none."""
+    after: object
+    """The body from now on; ``None`` where it was removed."""
+    source: str
+    actor: str
+
+
+OnChange = Callable[[sa.Connection, Edit], None]
+"""Called for each change, in its transaction; what it raises undoes the change."""
+
+
 class Declarations:
     """Declarations in the database ``control``. Every change is one transaction together with its history.
 
     ``topics`` maps a kind to the topic of its notices (``{"route": "routes"}``); a change of a kind that is not there
-    is announced under the kind itself.
+    is announced under the kind itself. ``on_change`` is called within each change's transaction, with the context
+    variables of the task that asked for it.
     """
+
+    on_change: OnChange | None
 
     def __init__(
         self,
@@ -73,11 +96,13 @@ class Declarations:
         clock: Clock | None = None,
         notices: Notices | None = None,
         topics: Mapping[str, str] | None = None,
+        on_change: OnChange | None = None,
     ) -> None:
         self._database = database
         self._clock = clock or SystemClock()
         self._notices = notices
         self._topics = dict(topics or {})
+        self.on_change = on_change
 
     async def load(self, kind: str) -> dict[str, object]:
         """Everything of ``kind`` that stands now: name to body."""
@@ -182,6 +207,13 @@ class Declarations:
         await self._database.run(work)
         self._publish(kind, [name])
 
+    def _telling(self) -> OnChange | None:
+        """``on_change`` in the context of the task that is running now: the database's threads have another."""
+        on_change, context = self.on_change, contextvars.copy_context()
+        if on_change is None:
+            return None
+        return lambda connection, edit: context.run(on_change, connection, edit)
+
     def _mark(self, connection: sa.Connection, kind: str, changed: list[str]) -> None:
         if changed and self._notices is not None:
             self._notices.mark(connection, self._topics.get(kind, kind))
@@ -235,7 +267,14 @@ def history(connection: sa.Connection, kind: str, name: str) -> list[Change]:
 
 
 def apply(
-    connection: sa.Connection, kind: str, bodies: Mapping[str, object], *, actor: str, source: str, now: int
+    connection: sa.Connection,
+    kind: str,
+    bodies: Mapping[str, object],
+    *,
+    actor: str,
+    source: str,
+    now: int,
+    on_change: OnChange | None = None,
 ) -> list[str]:
     """See :meth:`Declarations.apply`; inside a transaction of the caller's, which may add its audit leaf."""
     table = tables.declaration
@@ -244,10 +283,10 @@ def apply(
     changed = [
         name
         for name, body in sorted(bodies.items())
-        if put(connection, kind, name, body, actor=actor, source=source, now=now)[1]
+        if put(connection, kind, name, body, actor=actor, source=source, now=now, on_change=on_change)[1]
     ]
     for name in gone:
-        remove(connection, kind, name, actor=actor, source=source, now=now)
+        remove(connection, kind, name, actor=actor, source=source, now=now, on_change=on_change)
     return changed + gone
 
 
@@ -261,11 +300,12 @@ def put(
     source: str,
     now: int,
     expect: int | None = None,
+    on_change: OnChange | None = None,
 ) -> tuple[int, bool]:
     """See :meth:`Declarations.put`; gives (version, whether anything changed)."""
     table = tables.declaration
     standing = connection.execute(
-        sa.select(table.c.version, table.c.digest, table.c.source)
+        sa.select(table.c.version, table.c.digest, table.c.source, table.c.body)
         .where(table.c.kind == kind, table.c.name == name)
         .with_for_update()
     ).first()
@@ -290,14 +330,26 @@ def put(
     else:
         connection.execute(sa.update(table).where(table.c.kind == kind, table.c.name == name).values(**values))
     connection.execute(sa.insert(tables.declaration_change).values(kind=kind, name=name, action="put", **values))
+    if on_change is not None:
+        before = standing.body if standing is not None else None
+        on_change(connection, Edit(kind, name, version, "put", before, body, source, actor))
     return version, True
 
 
-def remove(connection: sa.Connection, kind: str, name: str, *, actor: str, source: str, now: int) -> None:
+def remove(
+    connection: sa.Connection,
+    kind: str,
+    name: str,
+    *,
+    actor: str,
+    source: str,
+    now: int,
+    on_change: OnChange | None = None,
+) -> None:
     """See :meth:`Declarations.remove`; inside a transaction of the caller's."""
     table = tables.declaration
     chosen = (table.c.kind == kind) & (table.c.name == name)
-    standing = connection.execute(sa.select(table.c.source).where(chosen).with_for_update()).first()
+    standing = connection.execute(sa.select(table.c.source, table.c.body).where(chosen).with_for_update()).first()
     if standing is None:
         raise _unknown(kind, name)
     if standing.source == CONFIG and source != CONFIG:
@@ -309,6 +361,8 @@ def remove(connection: sa.Connection, kind: str, name: str, *, actor: str, sourc
             kind=kind, name=name, version=version, action="remove", source=source, actor=actor, changed_at=now
         )
     )
+    if on_change is not None:
+        on_change(connection, Edit(kind, name, version, "remove", standing.body, None, source, actor))
 
 
 def _locked(connection: sa.Connection, kind: str, name: str) -> object:

@@ -26,7 +26,7 @@ def upgrade() -> None:
     op.bulk_insert(head, [{"id": 1, "origin": secrets.token_hex(8), "size": 0, "frontier": b""}])
     op.create_table(
         "audit_leaf",
-        sa.Column("index", sa.BigInteger, autoincrement=False, nullable=False),
+        sa.Column("seq", sa.BigInteger, autoincrement=False, nullable=False),
         sa.Column("at", columns.Micros, nullable=False),
         sa.Column("actor", sa.String(255), nullable=False),
         sa.Column("principal", sa.String(255), nullable=False),
@@ -40,7 +40,7 @@ def upgrade() -> None:
         sa.Column("generation", sa.Integer, nullable=False),
         sa.Column("body", sa.Text, nullable=False),
         sa.Column("hash", columns.Bytes, nullable=False),
-        sa.PrimaryKeyConstraint("index", name="pk_audit_leaf"),
+        sa.PrimaryKeyConstraint("seq", name="pk_audit_leaf"),
     )
     op.create_index("ix_audit_leaf_resource", "audit_leaf", ["resource"])
     op.create_index("ix_audit_leaf_request_id", "audit_leaf", ["request_id"])
@@ -53,10 +53,10 @@ def upgrade() -> None:
     )
     op.create_table(
         "audit_text",
-        sa.Column("index", sa.BigInteger, autoincrement=False, nullable=False),
+        sa.Column("seq", sa.BigInteger, autoincrement=False, nullable=False),
         sa.Column("subject", sa.String(255), nullable=False),
         sa.Column("reason", sa.Text, nullable=False),
-        sa.PrimaryKeyConstraint("index", name="pk_audit_text"),
+        sa.PrimaryKeyConstraint("seq", name="pk_audit_text"),
     )
     op.create_index("ix_audit_text_subject", "audit_text", ["subject"])
     op.create_table(
