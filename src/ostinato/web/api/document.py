@@ -73,8 +73,8 @@ _PARAMETERS: dict[str, dict[str, Any]] = {
     "RequestId": {
         "name": "x-request-id",
         "in": "header",
-        "description": "Your own id of this request, 1 to 128 letters, digits and `._:/+=@-`; one is made without it.",
-        "schema": {"type": "string", "maxLength": 128},
+        "description": "Your own id of this request, 1 to 128 letters, digits and `._:/+=@-`; else one is made.",
+        "schema": {"type": "string"},
     },
     "Reason": {
         "name": "ostinato-reason",
