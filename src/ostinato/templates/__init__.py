@@ -9,6 +9,7 @@ finds what keeps a provider's prefix cache, and ours, from working. Pure: no dat
 from ostinato.templates.compiling import Template, compile_template, partials_of
 from ostinato.templates.lint import Source, lint
 from ostinato.templates.model import (
+    DEEPEST_PARTIALS,
     LARGEST_OUTPUT,
     LARGEST_TEMPLATE,
     MOST_VARIABLES,
@@ -21,6 +22,7 @@ from ostinato.templates.model import (
 from ostinato.templates.schema import infer_schema, undeclared
 
 __all__ = [
+    "DEEPEST_PARTIALS",
     "LARGEST_OUTPUT",
     "LARGEST_TEMPLATE",
     "MOST_VARIABLES",

@@ -70,11 +70,15 @@ class Run:
         first = path[0]
         for scope in reversed(self.scopes):
             if type(scope) is dict and first in scope:
-                value: Any = scope[first]  # pyright: ignore[reportUnknownVariableType]: JSON of unknown shape
+                value = cast("Any", scope[first])
                 for key in path[1:]:
-                    value = cast("dict[str, Any]", value).get(key, UNDEFINED) if type(value) is dict else UNDEFINED
-                return cast("Any", value)
+                    value = _key(value, key)
+                return value
         return UNDEFINED
+
+
+def _key(value: object, key: str) -> Any:
+    return cast("dict[str, Any]", value).get(key, UNDEFINED) if type(value) is dict else UNDEFINED
 
 
 Step: TypeAlias = Callable[[Run], None]
