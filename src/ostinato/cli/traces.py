@@ -2,7 +2,8 @@
 
 import re
 import time
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import click
 import msgspec
@@ -12,6 +13,20 @@ from ostinato.cli.tables import clock, dollars, facts, milliseconds, percent, ta
 from ostinato.core.errors import Invalid
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+
+
+def _purposes(command: _Command) -> _Command:
+    """Options that choose rows by what was asked."""
+    for name, what in (
+        ("release", "Id of a release."),
+        ("prompt", "Name of a prompt."),
+        ("intent", "Key of an intent."),
+    ):
+        command = click.option(f"--{name}", default="", help=what)(command)
+    return command
 
 
 @click.group()
@@ -24,12 +39,13 @@ def traces() -> None:
 @click.option("--follow", "-f", is_flag=True, help="Go on until Ctrl-C.")
 @click.option("--alias", default="")
 @click.option("--project", default="")
+@_purposes
 @json_option
-def tail(limit: int, follow: bool, alias: str, project: str, as_json: bool) -> None:
+def tail(limit: int, follow: bool, as_json: bool, **chosen: str) -> None:
     """Show the last requests, and with -f those to come."""
     after = ""
     while True:
-        page = call("GET", "/traces", query={"after": after, "limit": limit, "alias": alias, "project": project})
+        page = call("GET", "/traces", query={"after": after, "limit": limit, **chosen})
         if as_json:
             for row in page["rows"]:
                 click.echo(msgspec.json.encode(row).decode())
@@ -44,12 +60,13 @@ def tail(limit: int, follow: bool, alias: str, project: str, as_json: bool) -> N
 
 def _print_rows(rows: list[Any]) -> None:
     table(
-        ("time", "request", "model", "cache", "status", ">ms", ">cost", ">saved", "target"),
+        ("time", "request", "model", "prompt", "cache", "status", ">ms", ">cost", ">saved", "target"),
         [
             (
                 clock(row["at"]),
                 row["request_id"],
                 row["alias"],
+                _prompt(row),
                 f"{row['cache']} {row['kind'] or row['reason']}".strip(),
                 row["status"],
                 milliseconds(row["total_us"]),
@@ -60,8 +77,14 @@ def _print_rows(rows: list[Any]) -> None:
             for row in rows
         ],
         "No request yet.",
-        spare=("target", "saved", "cost", "model"),
+        spare=("target", "prompt", "saved", "cost", "model"),
     )
+
+
+def _prompt(row: Any) -> str:
+    if not row["prompt"]:
+        return "-"
+    return f"{row['prompt']}@{row['prompt_version']}" + (f" {row['arm']}" if row["arm"] else "")
 
 
 @traces.command("show")
@@ -91,15 +114,16 @@ def _readable(name: str, value: Any) -> object:
 @click.option("--since", default="24h", show_default=True, help="How far back: 90s, 15m, 24h, 7d.")
 @click.option("--alias", default="")
 @click.option("--project", default="")
+@_purposes
 @json_option
-def stats(since: str, alias: str, project: str, as_json: bool) -> None:
+def stats(since: str, as_json: bool, **chosen: str) -> None:
     """Show hit rates by requests and tokens, latency, cost and savings."""
     matched = re.fullmatch(r"(\d+)([smhd])", since)
     if matched is None:
         raise Invalid(f"--since {since!r} is no length of time.", hint="Write 90s, 15m, 24h or 7d.")
     now = int(time.time() * 1_000_000)
     begin = now - int(matched[1]) * _UNITS[matched[2]] * 1_000_000
-    found = call("GET", "/stats", query={"since": begin, "until": now, "alias": alias, "project": project})
+    found = call("GET", "/stats", query={"since": begin, "until": now, **chosen})
     show(found, as_json, _print_stats)
 
 

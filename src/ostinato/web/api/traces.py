@@ -32,9 +32,14 @@ async def tail(
     alias: FromQuery[str] = "",
     target: FromQuery[str] = "",
     key: FromQuery[str] = "",
+    intent: FromQuery[str] = "",
+    prompt: FromQuery[str] = "",
+    release: FromQuery[str] = "",
+    arm: FromQuery[str] = "",
 ) -> Page:
     """Requests, oldest first; with ``after``, those since that cursor. Texts only with ``traces:text``."""
-    filters = await _reach(request, project, alias=alias, target=target, key_id=key)
+    chosen = {"intent": intent, "prompt": prompt, "release": release, "arm": arm}
+    filters = await _reach(request, project, alias=alias, target=target, key_id=key, **chosen)
     page = await plane_of(request).ledger.tail(after, limit, filters)
     if allows(caller_of(request), "traces:text"):
         return page
@@ -63,12 +68,17 @@ async def stats(
     project: FromQuery[str] = "",
     alias: FromQuery[str] = "",
     target: FromQuery[str] = "",
+    intent: FromQuery[str] = "",
+    prompt: FromQuery[str] = "",
+    release: FromQuery[str] = "",
+    arm: FromQuery[str] = "",
 ) -> Stats:
     """Hit rates, latency, tokens, cost and savings of a window (UTC microseconds; the last day by default)."""
     plane = plane_of(request)
     end = until if until is not None else plane.clock.now()
     window = Window(since if since is not None else end - _DAY, end)
-    return await plane.ledger.stats(window, await _reach(request, project, alias=alias, target=target))
+    chosen = {"intent": intent, "prompt": prompt, "release": release, "arm": arm}
+    return await plane.ledger.stats(window, await _reach(request, project, alias=alias, target=target, **chosen))
 
 
 HANDLERS = (tail, show, stats)
