@@ -13,7 +13,7 @@ import secrets
 from collections.abc import Awaitable, Callable, Generator
 from pathlib import Path
 
-from ostinato import access, audit, cache, intents, outbound, providers, routing, storage, traces
+from ostinato import access, audit, cache, intents, outbound, prompts, providers, routing, storage, traces
 from ostinato.cache.flights import Sharing
 from ostinato.config import Config
 from ostinato.core import ids
@@ -112,6 +112,7 @@ class App:
         await self.access.start()
         self._later("access", self.access.stop)
         self.access.snapshot.on_swap(lambda _: self.epoch.advance())
+        await self._start_prompts()
         await self._start_cache()
         await self._start_ledger()
         self.router = routing.Router(self.providers, clock, config.routing)
@@ -163,6 +164,18 @@ class App:
     def provider_kinds(self) -> dict[str, str]:
         """Configured providers: name -> kind."""
         return {name: settings.kind for name, settings in self.config.providers.items()}
+
+    async def _start_prompts(self) -> None:
+        self.prompts = prompts.Prompts(
+            self.control,
+            self.clock,
+            self.notices,
+            self.audit,
+            intent_exists=lambda project, key: self.intents.value.of(project, key) is not None,
+        )
+        self._later("prompts", self.prompts.stop)
+        await self.prompts.start()
+        self.prompts.snapshot.on_swap(lambda _: self.epoch.advance())
 
     async def _start_cache(self) -> None:
         settings = self.config.cache
@@ -262,6 +275,7 @@ class App:
             "routes": self.catalog.failing or "ok",
             "policies": self.policies.failing or "ok",
             "prices": self.prices.failing or "ok",
+            "prompts": self.prompts.snapshot.failing or "ok",
             "ledger": self.recorder.failing or "ok",
         }
         if self.store is not None:

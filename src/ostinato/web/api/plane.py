@@ -11,6 +11,7 @@ from ostinato.cache.policy import Policies
 from ostinato.core.clock import Clock
 from ostinato.gateway import Current
 from ostinato.intents import Changes, Intents
+from ostinato.prompts import Prompts
 from ostinato.routing import Catalog, Router
 from ostinato.storage import Change, Declarations, Declared
 from ostinato.traces import Ledger
@@ -52,6 +53,7 @@ class ControlPlane(Protocol):
     desk: Desk
     intent_changes: Changes
     ledger: Ledger
+    prompts: Prompts
     router: Router
 
     @property
