@@ -276,6 +276,10 @@ class Access:
         """Who has broken the glass now, from memory."""
         return self._now.glasses(self._clock.now())
 
+    def bound(self, caller: Caller) -> list[Binding]:
+        """What is bound to who stands behind a key and holds now, from memory."""
+        return self._now.bound(caller.principal, self._clock.now())
+
     async def key_budget(self, actor: Actor, ref: str) -> BudgetState:
         """How much of a key's own budget is spent. Raises ``NotFound`` where it has none."""
         key = await self.show_key(actor, ref)

@@ -21,7 +21,7 @@ _KEY = "key:"
 _PRINCIPAL = "principal:"
 
 BROKEN = permissions.ALL - {"organizations:read", "organizations:write"}
-"""What breaking the glass gives: every right *of the organization*."""
+"""What breaking the glass adds: every right *of the organization*."""
 
 
 class Rights(msgspec.Struct, frozen=True):
@@ -67,7 +67,7 @@ class Ground:
             if glass.key_id == key.id and glass.live(now):
                 return msgspec.structs.replace(
                     rights,
-                    permissions=BROKEN,
+                    permissions=BROKEN | allowed,
                     rules=(),
                     until=sooner(rights.until, glass.ends_at),
                     glass=Glass(glass.id, glass.ends_at, allowed, rules),
@@ -78,6 +78,10 @@ class Ground:
         """Since when who stands behind a key is disabled."""
         found = self._principals.get(principal.removeprefix(_PRINCIPAL))
         return None if found is None else found.disabled_at
+
+    def bindings(self, principal: str) -> Sequence[Binding]:
+        """What is bound to who stands behind a key, ended or not."""
+        return self._bindings.get(principal.removeprefix(_PRINCIPAL), ())
 
     def _standing(self, key: ApiKey, now: int, known: dict[str, Rights]) -> Rights:
         """The rights as they are handed down, wherever in the organization they are used."""

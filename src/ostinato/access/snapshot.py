@@ -15,7 +15,7 @@ from typing import Literal
 import msgspec
 
 from ostinato.access import keys, rights
-from ostinato.access.model import Account, ApiKey, BreakGlass, Caller, MoneyBudget
+from ostinato.access.model import Account, ApiKey, Binding, BreakGlass, Caller, MoneyBudget
 from ostinato.access.rights import Ground, Rights
 from ostinato.core.errors import Denied
 
@@ -92,6 +92,10 @@ class AccessSnapshot:
     def glasses(self, now: int) -> list[BreakGlass]:
         """Who has every right at ``now``, the first to begin first."""
         return [one for one in self._ground.glasses if one.live(now) and one.key_id in self.key_ids]
+
+    def bound(self, principal: str, now: int) -> list[Binding]:
+        """What is bound to a principal at ``now``."""
+        return [one for one in self._ground.bindings(principal) if one.live(now)]
 
     def _renewed(self, caller: Caller, digest: bytes, now: int) -> Caller:
         """The caller as it is from now on: its expiry has come, or that of something that it rested on."""

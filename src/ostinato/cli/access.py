@@ -96,7 +96,10 @@ def list_keys(project: str | None, as_json: bool) -> None:
 @keys.command("create")
 @click.argument("name")
 @click.option("--project", help="The key's project; your own if left out.")
-@click.option("--role", default="service", show_default=True, help="owner, operator, service or analyst.")
+@click.option("--role", help="One of `ostinato roles list`; a service if left out.")
+@click.option("--permission", "permissions", multiple=True, help="Instead of a role; repeat.")
+@click.option("--principal", help="Whom it is issued for; who stands behind your own key if left out.")
+@click.option("--intent", "intents", multiple=True, help="An intent whose prompts it may use; repeat. All if left out.")
 @click.option("--model", "models", multiple=True, help="An alias that it may use; repeat. All if left out.")
 @click.option("--rate", type=click.IntRange(1), help="Requests per minute.")
 @click.option("--budget", help="Dollars per period.")
@@ -107,7 +110,10 @@ def list_keys(project: str | None, as_json: bool) -> None:
 def create_key(
     name: str,
     project: str | None,
-    role: str,
+    role: str | None,
+    permissions: tuple[str, ...],
+    principal: str | None,
+    intents: tuple[str, ...],
     models: tuple[str, ...],
     rate: int | None,
     budget: str | None,
@@ -121,6 +127,9 @@ def create_key(
         "name": name,
         "project": project,
         "role": role,
+        "permissions": list(permissions) or None,
+        "principal": principal,
+        "allowed_intents": list(intents) or None,
         "allowed_models": list(models) or None,
         "rate": {"requests": rate, "seconds": 60.0} if rate else None,
         "budget": _new_budget(budget, period),

@@ -6,10 +6,10 @@ import msgspec
 from litestar import Request, delete, get, patch, post
 from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
 
-from ostinato.access import Grant, KeyChanges, MoneyBudget, ProjectChanges, RateLimit
+from ostinato.access import Binding, Grant, KeyChanges, MoneyBudget, ProjectChanges, RateLimit, Rule, principal_of
 from ostinato.access.leases import BudgetState
 from ostinato.access.model import ApiKey, Organization, Project
-from ostinato.access.permissions import of_role
+from ostinato.access.permissions import ROLES, of_role
 from ostinato.core.errors import Invalid
 from ostinato.web.api.guarding import ANY_KEY, PERMISSION, caller_of
 from ostinato.web.api.idempotency import SECRET
@@ -39,7 +39,7 @@ class NewKey(msgspec.Struct, forbid_unknown_fields=True):
     name: str
     project: str | None = None
     role: str | None = None
-    """``owner``, ``operator``, ``service``, ``analyst``; or list ``permissions``."""
+    """A name of `GET /roles`; or list ``permissions``. Neither: a service's, as far as the creator has them."""
     permissions: frozenset[str] | None = None
     allowed_models: frozenset[str] | None = None
     end_user_required: bool = False
@@ -48,6 +48,11 @@ class NewKey(msgspec.Struct, forbid_unknown_fields=True):
     budget: MoneyBudget | None = None
     expires_at: int | None = None
     """UTC microseconds."""
+    allowed_intents: frozenset[str] | None = None
+    """Intents whose prompts it may use."""
+    principal: str | None = None
+    """Whom it is issued for, by id or short name: in another's name only with ``principals:write``. Left out: whoever
+    stands behind the creator."""
 
 
 class NewSecret(msgspec.Struct):
@@ -69,6 +74,20 @@ class Identity(msgspec.Struct):
     org: str
     project: str
     permissions: list[str]
+    """What it may do now, at least on some resources."""
+    principal: str
+    """Who stands behind it: ``principal:ID``, or the first key of its line where nobody is registered for it."""
+    roles: list[str]
+    """Seed roles that it has whole, the largest first."""
+    rules: list[Rule]
+    """Where a permission is limited to some resources, or denied on them."""
+    bindings: list[Binding]
+    """What is bound to its principal."""
+    allowed_models: frozenset[str] | None
+    allowed_intents: frozenset[str] | None
+    expires_at: int | None
+    breakglass_until: int | None
+    """Until when it has every right of the organization, UTC microseconds; ``null``: it has its own only."""
 
 
 class Keys(msgspec.Struct):
@@ -87,8 +106,22 @@ def plane_of(request: Req) -> ControlPlane:
 async def whoami(request: Req) -> Identity:
     """The key that asks, as the server knows it."""
     caller = caller_of(request)
+    held = [name for name, role in ROLES.items() if role <= caller.permissions]
     return Identity(
-        caller.key_id, caller.key_prefix, caller.name, caller.org, caller.project, sorted(caller.permissions)
+        key_id=caller.key_id,
+        prefix=caller.key_prefix,
+        name=caller.name,
+        org=caller.org,
+        project=caller.project,
+        permissions=sorted(caller.permissions),
+        principal=principal_of(caller),
+        roles=sorted(held, key=lambda name: (-len(ROLES[name]), name)),
+        rules=list(caller.rules),
+        bindings=plane_of(request).access.bound(caller),
+        allowed_models=caller.allowed_models,
+        allowed_intents=caller.allowed_intents,
+        expires_at=caller.expires_at,
+        breakglass_until=None if caller.glass is None else caller.glass.ends_at,
     )
 
 
@@ -169,8 +202,11 @@ async def create_key(request: Req, data: JSONBody[NewKey]) -> NewSecret:
         rate=data.rate,
         budget=data.budget,
         expires_at=data.expires_at,
+        allowed_intents=data.allowed_intents,
     )
-    key, secret = await plane_of(request).access.create_key(caller_of(request), data.name, grant, data.project)
+    key, secret = await plane_of(request).access.create_key(
+        caller_of(request), data.name, grant, data.project, data.principal
+    )
     return NewSecret(key, secret)
 
 
