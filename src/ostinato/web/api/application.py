@@ -10,7 +10,7 @@ from litestar.openapi.config import OpenAPIConfig
 
 from ostinato import __version__
 from ostinato.core.errors import Denied, Invalid, OstinatoError, Unavailable
-from ostinato.web.api import access, cache, declared, guarding, idempotency, intents, traces
+from ostinato.web.api import access, cache, declared, guarding, idempotency, intents, principals, traces
 from ostinato.web.api.document import Document
 from ostinato.web.api.occasion import Edge
 from ostinato.web.api.plane import ControlPlane
@@ -19,7 +19,14 @@ from ostinato.web.server import Asgi
 
 _log = logging.getLogger("ostinato.web")
 
-HANDLERS = (*access.HANDLERS, *cache.HANDLERS, *declared.HANDLERS, *intents.HANDLERS, *traces.HANDLERS)
+HANDLERS = (
+    *access.HANDLERS,
+    *cache.HANDLERS,
+    *declared.HANDLERS,
+    *intents.HANDLERS,
+    *principals.HANDLERS,
+    *traces.HANDLERS,
+)
 
 
 def build(plane: ControlPlane) -> Asgi:
