@@ -4,6 +4,7 @@ A new route needs an entry here: the tests of this folder then try it with every
 until there is one. Factories make a fresh object each time, so that a route may consume it.
 """
 
+import inspect
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -21,6 +22,7 @@ Made = dict[str, str]
 Factory = Callable[[Plane, str, Made], Awaitable[str]]
 """Makes an object in a tenant (``acme/main``); gives what the path names it by."""
 Body = Callable[[Plane, str, Made], Any]
+"""What is sent, or a coroutine that gives it."""
 
 
 def counted(plane: Plane) -> int:
@@ -101,7 +103,28 @@ def declared(kind: str) -> Body:
     return body
 
 
+async def principal(plane: Plane, tenant: str, _: Made) -> str:
+    made = await plane.app.access.create_principal(
+        SYSTEM, f"person-{counted(plane)}", "A person", organization=plane.organizations[tenant]
+    )
+    return made.id
+
+
+async def binding(plane: Plane, tenant: str, made: Made) -> str:
+    wanted = access.Wanted(principal=await principal(plane, tenant, made), role="service")
+    return (await plane.app.access.bind(SYSTEM, wanted)).id
+
+
+async def glass(plane: Plane, tenant: str, _: Made) -> str:
+    secret = await plane.key(frozenset({"breakglass:use"}), tenant)
+    caller = plane.app.access.authenticate(secret, plane.world.clock.now())
+    return (await plane.app.access.break_glass(caller, "To see whether it ends.", 1)).id
+
+
 FACTORIES: dict[str, Factory] = {
+    "/principals/{ref:str}": principal,
+    "/bindings/{ref:str}": binding,
+    "/breakglass/{ref:str}": glass,
     "/projects/{ref:str}": project,
     "/keys/{ref:str}": key,
     "/traces/{request_id:str}": request,
@@ -109,6 +132,10 @@ FACTORIES: dict[str, Factory] = {
     **{f"/{kind}/{{name:path}}": declaration(kind) for kind in DECLARED},
 }
 """Path up to and with the parameter -> what makes its object."""
+
+
+async def bound(plane: Plane, tenant: str, made: Made) -> Any:
+    return {"principal": await principal(plane, tenant, made), "role": "service"}
 
 
 def fixed(body: Any) -> Body:
@@ -128,6 +155,14 @@ BODIES: dict[str, Body] = {
         "permissions": ["chat:call"],
         "project": plane.projects[tenant],
     },
+    "POST /principals": lambda plane, tenant, _m: {
+        "key": f"made-{counted(plane)}",
+        "name": "Made",
+        "organization": plane.organizations[tenant],
+    },
+    "PATCH /principals/{ref:str}": fixed({"name": "Renamed"}),
+    "POST /bindings": bound,
+    "POST /breakglass": fixed({"reason": "The tests need it.", "minutes": 1}),
     "PATCH /keys/{ref:str}": fixed({"name": "Renamed"}),
     "POST /keys/{ref:str}/rotate": fixed({}),
     "POST /cache/invalidations": lambda plane, tenant, _m: {"everything": True, "project": plane.projects[tenant]},
@@ -138,11 +173,16 @@ BODIES: dict[str, Body] = {
 }
 """Route -> its body. A body that names the tenant is tried with other tenants too: see ``NAMED_IN_BODY``."""
 
-NAMED_IN_BODY = frozenset({"POST /projects", "POST /keys", "POST /cache/invalidations"})
+NAMED_IN_BODY = frozenset(
+    {"POST /projects", "POST /keys", "POST /principals", "POST /bindings", "POST /cache/invalidations"}
+)
 """Routes without an object in their path that name a tenant in their body."""
 
 EVERYBODYS = tuple(f"/{kind}/" for kind in DECLARED if kind not in OF_PROJECTS)
 """What holds for every organization: seen by all with the permission, changed by who may act everywhere."""
+
+OF_ORGANIZATIONS = ("/principals", "/bindings", "/breakglass")
+"""What belongs to an organization, not to one of its projects."""
 
 OWN_ORGANIZATION_ONLY = ("/traces", "/cache", "/stats")
 """Where even who may act everywhere sees no other organization than the key's own."""
@@ -177,4 +217,5 @@ async def request_of(plane: Plane, route: Route, tenant: str) -> tuple[str, Any]
         made[part[1:-1].partition(":")[0]] = value
         path = path.replace(part, value, 1)
     body = BODIES.get(str(route))
-    return path, None if body is None else body(plane, tenant, made)
+    told = None if body is None else body(plane, tenant, made)
+    return path, await told if inspect.isawaitable(told) else told

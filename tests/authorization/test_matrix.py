@@ -44,7 +44,7 @@ def reaches(route: Route, permissions: frozenset[str], tenant: str) -> bool:
         return True
     if tenant == ABROAD:
         return "organizations:write" in permissions and not route.path.startswith(objects.OWN_ORGANIZATION_ONLY)
-    if str(route) == "POST /projects":
+    if str(route) == "POST /projects" or route.path.startswith(objects.OF_ORGANIZATIONS):
         return True  # names the organization, which is one's own
     return "projects:write" in permissions or "organizations:write" in permissions
 
