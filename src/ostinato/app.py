@@ -12,6 +12,9 @@ import logging
 import secrets
 from collections.abc import Awaitable, Callable, Generator
 from pathlib import Path
+from typing import Any
+
+import msgspec
 
 from ostinato import access, audit, cache, intents, outbound, prompts, providers, routing, storage, traces
 from ostinato.cache.flights import Sharing
@@ -24,6 +27,7 @@ from ostinato.gateway.asking import Item, Outcome
 from ostinato.providers import Provider
 from ostinato.standing import TOPICS, Standing
 from ostinato.storage import Database, DataDirectory, Declarations, Notices, RecordStore
+from ostinato.web.api.cache import INVALIDATION
 from ostinato.web.api.desk import Desk
 from ostinato.web.server import Health
 
@@ -105,8 +109,10 @@ class App:
         self.declarations = Declarations(self.control, clock, self.notices, topics=TOPICS)
         self.secret = await _installation_secret(self.directory if self.embedded else None, self.declarations)
         self.audit = audit.Log(self.control, clock, self.notices, config.audit, secret=self.secret)
+        self.declarations.on_change = audit.follow(self.audit)
         self.epoch = Epoch()
         await self._start_providers()
+        await self._start_keeper()
         self.access = access.Access(self.control, self.notices, clock, config.access, self.audit)
         await self._start_standing()
         await self.access.start()
@@ -114,6 +120,7 @@ class App:
         self.access.snapshot.on_swap(lambda _: self.epoch.advance())
         await self._start_prompts()
         await self._start_cache()
+        await self.keeper.resume(INVALIDATION, self._withdraw)
         await self._start_ledger()
         self.router = routing.Router(self.providers, clock, config.routing)
         self.catalog.on_swap(lambda catalog: self.router.keep(catalog.targets()))
@@ -128,6 +135,17 @@ class App:
             database = await asyncio.to_thread(open_migrated, name, where)
         self._later(f"database {name}", lambda: asyncio.to_thread(database.close))
         return database
+
+    async def _start_keeper(self) -> None:
+        # Stopped after whatever may still add a leaf, so that the last checkpoint covers it.
+        self.keeper = audit.Keeper(self.audit, self.client, self.directory if self.embedded else None)
+        self._later("the audit log", self.keeper.stop)
+        await self.keeper.start()
+
+    async def _withdraw(self, payload: Any) -> dict[str, str | int]:
+        """Carry out an invalidation that was written down as intended, and not as done."""
+        report = await self.cache.invalidate(msgspec.convert(payload, cache.Selector), dry_run=False)
+        return {"total": report.total}
 
     async def _start_providers(self) -> None:
         self.client = outbound.Client(self.config.outbound, self.clock)
@@ -149,7 +167,6 @@ class App:
             accounts=self.access,
             notices=self.notices,
             epoch=self.epoch,
-            log=self.audit,
         )
         self._later("the declarations", self.standing.close)
         await self.standing.start()
@@ -277,6 +294,7 @@ class App:
             "prices": self.prices.failing or "ok",
             "prompts": self.prompts.snapshot.failing or "ok",
             "ledger": self.recorder.failing or "ok",
+            "audit": self.keeper.failing or "ok",
         }
         if self.store is not None:
             parts["cache"] = "ok" if self.store.healthy else "the shared tier cannot be reached: answered from memory"

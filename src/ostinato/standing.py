@@ -12,7 +12,7 @@ from typing import Any, Generic, TypeVar, cast
 
 import msgspec
 
-from ostinato import access, audit, routing, traces
+from ostinato import access, routing, traces
 from ostinato.cache.policy import Policies, compile_policies
 from ostinato.config import DECLARATIONS, Config
 from ostinato.core import hashing
@@ -21,8 +21,8 @@ from ostinato.core.errors import Invalid
 from ostinato.gateway import Epoch
 from ostinato.gateway.inspecting import Checkers, compile_checkers
 from ostinato.intents import Intents, compile_intents
-from ostinato.storage import Change, Connection, Declarations, Declared, Notices, Snapshot
-from ostinato.storage.declarations import CONFIG, Beside, one_of
+from ostinato.storage import Change, Declarations, Declared, Notices, Snapshot
+from ostinato.storage.declarations import CONFIG
 
 _log = logging.getLogger("ostinato")
 
@@ -33,9 +33,6 @@ TOPICS = {"models": "routes", "prices": "prices", "policies": "policies", "rules
 
 _TOGETHER = ("policies", "rules", "intents")
 """Kinds that are judged and compiled together: policies and intents name rules."""
-
-_WRITTEN = {"models": "targets", "prices": "prices", "policies": "policies", "rules": "policies", "intents": "intents"}
-"""Under which name the audit log tells of changes of a kind: that of its permission."""
 
 
 class Rulings(msgspec.Struct, frozen=True):
@@ -130,16 +127,13 @@ class Standing:
         accounts: access.Access,
         notices: Notices,
         epoch: Epoch,
-        log: audit.Log | None = None,
     ) -> None:
-        """``log``: where it is written down what the file has changed; left out, nowhere."""
         self._config = config
         self._clock = clock
         self._declarations = declarations
         self._access = accounts
         self._notices = notices
         self._epoch = epoch
-        self._log = log
         self._kinds = {name: settings.kind for name, settings in config.providers.items()}
         self._digests = {
             name: hashing.digest_of([settings.kind, settings.base_url, sorted(settings.query.items()), settings.spec])
@@ -158,7 +152,7 @@ class Standing:
         # Judged before anything is written: a file that cannot be obeyed changes nothing.
         self._obey({kind: await self._if_applied(kind, getattr(config, kind)) for kind in DECLARATIONS})
         for kind in DECLARATIONS:
-            await self._declarations.apply(kind, getattr(config, kind), CONFIG, beside=self._written(kind))
+            await self._declarations.apply(kind, getattr(config, kind), CONFIG)
         self._unsubscribe = self._notices.subscribe("access", self._look_for_projects)
         self.catalog = await self._snapshot("routes", self._load_catalog)
         rulings = await self._snapshot("policies", self._load_rulings)
@@ -166,27 +160,6 @@ class Standing:
         self.checkers = Part(rulings, lambda value: value.checkers)
         self.intents = Part(rulings, lambda value: value.intents)
         self.prices = await self._snapshot("prices", self._load_prices)
-
-    def _written(self, kind: str) -> Beside | None:
-        """Writes a leaf of the audit log for each declaration of the file that changes something."""
-        log = self._log
-        if log is None:
-            return None
-
-        def write(connection: Connection, name: str, before: object, after: object) -> None:
-            verb = "remove" if after is None else "write"
-            log.append(
-                connection,
-                audit.Deed(
-                    actor=access.actor_name(access.SystemActor(CONFIG)),
-                    action=f"{_WRITTEN[kind]}:{verb}",
-                    resource=f"{one_of(kind)}:{name}",
-                    before=before,
-                    after=after,
-                ),
-            )
-
-        return write
 
     async def _if_applied(self, kind: str, bodies: Mapping[str, object]) -> dict[str, object]:
         """All declarations of a kind as they would stand with the file's. Raises ``Invalid`` where one of those names

@@ -54,13 +54,6 @@ class Change(msgspec.Struct, frozen=True):
     changed_at: int
 
 
-Beside: TypeAlias = Callable[[sa.Connection, str, object, object], None]
-"""What is done in the transaction of a change, once per name that changed: connection, name, body before and after.
-
-``None`` stands for no declaration. This is the place of the audit leaf, and of whatever must stand or fall with it.
-"""
-
-
 class Edit(msgspec.Struct, frozen=True):
     """One change, as it is told to who writes it down too."""
 
@@ -76,7 +69,7 @@ class Edit(msgspec.Struct, frozen=True):
     actor: str
 
 
-OnChange = Callable[[sa.Connection, Edit], None]
+OnChange: TypeAlias = Callable[[sa.Connection, Edit], None]
 """Called for each change, in its transaction; what it raises undoes the change."""
 
 
@@ -123,15 +116,7 @@ class Declarations:
         """Every change of one name, oldest first; also of one that was removed."""
         return await self._database.read(lambda connection: history(connection, kind, name))
 
-    async def apply(
-        self,
-        kind: str,
-        bodies: Mapping[str, object],
-        actor: str,
-        source: str = CONFIG,
-        *,
-        beside: Beside | None = None,
-    ) -> list[str]:
+    async def apply(self, kind: str, bodies: Mapping[str, object], actor: str, source: str = CONFIG) -> list[str]:
         """Make ``bodies`` all that ``source`` declares of ``kind``; gives the names that changed.
 
         New and altered ones are put, those of the same source that are missing are removed, equal ones are left alone
@@ -139,14 +124,11 @@ class Declarations:
         any other source raises ``Conflict`` on a name of ``config``.
         """
         now = self._clock.now()
+        tell = self._telling()
 
         def work(connection: sa.Connection) -> list[str]:
-            before = load(connection, kind) if beside is not None else {}
-            changed = apply(connection, kind, bodies, actor=actor, source=source, now=now)
+            changed = apply(connection, kind, bodies, actor=actor, source=source, now=now, on_change=tell)
             self._mark(connection, kind, changed)
-            if beside is not None:
-                for name in changed:
-                    beside(connection, name, before.get(name), bodies.get(name))
             return changed
 
         # Processes that start together declare the same: one was first, and the others then find nothing to change.
@@ -171,38 +153,33 @@ class Declarations:
         source: str = "api",
         *,
         expect: int | None = None,
-        beside: Beside | None = None,
     ) -> int:
         """Declare one; gives its version. ``expect``: the version the caller saw (0: none).
 
         Raises ``Conflict`` where the name is read-only (declared in the configuration) or was changed meanwhile.
         """
         now = self._clock.now()
+        tell = self._telling()
 
         def work(connection: sa.Connection) -> tuple[int, bool]:
-            before = _locked(connection, kind, name) if beside is not None else None
-            result = put(connection, kind, name, body, actor=actor, source=source, now=now, expect=expect)
+            result = put(
+                connection, kind, name, body, actor=actor, source=source, now=now, expect=expect, on_change=tell
+            )
             self._mark(connection, kind, [name] if result[1] else [])
-            if beside is not None and result[1]:
-                beside(connection, name, before, body)
             return result
 
         version, changed = await self._database.run(work)
         self._publish(kind, [name] if changed else [])
         return version
 
-    async def remove(
-        self, kind: str, name: str, actor: str, source: str = "api", *, beside: Beside | None = None
-    ) -> None:
+    async def remove(self, kind: str, name: str, actor: str, source: str = "api") -> None:
         """Withdraw one; its history stays. Raises ``NotFound``, or ``Conflict`` where it is read-only."""
         now = self._clock.now()
+        tell = self._telling()
 
         def work(connection: sa.Connection) -> None:
-            before = _locked(connection, kind, name) if beside is not None else None
-            remove(connection, kind, name, actor=actor, source=source, now=now)
+            remove(connection, kind, name, actor=actor, source=source, now=now, on_change=tell)
             self._mark(connection, kind, [name])
-            if beside is not None:
-                beside(connection, name, before, None)
 
         await self._database.run(work)
         self._publish(kind, [name])
@@ -363,13 +340,6 @@ def remove(
     )
     if on_change is not None:
         on_change(connection, Edit(kind, name, version, "remove", standing.body, None, source, actor))
-
-
-def _locked(connection: sa.Connection, kind: str, name: str) -> object:
-    """The body that stands, which nobody else changes until this transaction ends."""
-    table = tables.declaration
-    chosen = sa.select(table.c.body).where(table.c.kind == kind, table.c.name == name)
-    return connection.scalar(chosen.with_for_update())
 
 
 def _next_version(connection: sa.Connection, kind: str, name: str) -> int:

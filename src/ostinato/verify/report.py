@@ -44,8 +44,8 @@ class Report:
             return ["NOT VALID", *(f"  - {problem}" for problem in self.problems)]
         part = "" if self.first == 0 and self.end == self.size else f" (a part: the log had {self.size} at the export)"
         told = [
-            f"Chain valid: {leaves(self.first, self.end)} of {self.origin}{part}; signed checkpoints: {self.checkpoints}.",
-            f"Signed by {', '.join(sorted(self.signed_by))}"
+            f"Chain valid: {leaves(self.first, self.end)} of {self.origin}{part}.",
+            f"Signed checkpoints: {self.checkpoints}, by {', '.join(sorted(self.signed_by))}"
             + (": the bundle's own word for it; --public-key takes yours." if self.own_key else ", the key you gave."),
         ]
         if not self.anchored:

@@ -6,11 +6,17 @@ import msgspec
 from litestar import get, post
 from litestar.params import FromQuery, JSONBody
 
+from ostinato import audit
+from ostinato.access import actor_name, principal_of
 from ostinato.access.permissions import allows
 from ostinato.cache import Report, Selector
-from ostinato.core.errors import NotFound
+from ostinato.cache.invalidation import check
+from ostinato.core.errors import NotFound, OstinatoError
 from ostinato.web.api.access import Req, plane_of
 from ostinato.web.api.guarding import PERMISSION, caller_of
+
+INVALIDATION = "cache:invalidate"
+"""The kind of its effects in the audit log; the payload is a selector."""
 
 
 class Invalidation(msgspec.Struct, forbid_unknown_fields=True):
@@ -110,7 +116,29 @@ async def invalidate(request: Req, data: JSONBody[Invalidation]) -> Report:
         generation=data.generation,
         everything=data.everything,
     )
-    return await plane_of(request).cache.invalidate(selector, dry_run=data.dry_run)
+    plane, caller = plane_of(request), caller_of(request)
+    check(selector)
+    if data.dry_run:
+        return await plane.cache.invalidate(selector, dry_run=True)
+    deed = audit.Deed(
+        actor=actor_name(caller),
+        principal=principal_of(caller),
+        action="cache:write",
+        resource=f"cache:{selector.project or selector.org}",
+        org=selector.org,
+        project=selector.project,
+        # Whom it was about is nobody's business once it is done.
+        after={**msgspec.structs.asdict(data), "user": bool(data.user)},
+    )
+    # The cache is no part of the database: intended, done, told. What a crash leaves open is done at the next start.
+    effect = await plane.audit.intend(deed, INVALIDATION, msgspec.structs.asdict(selector))
+    try:
+        report = await plane.cache.invalidate(selector, dry_run=False)
+    except OstinatoError as error:
+        await plane.audit.finish(effect, "failed", {"code": error.code})
+        raise
+    await plane.audit.finish(effect, "done", {"total": report.total})
+    return report
 
 
 HANDLERS = (list_entries, cache_stats, invalidate)
