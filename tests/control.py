@@ -8,7 +8,7 @@ import contextlib
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import httpx
 import msgspec
@@ -108,7 +108,7 @@ class Plane:
 
     async def leaves(self) -> list[dict[str, Any]]:
         """Every leaf of the audit log, with its facts."""
-        query = sa.select(audit_tables.leaf).order_by(audit_tables.leaf.c.index)
+        query = sa.select(audit_tables.leaf).order_by(*audit_tables.leaf.primary_key)
         rows = await self.app.control.read(lambda c: [dict(row) for row in c.execute(query).mappings()])
         for row in rows:
             row["facts"] = msgspec.json.decode(row["body"]).get("facts", {})
@@ -142,11 +142,14 @@ def judged(reply: httpx.Response) -> Any:
     return told
 
 
+P = TypeVar("P", bound=Plane)
+
+
 @contextlib.asynccontextmanager
-async def opened(extra: str = "", **options: Any) -> AsyncIterator[Plane]:
+async def opened(extra: str = "", *, kind: type[P] = Plane, **options: Any) -> AsyncIterator[P]:
     base = BASE.replace("[models.", "[models.file-").replace("file-plain]", "plain]")
     async with inside(extra, base=base, **options) as world:
-        plane = Plane(world)
+        plane = kind(world)
         await plane.prepare()
         yield plane
         await plane.client.aclose()

@@ -10,10 +10,11 @@ from litestar.openapi.config import OpenAPIConfig
 
 from ostinato import __version__
 from ostinato.core.errors import Denied, Invalid, OstinatoError, Unavailable
-from ostinato.web.api import access, cache, declared, guarding, idempotency, intents, principals, traces
+from ostinato.web.api import access, cache, declared, guarding, idempotency, intents, principals, prompts, traces
 from ostinato.web.api.document import Document
 from ostinato.web.api.occasion import Edge
 from ostinato.web.api.plane import ControlPlane
+from ostinato.web.api.slashes import Slashes
 from ostinato.web.problems import CONTENT_TYPE, problem
 from ostinato.web.server import Asgi
 
@@ -25,38 +26,41 @@ HANDLERS = (
     *declared.HANDLERS,
     *intents.HANDLERS,
     *principals.HANDLERS,
+    *prompts.HANDLERS,
     *traces.HANDLERS,
 )
+
+
+SCHEMA = "/api/v1/schema"
+"""Where the OpenAPI document is, for everybody."""
 
 
 def build(plane: ControlPlane) -> Asgi:
     """The application for ``/api/v1``. Raises if a route has no permission."""
     guarding.refuse_unguarded(HANDLERS)
-    application = cast(
-        "Asgi",
-        Litestar(
-            [Router("/api/v1", route_handlers=HANDLERS, guards=[guarding.guard], before_request=idempotency.before)],
-            state=State({"plane": plane}),
-            exception_handlers={
-                OstinatoError: _ours,
-                HTTPException: _framework,
-                RecursionError: _too_deep,
-                UnicodeDecodeError: _not_utf8,
-                Exception: _unexpected,
-            },
-            openapi_config=OpenAPIConfig(
-                title="Ostinato control plane",
-                version=__version__,
-                path="/api/v1/schema",
-                render_plugins=[Document(HANDLERS)],
-                use_handler_docstrings=True,
-            ),
-            logging_config=None,
-            request_max_body_size=1_048_576,
-            debug=False,
+    application = Litestar(
+        [Router("/api/v1", route_handlers=HANDLERS, guards=[guarding.guard], before_request=idempotency.before)],
+        state=State({"plane": plane}),
+        exception_handlers={
+            OstinatoError: _ours,
+            HTTPException: _framework,
+            RecursionError: _too_deep,
+            UnicodeDecodeError: _not_utf8,
+            Exception: _unexpected,
+        },
+        openapi_config=OpenAPIConfig(
+            title="Ostinato control plane",
+            version=__version__,
+            path=SCHEMA,
+            render_plugins=[Document(HANDLERS)],
+            use_handler_docstrings=True,
         ),
+        logging_config=None,
+        request_max_body_size=1_048_576,
+        debug=False,
     )
-    return Edge(application, plane)
+    guarding.refuse_open(application.routes, SCHEMA)
+    return Edge(cast("Asgi", application), plane)
 
 
 def _reply(error: OstinatoError, status: int, allow: str = "") -> Response[bytes]:

@@ -1,12 +1,13 @@
 """Authentication and permission, once for every route of the control plane."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, cast
 
 import msgspec
 from litestar.connection import ASGIConnection, Request
 from litestar.handlers.base import BaseRouteHandler
 from litestar.handlers.http_handlers import HTTPRouteHandler
+from litestar.routes import BaseRoute, HTTPRoute
 
 from ostinato import audit
 from ostinato.access import Caller, principal_of
@@ -22,8 +23,12 @@ ANY_KEY = "any-key"
 """Instead of a permission: whoever has a living key."""
 
 
-def guard(connection: "ASGIConnection[Any, Any, Any, Any]", handler: BaseRouteHandler) -> None:
-    """Let the request in if its key lives, is within its rate, and has the route's permission."""
+async def guard(connection: "ASGIConnection[Any, Any, Any, Any]", handler: BaseRouteHandler) -> None:
+    """Let the request in if its key lives, is within its rate, and has the route's permission.
+
+    Asynchronous although it never waits: a plain function would run in another thread, and what it sets for the
+    request's task (the audit log's occasion) would be lost there.
+    """
     plane = cast("ControlPlane", connection.app.state.plane)
     read = controls.read(connection.scope["headers"])
     now = plane.clock.now()
@@ -57,3 +62,22 @@ def refuse_unguarded(handlers: Iterable[HTTPRouteHandler]) -> None:
             raise RuntimeError(
                 f"The route {sorted(handler.paths)} has a hook of its own in the place of every route's."
             )
+
+
+def refuse_open(routes: Iterable[BaseRoute], open_below: str) -> None:
+    """Raise ``RuntimeError`` if anything is served without the guard, by whatever way it came in.
+
+    ``open_below``: the path whose pages are for everybody. Methods that only tell which others there are (OPTIONS) are
+    left out.
+    """
+    for route in routes:
+        if route.path == open_below or route.path.startswith(f"{open_below}/"):
+            continue
+        if not isinstance(route, HTTPRoute):
+            raise RuntimeError(f"The route {route.path} is no plain HTTP route, and cannot be guarded.")
+        for method, (handler, _) in route.route_handler_map.items():
+            guards = cast("Callable[[], list[object]]", getattr(handler, "resolve_guards"))()  # noqa: B009 - untyped
+            if str(method) != "OPTIONS" and guard not in guards:
+                raise RuntimeError(f"The route {method} {route.path} is served without the guard.")
+            if str(method) != "OPTIONS":
+                refuse_unguarded([handler])
