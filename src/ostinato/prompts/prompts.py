@@ -1,7 +1,7 @@
 """The room's one object with a life: :class:`Prompts`, which keeps the snapshot and carries out changes."""
 
-from collections.abc import Callable, Iterable
-from typing import TypeAlias, TypeVar
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypeAlias, TypeVar
 
 import msgspec
 import sqlalchemy as sa
@@ -31,6 +31,7 @@ from ostinato.prompts.reading import Dependants, Filters
 from ostinato.prompts.snapshot import PromptSnapshot
 from ostinato.prompts.writing import Changes
 from ostinato.templates import Finding
+from ostinato.wire.model import Json, Message, Text
 
 T = TypeVar("T")
 
@@ -38,6 +39,23 @@ Assignments: TypeAlias = list[Assignment]
 Labels: TypeAlias = list[Label]
 MovesPage: TypeAlias = tuple[list[LabelMove], int | None]
 VersionsPage: TypeAlias = tuple[list[Version], int | None]
+
+
+class Shown(msgspec.Struct, frozen=True, kw_only=True):
+    """A rendered prompt, to look at."""
+
+    prompt: str
+    number: int
+    digest: str
+    label: str
+    release: str
+    arm: str
+    messages: list[dict[str, str]]
+    """``role`` and ``content``."""
+    model: str
+    """The alias to call; empty where the prompt names none."""
+    params: Json
+
 
 Exists = Callable[[str, str], bool]
 """Whether a project (by id) has an intent of this key."""
@@ -269,6 +287,31 @@ class Prompts:
 
         return await self._database.read(work)
 
+    async def render(
+        self,
+        actor: Actor,
+        project: str | None,
+        ref: str,
+        which: str = "",
+        variables: Mapping[str, Any] | None = None,
+        seed: bytes = b"",
+    ) -> Shown:
+        """What a version comes to with ``variables``. ``which``: a label (default ``production``) or a number."""
+        found = await self._read(actor, project, ref, lambda _, one: one)
+        resolved = self.snapshot.value.resolve(found.project_id, f"{found.name}@{which}", seed)
+        rendered = resolved.compiled.render(variables)
+        return Shown(
+            prompt=resolved.prompt,
+            number=resolved.number,
+            digest=resolved.digest,
+            label=resolved.label,
+            release=resolved.release,
+            arm=resolved.arm,
+            messages=[{"role": one.role, "content": _said(one)} for one in rendered.messages],
+            model=rendered.model,
+            params=resolved.compiled.content.params,
+        )
+
     # -- labels ----------------------------------------------------------------------------------------------------
 
     async def labels(self, actor: Actor, project: str | None = None) -> Labels:
@@ -492,6 +535,10 @@ class Prompts:
 
     def _swap(self, value: PromptSnapshot) -> None:
         self._now = value
+
+
+def _said(message: Message) -> str:
+    return "".join(block.text for block in message.content if isinstance(block, Text))
 
 
 def _about(home: Project, prompt: Prompt) -> Resource:
