@@ -60,7 +60,7 @@ def build(plane: ControlPlane) -> Asgi:
         debug=False,
     )
     guarding.refuse_open(application.routes, SCHEMA)
-    return Edge(cast("Asgi", application), plane)
+    return Edge(Slashes(cast("Asgi", application)), plane)
 
 
 def _reply(error: OstinatoError, status: int, allow: str = "") -> Response[bytes]:
