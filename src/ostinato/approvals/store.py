@@ -101,14 +101,21 @@ def decide(
 
 
 def tally(
-    connection: sa.Connection, request_id: str, *, now: int, allowed: Callable[[str], bool], needed: int | None = None
+    connection: sa.Connection,
+    request_id: str,
+    *,
+    now: int,
+    allowed: Callable[[str], bool],
+    needed: int | None = None,
+    lock: bool = True,
 ) -> Tally:
     """What the decisions come to at ``now``.
 
     ``allowed(principal)`` says whether a principal may approve *now*: an approval whose giver has lost the right does
-    not count. ``needed``: how many are asked for now, where that is more than when the request was opened.
+    not count. ``needed``: how many are asked for now, where that is more than when the request was opened. ``lock``:
+    nothing is decided until this transaction ends; not needed by who only looks.
     """
-    request = find(connection, request_id, lock=True)
+    request = find(connection, request_id, lock=lock)
     last: dict[str, Decision] = {one.principal: one for one in request.decisions}
     counted: list[str] = []
     discounted: list[Discounted] = []
