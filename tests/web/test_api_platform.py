@@ -84,6 +84,7 @@ async def test_what_a_request_was_does_not_outlive_it(plane: Plane) -> None:
 
 async def test_a_denied_attempt_is_one_leaf(plane: Plane) -> None:
     key = await plane.key(frozenset({"chat:call"}))
+    maker = await plane.key(frozenset({"keys:write"}))
     who = plane.app.access.authenticate(key, plane.world.clock.now())
     before = len(await plane.leaves())
     path = "/keys/" + key
@@ -93,7 +94,6 @@ async def test_a_denied_attempt_is_one_leaf(plane: Plane) -> None:
     assert (leaf["action"], leaf["outcome"], leaf["request_id"]) == ("keys:write", "denied", "r-1")
     assert leaf["resource"] == f"/api/v1/keys/{key[:12]}...", "a secret given by mistake is not written down"
     # Refused further in, by a rule about what is asked for: the same.
-    maker = await plane.key(frozenset({"keys:write"}))
     assert (await plane.call("POST", "/keys", {"name": "x", "role": "owner"}, maker)).status_code == 403
     leaves = await plane.leaves()
     assert len(leaves) == before + 2 and leaves[-1]["action"] == "keys:write"
