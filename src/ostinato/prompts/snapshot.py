@@ -134,6 +134,12 @@ class PromptSnapshot:
             pointer = entry.pointers[which] = self._pointer(entry, which)
         return pointer.draw(seed) if pointer.canary is not None else pointer.stable
 
+    def stable(self, project: str, reference: str) -> Resolved:
+        """The same without drawing: the stable version, whatever canary runs."""
+        self.resolve(project, reference)
+        name, _, which = reference.partition("@")
+        return self._prompts[project, name].pointers[which].stable
+
     def content(self, project: str, name: str, number: int) -> Content:
         """The content of a version. Raises ``NotFound``."""
         entry = self._prompts.get((project, name))
@@ -200,6 +206,14 @@ class PromptSnapshot:
                 content, lambda name, pinned: self.content(entry.project, name, pinned)
             )
         return found
+
+    def marks(self) -> dict[str, str]:
+        """Project id -> mark of its state: another one after every change, the same in every process."""
+        sums: dict[str, tuple[int, int]] = {}
+        for entry in self._by_id.values():
+            count, total = sums.get(entry.project, (0, 0))
+            sums[entry.project] = (count + 1, total + entry.revision)
+        return {project: f"{count}.{total}" for project, (count, total) in sums.items()}
 
     # -- loading ---------------------------------------------------------------------------------------------------
 
