@@ -108,7 +108,8 @@ class Flights(Generic[B, R]):
         flight.finish = finish
         if len(self._calls) < self._most:
             self._joinable[key] = flight
-        flight.task = task = asyncio.get_running_loop().create_task(self._run(flight, seat))
+        work = self._produce(flight, seat) if self.sharing is None else self._run(flight, seat, self.sharing)
+        flight.task = task = asyncio.get_running_loop().create_task(work)
         self._calls[task] = flight
         task.add_done_callback(self._ended)
         self.started += 1
@@ -130,12 +131,12 @@ class Flights(Generic[B, R]):
         if self._calls:
             await asyncio.gather(*self._calls, return_exceptions=True)
 
-    async def _run(self, flight: Flight[B, R], starter: Seat[B, R]) -> None:
-        sharing = self.sharing
+    async def _run(self, flight: Flight[B, R], starter: Seat[B, R], sharing: Sharing) -> None:
+        """Make the call, unless another process has made it or is making it."""
         leased = False
         result: R | None = None
         try:
-            if sharing is not None and starter.recall is not None:
+            if starter.recall is not None:
                 leased, result = await self._ask_others(sharing, flight, starter.recall)
             if result is not None:
                 flight.recalled = True
@@ -145,7 +146,7 @@ class Flights(Generic[B, R]):
                 await self._produce(flight, starter)
         finally:
             # Also of a call that was cancelled: other processes must not wait for the lease to run out.
-            if leased and sharing is not None:
+            if leased:
                 await self._give_back(sharing, flight.key)
 
     async def _produce(self, flight: Flight[B, R], seat: Seat[B, R] | None) -> None:

@@ -16,10 +16,10 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Bound of the shared tier when it is a file."""
     shared_timeout: float = 0.25
     """How long a look-up waits for the shared tier before it counts as a miss."""
-    write_batch: int = 2_048
+    write_batch: int = 4_096
     """Entries that are written to the shared tier together, at most."""
-    write_delay: float = 0.25
-    """How long a new entry waits for company before it is written."""
+    write_delay: float = 1.0
+    """How long a new entry waits for company before it is written: what a crash may turn into misses."""
     write_queue: int = 16_384
     """Entries waiting to be written, at most; what is beyond is dropped and counted."""
     flights: int = 10_000

@@ -40,7 +40,9 @@ def address(turn: Turn, rooms: Rooms, request: ChatRequest) -> None:
     caller, route = turn.caller, turn.route
     assert caller is not None
     assert route is not None
-    turn.policy = policy = rooms.policies.value.for_(caller.project, route.alias)
+    policy = turn.policy
+    if policy is None:
+        turn.policy = policy = rooms.policies.value.for_(caller.project, route.alias)
     turn.directives = asked = directives.parse(turn.controls.cache_control, policy)
     turn.scope = within = scope.scope_of(
         caller, user=turn.user, session=turn.session, context=turn.context, policy=policy

@@ -208,12 +208,8 @@ class Pipeline:
     def _seat(self, turn: Turn, *, finish: bool) -> Seat[Item, Outcome]:
         """A place in the flight of this request's key; one of its own where nothing may be shared."""
         rooms, asked = self._rooms, turn.directives
-        alone = bool(turn.bypass or turn.no_store) or (asked is not None and asked.no_cache)
-
-        async def produce(flight: "Flight[Item, Outcome]") -> Outcome:  # quoted: evaluated per request
-            return await asking.ask(turn, rooms, flight)
-
-        if alone:
+        produce = partial(asking.ask, turn, rooms)
+        if turn.bypass or turn.no_store or (asked is not None and asked.no_cache):
             return self._flights.start_or_join(turn.request_id.encode(), produce, stream=turn.stream, finish=finish)
         recall = None if self._flights.sharing is None else partial(asking.recall, turn, rooms)
         return self._flights.start_or_join(turn.key, produce, stream=turn.stream, finish=finish, recall=recall)
@@ -303,15 +299,15 @@ class Pipeline:
     ) -> list[Header]:
         """Headers that every answer of a model carries."""
         if turn.bypass or turn.no_store:
-            state = f"bypass; reason={turn.bypass or turn.no_store}"
+            state = f"bypass; reason={turn.bypass or turn.no_store}".encode()
         else:
-            state = "miss" if seat.leads else "miss; reason=joined"
+            state = b"miss" if seat.leads else b"miss; reason=joined"
         headers: list[Header] = [
             (b"x-request-id", turn.controls.client_request_id or turn.request_id.encode()),
-            (b"ostinato-cache", state.encode()),
+            (b"ostinato-cache", state),
             (b"ostinato-target", target.encode()),
+            *recording.rate_headers(turn),
         ]
-        headers += recording.rate_headers(turn)
         if turn.controls.traceparent:
             headers.append((b"traceparent", turn.controls.traceparent))
         for name, value in upstream.items():

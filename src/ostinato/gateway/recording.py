@@ -50,18 +50,19 @@ def record(
     caller = turn.caller
     provider, _, model = target.partition("/")
     total_us = since(turn, rooms)
+    controls, route = turn.controls, turn.route
     # The recorder redacts texts, in its own thread.
     keeps_text = caller is not None and caller.store_text and turn.request is not None
     row = CallRow(
         request_id=turn.request_id,
         at=turn.at,
-        client_request_id=turn.controls.client_request_id.decode("latin-1"),
+        client_request_id=controls.client_request_id.decode("latin-1") if controls.client_request_id else "",
         org=caller.org if caller else "",
         project=caller.project if caller else "",
         key_id=caller.key_id if caller else "",
         wire=turn.operation,
         stream=turn.stream,
-        alias=turn.route.alias if turn.route else "",
+        alias=route.alias if route else "",
         provider=provider,
         model=model,
         target=target,
@@ -70,11 +71,11 @@ def record(
         reason=reason,
         stored=stored,
         generation=turn.generation,
-        fingerprint=turn.fingerprint.hex()[:32],
+        fingerprint=turn.fingerprint[:16].hex(),
         input_digest=turn.input_digest,
         user_digest=turn.user_digest,
         session=turn.session,
-        tags=",".join(turn.tags),
+        tags=",".join(turn.tags) if turn.tags else "",
         usage=usage,
         cost=cost,
         counterfactual=None if cost is None else cost + saved,
@@ -90,7 +91,7 @@ def record(
         system_fingerprint=system_fingerprint,
         input_text=wire.input_text(turn.request) if keeps_text and turn.request else None,
         output_text=wire.text_of(answer) if keeps_text and answer else None,
-        extra={"traceparent": turn.controls.traceparent.decode()} if turn.controls.traceparent else None,
+        extra={"traceparent": controls.traceparent.decode()} if controls.traceparent else None,
     )
     turn.recorded = True
     rooms.recorder.call(row)

@@ -76,7 +76,7 @@ class Asker:
         """
         try:
             last: OstinatoError | None = None
-            for target in self._lanes.in_order(targets, self._monotonic()):
+            for target in targets if len(targets) == 1 else self._lanes.in_order(targets, self._monotonic()):
                 provider = self._providers.get(target.provider)
                 if provider is None:
                     rows.append(AttemptRow(target.name, 0, "unknown-provider"))

@@ -5,7 +5,7 @@ the caller's wire. It holds no rule of caching or routing.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Generator, MutableMapping
+from collections.abc import Awaitable, Callable, Coroutine, Generator, MutableMapping
 from contextlib import aclosing, contextmanager
 from typing import Any, Final
 
@@ -34,6 +34,8 @@ DIRECT: Final[dict[bytes, gateway.Operation]] = {
     b"/v1/responses": "openai.responses",
 }
 """Paths, as sent, whose requests are answered without ASGI."""
+
+_TEXTS: Final = {path: path.partition(b"?")[0].decode() for path in DIRECT}
 
 
 class TooLarge(Invalid):
@@ -79,16 +81,17 @@ class Proxy:
         except OstinatoError as error:
             return self._gateway.refuse(operation or _guess(path), headers, error)
 
-    async def direct(self, path: bytes, headers: list[Header], body: bytes, tried: Any) -> Reply | StreamReply:
-        """Answer a request of :data:`DIRECT` whose body is whole. Raises nothing."""
+    def direct(
+        self, path: bytes, headers: list[Header], body: bytes, tried: Any
+    ) -> Coroutine[Any, Any, Reply | StreamReply]:
+        """Answer a request of :data:`DIRECT` whose body is whole. Awaiting it raises nothing."""
         operation = DIRECT[path]
-        try:
-            if len(body) > self._max_body:
-                raise _too_large(self._max_body)
-            text = path.partition(b"?")[0].decode()
-            return await self._gateway.handle(operation, text, headers, body, tried)
-        except OstinatoError as error:
-            return self._gateway.refuse(operation, headers, error)
+        if len(body) > self._max_body:
+            return self._refuse(operation, headers, _too_large(self._max_body))
+        return self._gateway.handle(operation, _TEXTS[path], headers, body, tried)
+
+    async def _refuse(self, operation: gateway.Operation, headers: list[Header], error: OstinatoError) -> Reply:
+        return self._gateway.refuse(operation, headers, error)
 
     async def _body(self, scope: Scope, receive: Receive) -> bytes:
         limit = self._max_body

@@ -226,6 +226,7 @@ class ShortcutProtocol(HttpToolsProtocol):
             exchange = Exchange(self)
             self.cycle = cast("Any", exchange)
             task = self.loop.create_task(exchange.run(self.direct, self.url, self.headers, body, answer, self.left))
+            exchange.task = task
             self.tasks.add(task)
             task.add_done_callback(self.tasks.discard)
 

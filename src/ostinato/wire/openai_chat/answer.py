@@ -1,6 +1,6 @@
 """A whole Chat Completions answer, read into events and written from them."""
 
-from typing import Any
+from typing import Any, cast
 
 from ostinato.wire.errors import Malformed
 from ostinato.wire.failures import reported
@@ -162,6 +162,9 @@ class _MessageReader:
 def write_answer(answer: Answer, identity: Identity) -> bytes:
     """See ``Codec.write_answer``."""
     native = answer.wire == NAME
+    whole = _whole_text(answer.events) if native else None
+    if whole is not None:
+        return _write_whole_text(*whole, identity)
     gathered = _Gathered(native)
     gathered.take(answer.events)
     finish = gathered.finish
@@ -175,6 +178,10 @@ def write_answer(answer: Answer, identity: Identity) -> bytes:
     elif "message" not in extra:
         choice["logprobs"] = None
     choice["finish_reason"] = finish_word(finish, native) if finish is not None else None
+    return _enveloped(choice, usage_object(gathered.usage, native), gathered.top, identity)
+
+
+def _enveloped(choice: Json, usage: Json | None, top: Json, identity: Identity) -> bytes:
     value: Json = {
         "id": PREFIX + identity.id,
         "object": "chat.completion",
@@ -182,11 +189,37 @@ def write_answer(answer: Answer, identity: Identity) -> bytes:
         "model": identity.model,
         "choices": [choice],
     }
-    usage = usage_object(gathered.usage, native)
     if usage is not None:
         value["usage"] = usage
-    value.update(gathered.top)
+    value.update(top)
     return encode(value)
+
+
+_WHOLE_TEXT = (Start, BlockStart, Delta, BlockStop, Finish, Usage)
+
+
+def _whole_text(events: tuple[Event, ...]) -> tuple[Start, Delta, Finish, Usage] | None:
+    """The parts of the commonest answer, one text that :func:`read_answer` has read: there is nothing to gather."""
+    if tuple(map(type, events)) != _WHOLE_TEXT:
+        return None
+    start, block, delta, _, finish, usage = cast("tuple[Start, BlockStart, Delta, BlockStop, Finish, Usage]", events)
+    if block.kind != "text" or block.extra or delta.extra or not finish.extra or "message" not in finish.extra:
+        return None
+    if "shape" in finish.extra or (start.extra and "shape" in start.extra):
+        return None
+    return start, delta, finish, usage
+
+
+def _write_whole_text(start: Start, delta: Delta, finish: Finish, usage: Usage, identity: Identity) -> bytes:
+    """What :func:`write_answer` makes of these, in one step."""
+    extra: Json = finish.extra or {}
+    choice: Json = {
+        "index": 0,
+        "message": {"role": "assistant", **(extra["message"] or {}), "content": delta.text},
+        **(extra.get("choice") or {}),
+        "finish_reason": finish.raw or None,
+    }
+    return _enveloped(choice, usage.raw, (start.extra.get("top") or {}) if start.extra else {}, identity)
 
 
 def finish_word(finish: Finish, native: bool) -> str | None:

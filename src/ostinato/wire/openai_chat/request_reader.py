@@ -82,6 +82,7 @@ def read_request(body: Json) -> ChatRequest:
         _check_extra(extra)
     get = body.get
     tools = get("tools")
+    choice, top_k, options = get("tool_choice"), get("top_k"), get("stream_options")
     temperature = get("temperature")
     top_p = get("top_p")
     parallel = get("parallel_tool_calls")
@@ -95,11 +96,11 @@ def read_request(body: Json) -> ChatRequest:
         model=model,
         messages=messages,
         tools=() if tools is None else tuple([_tool(t, i) for i, t in enumerate(fields.array(tools, "tools"))]),
-        tool_choice=_tool_choice(get("tool_choice"), extra),
+        tool_choice=None if choice is None else _tool_choice(choice, extra),
         parallel_tool_calls=None if parallel is None else fields.boolean(parallel, "parallel_tool_calls"),
         temperature=None if temperature is None else fields.number(temperature, "temperature", 0, 2),
         top_p=None if top_p is None else fields.number(top_p, "top_p", 0, 1),
-        top_k=_top_k(get("top_k"), extra),
+        top_k=None if top_k is None else _top_k(top_k, extra),
         max_tokens=_max_tokens(body, extra),
         stop=() if stop is None else fields.stops(stop, "stop"),
         response_format=None if response_format is None else _response_format(response_format),
@@ -107,7 +108,7 @@ def read_request(body: Json) -> ChatRequest:
         extra={NAME: extra} if extra else None,
         wire=NAME,
         stream=fields.stream(body),
-        include_usage=_include_usage(get("stream_options")),
+        include_usage=options is not None and _include_usage(options),
         user=None if user is None else fields.string(user, "user"),
         prompt=prompt,
         original=body,
@@ -145,8 +146,6 @@ def _max_tokens(body: Json, extra: Json) -> int | None:
 
 
 def _top_k(value: object, extra: Json) -> int | None:
-    if value is None:
-        return None
     if is_integer(value) and value >= 0:
         return fields.integer(value, "top_k", 0, fields.MAX_TOKENS)
     # Not OpenAI's own; look-alikes take -1 for "off".
@@ -155,8 +154,6 @@ def _top_k(value: object, extra: Json) -> int | None:
 
 
 def _include_usage(value: object) -> bool:
-    if value is None:
-        return False
     asked = fields.obj(value, "stream_options").get("include_usage")
     return asked is not None and fields.boolean(asked, "stream_options.include_usage")
 
@@ -171,8 +168,6 @@ def _response_format(value: object) -> Json:
 
 
 def _tool_choice(value: object, extra: Json) -> ToolChoice | None:
-    if value is None:
-        return None
     if value == "auto":
         return ToolChoice("auto")
     if value == "none":
