@@ -16,7 +16,20 @@ from typing import Any
 
 import msgspec
 
-from ostinato import access, audit, cache, intents, outbound, prompts, providers, routing, storage, traces
+from ostinato import (
+    access,
+    approvals,
+    audit,
+    cache,
+    intents,
+    outbound,
+    prompts,
+    providers,
+    releases,
+    routing,
+    storage,
+    traces,
+)
 from ostinato.cache.flights import Sharing
 from ostinato.config import Config
 from ostinato.core import ids
@@ -122,6 +135,7 @@ class App:
         await self._start_cache()
         await self.keeper.resume(INVALIDATION, self._withdraw)
         await self._start_ledger()
+        self._start_releases()
         self.router = routing.Router(self.providers, clock, config.routing)
         self.catalog.on_swap(lambda catalog: self.router.keep(catalog.targets()))
         await self._start_gateway()
@@ -181,6 +195,26 @@ class App:
     def provider_kinds(self) -> dict[str, str]:
         """Configured providers: name -> kind."""
         return {name: settings.kind for name, settings in self.config.providers.items()}
+
+    def _start_releases(self) -> None:
+        self.approvals = approvals.Approvals(self.control)
+        self.releases = releases.Releases(
+            self.control,
+            self.clock,
+            self.notices,
+            self.audit,
+            requirements_of=self._requirements,
+            samples=self.ledger.samples,
+            reload=self.prompts.snapshot.reload,
+            settings=self.config.releases,
+        )
+        self.watcher = releases.Watcher(self.releases)
+        self.watcher.start()
+        self._later("automatic rollouts", self.watcher.stop)
+
+    def _requirements(self, project: str, intent: str) -> intents.Requirements:
+        """What an intent asks of releases, as it stands when it is asked."""
+        return self.intents.value.requirements(project, intent)
 
     async def _start_prompts(self) -> None:
         self.prompts = prompts.Prompts(
@@ -293,6 +327,7 @@ class App:
             "policies": self.policies.failing or "ok",
             "prices": self.prices.failing or "ok",
             "prompts": self.prompts.snapshot.failing or "ok",
+            "rollouts": self.watcher.failing or "ok",
             "ledger": self.recorder.failing or "ok",
             "audit": self.keeper.failing or "ok",
         }

@@ -20,6 +20,8 @@ _COMMANDS: dict[str, tuple[str, str]] = {
     "policies": ("ostinato.cli.routes:policies", "Cache policies."),
     "rules": ("ostinato.cli.routes:rules", "Check rules: secrets, personal data, banned terms."),
     "intents": ("ostinato.cli.intents:intents", "Intents: purposes with owner, stakes and rules."),
+    "releases": ("ostinato.cli.releases:releases", "Releases: propose, approve, canary, promote, roll back."),
+    "approvals": ("ostinato.cli.releases:approvals", "What waits for somebody's word."),
     "cache": ("ostinato.cli.cache:cache", "Cached entries: list, count, withdraw."),
     "traces": ("ostinato.cli.traces:traces", "The ledger's rows: tail, show."),
     "stats": ("ostinato.cli.traces:stats", "Hit rates, latency, cost and savings."),

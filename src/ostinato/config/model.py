@@ -11,6 +11,7 @@ from ostinato.checks import Settings as ChecksSettings
 from ostinato.gateway import Settings as GatewaySettings
 from ostinato.outbound import Settings as OutboundSettings
 from ostinato.providers import Settings as ProviderSettings
+from ostinato.releases import Settings as ReleasesSettings
 from ostinato.routing import Settings as RoutingSettings
 from ostinato.traces import Settings as TracesSettings
 from ostinato.web.settings import Settings as ServerSettings
@@ -47,6 +48,7 @@ class Config(msgspec.Struct, frozen=True):
     cache: CacheSettings = CacheSettings()
     gateway: GatewaySettings = GatewaySettings()
     routing: RoutingSettings = RoutingSettings()
+    releases: ReleasesSettings = ReleasesSettings()
     traces: TracesSettings = TracesSettings()
     outbound: OutboundSettings = OutboundSettings()
     checks: ChecksSettings = ChecksSettings()
@@ -72,6 +74,7 @@ SECTIONS: dict[str, type[msgspec.Struct]] = {
     "cache": CacheSettings,
     "gateway": GatewaySettings,
     "routing": RoutingSettings,
+    "releases": ReleasesSettings,
     "traces": TracesSettings,
     "outbound": OutboundSettings,
     "checks": ChecksSettings,

@@ -10,7 +10,18 @@ from litestar.openapi.config import OpenAPIConfig
 
 from ostinato import __version__
 from ostinato.core.errors import Denied, Invalid, OstinatoError, Unavailable
-from ostinato.web.api import access, cache, declared, guarding, idempotency, intents, principals, prompts, traces
+from ostinato.web.api import (
+    access,
+    cache,
+    declared,
+    guarding,
+    idempotency,
+    intents,
+    principals,
+    prompts,
+    releases,
+    traces,
+)
 from ostinato.web.api.document import Document
 from ostinato.web.api.occasion import Edge
 from ostinato.web.api.plane import ControlPlane
@@ -27,6 +38,7 @@ HANDLERS = (
     *intents.HANDLERS,
     *principals.HANDLERS,
     *prompts.HANDLERS,
+    *releases.HANDLERS,
     *traces.HANDLERS,
 )
 

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from ostinato.access import Access
+from ostinato.approvals import Approvals
 from ostinato.audit import Log
 from ostinato.cache import ResponseCache
 from ostinato.cache.policy import Policies
@@ -12,6 +13,7 @@ from ostinato.core.clock import Clock
 from ostinato.gateway import Current
 from ostinato.intents import Changes, Intents
 from ostinato.prompts import Prompts
+from ostinato.releases import Releases
 from ostinato.routing import Catalog, Router
 from ostinato.storage import Change, Declarations, Declared
 from ostinato.traces import Ledger
@@ -47,6 +49,7 @@ class Rulings(Protocol):
 class ControlPlane(Protocol):
     clock: Clock
     access: Access
+    approvals: Approvals
     audit: Log
     cache: ResponseCache
     declarations: Declarations
@@ -54,6 +57,7 @@ class ControlPlane(Protocol):
     intent_changes: Changes
     ledger: Ledger
     prompts: Prompts
+    releases: Releases
     router: Router
 
     @property
