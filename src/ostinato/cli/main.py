@@ -22,8 +22,11 @@ _COMMANDS: dict[str, tuple[str, str]] = {
     "intents": ("ostinato.cli.intents:intents", "Intents: purposes with owner, stakes and rules."),
     "releases": ("ostinato.cli.releases:releases", "Releases: propose, approve, canary, promote, roll back."),
     "approvals": ("ostinato.cli.releases:approvals", "What waits for somebody's word."),
+    "prompts": ("ostinato.cli.prompts:prompts", "Prompts: versions, diffs, where labels point."),
+    "labels": ("ostinato.cli.labels:labels", "Labels, and what a move of them takes."),
     "cache": ("ostinato.cli.cache:cache", "Cached entries: list, count, withdraw."),
     "traces": ("ostinato.cli.traces:traces", "The ledger's rows: tail, show."),
+    "explain": ("ostinato.cli.explain:explain", "Everything behind one answer, by its request's id."),
     "stats": ("ostinato.cli.traces:stats", "Hit rates, latency, cost and savings."),
 }
 """Name -> where it is (imported when it is called, or its own help is asked for), and its line in the overview."""
