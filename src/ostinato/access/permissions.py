@@ -43,6 +43,7 @@ DESCRIPTIONS: dict[str, str] = {
     "releases:operate": "start, advance, promote and roll back an approved release",
     "audit:read": "read the audit log, its checkpoints and proofs",
     "audit:export": "export the audit log as a bundle, and anchor its checkpoints",
+    "audit:witness": "leave another installation's checkpoints here, as its anchor",
     "explain:read": "follow a request to its prompt, release, approvals, entry and proof",
     "cache:read": "see cache entries and their counts",
     "cache:write": "invalidate cache entries",
@@ -113,15 +114,15 @@ ROLES: dict[str, frozenset[str]] = {
 }
 """All roles there are. What fits none of them is said as a list of permissions; there is no third way."""
 
-_PROMPT = frozenset({"project", "prompt"})
-_MOVE = frozenset({"project", "prompt", "label", "intent"})
+_PROMPT = frozenset({"project", "prompt", "intent"})
+_MOVE = frozenset({"project", "prompt", "intent", "label"})
 
 JUDGED: dict[str, frozenset[str]] = {
     "prompts:read": _PROMPT,
     "prompts:write": _PROMPT,
     "prompts:call": _MOVE,
     "labels:write": frozenset({"project", "label"}),
-    "labels:move": frozenset({"project", "prompt", "label"}),
+    "labels:move": _MOVE,
     "releases:propose": _MOVE,
     "releases:approve": _MOVE,
     "releases:operate": _MOVE,

@@ -48,8 +48,8 @@ def part_of(connection: sa.Connection, start: int, end: int | None) -> Part:
     return Part(below, last.size, newest.size, proofs.frontier_at(connection, below), signing.verifiers(connection))
 
 
-async def lines(database: storage.Database, signer: Signer, part: Part) -> AsyncIterator[bytes]:
-    """The bundle, some hundred kilobytes at a time."""
+async def lines(database: storage.Database, signer: Signer, part: Part, org: str | None = None) -> AsyncIterator[bytes]:
+    """The bundle, some hundred kilobytes at a time; of other leaves than those of ``org``, the hashes alone."""
     digest = hashlib.sha256()
     counts = {"leaves": 0, "checkpoints": 0, "receipts": 0}
     header = {
@@ -71,7 +71,7 @@ async def lines(database: storage.Database, signer: Signer, part: Part) -> Async
     at = part.start
     while at < part.end:
         until = min(at + _LEAVES, part.end)
-        chunk, leaves, signed = await database.read(lambda c, a=at, u=until: _leaves(c, a, u))
+        chunk, leaves, signed = await database.read(lambda c, a=at, u=until: _leaves(c, a, u, org))
         counts["leaves"] += leaves
         counts["checkpoints"] += signed
         digest.update(chunk)
@@ -91,18 +91,19 @@ def _line(value: object) -> bytes:
     return hashing.canonical_json(value) + b"\n"
 
 
-def _leaves(connection: sa.Connection, start: int, end: int) -> tuple[bytes, int, int]:
+def _leaves(connection: sa.Connection, start: int, end: int, org: str | None) -> tuple[bytes, int, int]:
     """(lines, leaves, checkpoints) of a stretch, each checkpoint after its last leaf."""
     leaf = tables.leaf
     rows = connection.execute(
-        sa.select(leaf.c.seq, leaf.c.hash, leaf.c.body)
+        sa.select(leaf.c.seq, leaf.c.hash, leaf.c.body, leaf.c.org)
         .where(leaf.c.seq >= start, leaf.c.seq < end)
         .order_by(leaf.c.seq)
     ).all()
     notes = _notes(connection, start + 1, end)
     parts: list[bytes] = []
-    for index, digest, body in rows:
-        parts.append(b'{"leaf":%d,"hash":"%s","body":%s}\n' % (index, digest.hex().encode(), body.encode()))
+    for index, digest, body, owner in rows:
+        told = b',"body":' + body.encode() if org is None or owner == org else b""
+        parts.append(b'{"leaf":%d,"hash":"%s"%s}\n' % (index, digest.hex().encode(), told))
         if index + 1 in notes:
             parts.append(notes[index + 1])
     return b"".join(parts), len(rows), len(notes)

@@ -149,10 +149,11 @@ class Log(Sequencer):
         return await self.database.read(signing.verifiers)
 
     async def export(
-        self, start: int = 0, end: int | None = None, *, since: int = 0, until: int = 0
+        self, start: int = 0, end: int | None = None, *, since: int = 0, until: int = 0, org: str | None = None
     ) -> AsyncIterator[bytes]:
         """A bundle of the leaves from ``start`` up to ``end`` (not included), or written between two times in UTC
-        microseconds; widened to checkpoints on both sides. What is committed now is signed first.
+        microseconds; widened to checkpoints on both sides. What is committed now is signed first. ``org``: leaves of
+        other organizations come as hashes alone.
 
         Raises ``NotFound`` where there is nothing; the bundle itself comes in chunks.
         """
@@ -163,7 +164,7 @@ class Log(Sequencer):
             last = reading.index_at(connection, until) if until else end
             return exporting.part_of(connection, first, last)
 
-        return exporting.lines(self.database, self.signer, await self.database.read(work))
+        return exporting.lines(self.database, self.signer, await self.database.read(work), org)
 
     # -- effects outside the database --------------------------------------------------------------------------
 

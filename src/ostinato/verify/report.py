@@ -17,6 +17,8 @@ class Report:
         """The bundle holds the leaves from ``first`` up to, not including, ``end``."""
         self.size = 0
         """Leaves that the log had at the export, as the bundle says."""
+        self.withheld = 0
+        """Leaves that are there as hashes alone: those of organizations that the bundle is not for."""
         self.checkpoints = 0
         self.signed_by: set[str] = set()
         self.own_key = True
@@ -48,6 +50,8 @@ class Report:
             f"Signed checkpoints: {self.checkpoints}, by {', '.join(sorted(self.signed_by))}"
             + (": the bundle's own word for it; --public-key takes yours." if self.own_key else ", the key you gave."),
         ]
+        if self.withheld:
+            told.append(f"Withheld: {self.withheld} leaves are there as hashes alone.")
         if not self.anchored:
             return [
                 *told,
@@ -61,7 +65,18 @@ class Report:
 
     def as_json(self) -> str:
         """The same for programs."""
-        names = ("origin", "first", "end", "size", "checkpoints", "own_key", "anchored", "anchors", "problems")
+        names = (
+            "origin",
+            "first",
+            "end",
+            "size",
+            "withheld",
+            "checkpoints",
+            "own_key",
+            "anchored",
+            "anchors",
+            "problems",
+        )
         values = {name: getattr(self, name) for name in names}
         return json.dumps(
             {"standing": self.standing, "valid": self.valid, "signed_by": sorted(self.signed_by), **values}, indent=2

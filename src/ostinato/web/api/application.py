@@ -12,6 +12,7 @@ from ostinato import __version__
 from ostinato.core.errors import Denied, Invalid, OstinatoError, Unavailable
 from ostinato.web.api import (
     access,
+    audit,
     cache,
     declared,
     guarding,
@@ -33,6 +34,7 @@ _log = logging.getLogger("ostinato.web")
 
 HANDLERS = (
     *access.HANDLERS,
+    *audit.HANDLERS,
     *cache.HANDLERS,
     *declared.HANDLERS,
     *intents.HANDLERS,
@@ -72,7 +74,7 @@ def build(plane: ControlPlane) -> Asgi:
         debug=False,
     )
     guarding.refuse_open(application.routes, SCHEMA)
-    return Edge(Slashes(cast("Asgi", application)), plane)
+    return Slashes(Edge(cast("Asgi", application), plane))
 
 
 def _reply(error: OstinatoError, status: int, allow: str = "") -> Response[bytes]:
