@@ -83,6 +83,7 @@ class App:
         """Say that no new work should be sent here; end in good order what would outlast the drain."""
         self.draining = True
         self.ready = False
+        self.following.end()
         self._ending = asyncio.create_task(self._end_late_streams())
 
     async def _end_late_streams(self) -> None:
@@ -226,6 +227,7 @@ class App:
         )
         self._later("prompts", self.prompts.stop)
         await self.prompts.start()
+        self.following = prompts.Following(self.prompts.snapshot)
         self.prompts.snapshot.on_swap(lambda _: self.epoch.advance())
 
     async def _start_cache(self) -> None:

@@ -8,6 +8,7 @@ messages and parameters, without I/O. Releases move labels inside their own tran
 
 from ostinato.prompts.comparing import Change, Diff
 from ostinato.prompts.compiled import Compiled, Rendered
+from ostinato.prompts.following import Following
 from ostinato.prompts.labels import TOPIC, assign, assignment, assignments, label
 from ostinato.prompts.model import (
     PRODUCTION,
@@ -48,6 +49,7 @@ __all__ = [
     "Diff",
     "Draft",
     "Filters",
+    "Following",
     "InvalidVariable",
     "Kind",
     "Label",

@@ -141,6 +141,16 @@ class Prompts:
 
         return await self._change(actor, project, work)
 
+    async def home(self, actor: Actor, project: str | None = None) -> Project:
+        """The project that the actor means, and may see prompts of."""
+
+        def work(connection: sa.Connection) -> Project:
+            found = find_project(connection, actor, project)
+            require(actor, "prompts:read", Resource(project=found.id))
+            return found
+
+        return await self._database.read(work)
+
     async def show(self, actor: Actor, project: str | None, ref: str) -> Prompt:
         """One prompt by name or id."""
         return await self._read(actor, project, ref, lambda _, found: found)
