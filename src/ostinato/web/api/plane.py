@@ -12,7 +12,7 @@ from ostinato.cache.policy import Policies
 from ostinato.core.clock import Clock
 from ostinato.gateway import Current
 from ostinato.intents import Changes, Intents
-from ostinato.prompts import Prompts
+from ostinato.prompts import Following, Prompts
 from ostinato.releases import Releases
 from ostinato.routing import Catalog, Router
 from ostinato.storage import Change, Declarations, Declared
@@ -56,6 +56,7 @@ class ControlPlane(Protocol):
     desk: Desk
     intent_changes: Changes
     ledger: Ledger
+    following: Following
     prompts: Prompts
     releases: Releases
     router: Router
