@@ -15,8 +15,9 @@ from ostinato.web.api.paging import After, Limit, Page, page
 State = Annotated[
     str,
     QueryParameter(
+        name="state",
         description="`proposed`, `approved`, `canary`, `paused`, `active`, `rolled_back`, `superseded`, `withdrawn`, "
-        "`rejected`."
+        "`rejected`.",
     ),
 ]
 
@@ -62,7 +63,7 @@ async def list_releases(
     project: FromQuery[str] = "",
     prompt: FromQuery[str] = "",
     label: FromQuery[str] = "",
-    state: State = "",
+    standing: State = "",
     after: After = None,
     limit: Limit = 100,
 ) -> Page[Release]:
@@ -72,7 +73,7 @@ async def list_releases(
         project=project or None,
         prompt=prompt,
         label=label,
-        state=state,
+        state=standing,
         after=after or "",
         limit=limit,
     )
@@ -181,7 +182,7 @@ async def rollback(
 @get("/approvals", opt={PERMISSION: "releases:read"})
 async def list_approvals(
     request: Req,
-    state: Annotated[str, QueryParameter(description="`open`, `rejected`, `void` or `done`.")] = "",
+    standing: Annotated[str, QueryParameter(name="state", description="`open`, `rejected`, `void` or `done`.")] = "",
     kind: Annotated[str, QueryParameter(description="`release` or `intent`.")] = "",
     target: FromQuery[str] = "",
     after: After = None,
@@ -189,7 +190,7 @@ async def list_approvals(
 ) -> Page[ApprovalRequest]:
     """Requests for approval that the key reaches, oldest first: of releases, and of intents with high stakes."""
     found = await plane_of(request).approvals.list(
-        caller_of(request), state=state, kind=kind, target=target, after=after or "", limit=limit
+        caller_of(request), state=standing, kind=kind, target=target, after=after or "", limit=limit
     )
     return page(found, limit, lambda one: one.id)
 
