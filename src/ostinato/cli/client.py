@@ -1,9 +1,10 @@
 """Talking to a server's control plane: address and key from the environment, errors as the server tells them."""
 
 import asyncio
+import contextlib
 import os
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import AsyncGenerator, Callable, Mapping
+from typing import IO, Any
 from urllib.parse import quote, urlencode
 
 import click
@@ -17,6 +18,8 @@ ADDRESS = "OSTINATO_URL"
 KEY = "OSTINATO_KEY"
 _DEFAULT = "http://127.0.0.1:8000"
 _TIMEOUT = 30.0
+_LONGEST_REFUSAL = 65_536
+_LONGEST_LINE = 65_536
 
 
 class Refused(OstinatoError):
@@ -25,14 +28,17 @@ class Refused(OstinatoError):
 
 def call(method: str, path: str, body: object = None, query: Mapping[str, object] | None = None) -> Any:
     """One call of ``/api/v1``; gives the decoded answer, ``None`` where there is none."""
-    address = os.environ.get(ADDRESS, _DEFAULT).rstrip("/")
-    key = os.environ.get(KEY, "")
-    if not key:
-        raise Denied(f"No key: the environment variable {KEY} is not set.", hint=f"export {KEY}=ost_...")
+    address, key = _server()
     wanted = {name: _text(value) for name, value in (query or {}).items() if value not in (None, "")}
     url = f"{address}/api/v1{path}" + (f"?{urlencode(wanted)}" if wanted else "")
     data = b"" if body is None else msgspec.json.encode(body)
     return asyncio.run(_call(method, url, data, key, address))
+
+
+def download(path: str, body: object, file: IO[bytes]) -> bytes:
+    """POST to ``/api/v1`` and write what comes to ``file`` as it comes; gives the last line of it."""
+    address, key = _server()
+    return asyncio.run(_download(f"{address}/api/v1{path}", msgspec.json.encode(body), key, address, file))
 
 
 def own(prefix: str) -> bool:
@@ -45,18 +51,25 @@ def part(text: str) -> str:
     return quote(text, safe="")
 
 
-async def _call(method: str, url: str, data: bytes, key: str, address: str) -> Any:
+def _server() -> tuple[str, str]:
+    """Address and key, from the environment."""
+    key = os.environ.get(KEY, "")
+    if not key:
+        raise Denied(f"No key: the environment variable {KEY} is not set.", hint=f"export {KEY}=ost_...")
+    return os.environ.get(ADDRESS, _DEFAULT).rstrip("/"), key
+
+
+def _headers(key: str) -> dict[str, str]:
+    return {"authorization": f"Bearer {key}", "content-type": "application/json", "accept": "application/json"}
+
+
+@contextlib.asynccontextmanager
+async def _client(address: str) -> AsyncGenerator[outbound.Client]:
+    """A client whose failures are told with the address."""
     client = outbound.Client(outbound.Settings(), SystemClock())
     await client.start()
     try:
-        response = await client.request(
-            method,
-            url,
-            data,
-            {"authorization": f"Bearer {key}", "content-type": "application/json", "accept": "application/json"},
-            _TIMEOUT,
-            allow_private=True,
-        )
+        yield client
     except outbound.OutboundError as error:
         raise Unavailable(
             f"No answer from {address}: {str(error).rstrip('.')}.",
@@ -66,9 +79,28 @@ async def _call(method: str, url: str, data: bytes, key: str, address: str) -> A
         raise Invalid(f"{ADDRESS} is {address!r}: {error.message}", hint=f"Such as {_DEFAULT}.") from None
     finally:
         await client.close()
+
+
+async def _call(method: str, url: str, data: bytes, key: str, address: str) -> Any:
+    async with _client(address) as client:
+        response = await client.request(method, url, data, _headers(key), _TIMEOUT, allow_private=True)
     if response.status >= 400:
         raise _refusal(response.status, response.body)
     return msgspec.json.decode(response.body) if response.body else None
+
+
+async def _download(url: str, data: bytes, key: str, address: str, file: IO[bytes]) -> bytes:
+    last = b""
+    async with (
+        _client(address) as client,
+        client.stream(url, data, _headers(key), _TIMEOUT, allow_private=True) as response,
+    ):
+        if response.status >= 400:
+            raise _refusal(response.status, await response.read(_LONGEST_REFUSAL))
+        async for chunk in response:
+            file.write(chunk)
+            last = (last + chunk)[-_LONGEST_LINE:]
+    return last.rstrip(b"\n").rpartition(b"\n")[2]
 
 
 def _refusal(status: int, body: bytes) -> OstinatoError:
