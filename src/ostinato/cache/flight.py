@@ -234,13 +234,10 @@ class Seat(Generic[B, R]):
             raise error.with_traceback(None)
         return flight.result  # pyright: ignore[reportReturnType]: landed without an error, so it is the producer's R
 
-    async def _wait(self, *, reading: bool) -> None:
+    def _wait(self, *, reading: bool) -> "asyncio.Future[None]":
         self._reading = reading
-        self._waiter = asyncio.get_running_loop().create_future()
-        try:
-            await self._waiter
-        finally:
-            self._waiter = None
+        self._waiter = waiter = asyncio.get_running_loop().create_future()
+        return waiter
 
     def wake(self) -> None:
         waiter = self._waiter

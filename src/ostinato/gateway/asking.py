@@ -6,6 +6,7 @@ settled once and one row is written.
 
 import asyncio
 import random
+from collections.abc import Mapping
 from typing import TypeAlias
 
 import msgspec
@@ -46,7 +47,7 @@ class Outcome(msgspec.Struct, frozen=True):
 
     answer: Answer
     target: str
-    headers: dict[str, str]
+    headers: Mapping[str, str]
     usage: Usage | None
     cost: int | None
     upstream_us: int
@@ -97,7 +98,10 @@ async def ask(turn: Turn, rooms: Rooms, flight: Flight[Item, Outcome]) -> Outcom
     call = Call(turn, rooms)
     cost: int | None = None
     try:
-        await (call.streamed(flight) if turn.stream else call.plain())
+        if turn.stream:
+            await call.streamed(flight)
+        else:
+            call.answered(await rooms.router.chat(turn.targets, call.request, call.deadline, call.headers))
         outcome = call.succeeded(flight.begun)
         cost = outcome.cost
         return outcome
@@ -147,7 +151,9 @@ class Call:
     """One upstream call, and what is known of it so far."""
 
     def __init__(self, turn: Turn, rooms: Rooms) -> None:
+        assert turn.request is not None
         self.turn = turn
+        self.request = turn.request
         self.rooms = rooms
         self.deadline = rooms.clock.monotonic() + rooms.settings.deadline_seconds
         self.headers = controls.forwarded(turn.controls)
@@ -157,23 +163,20 @@ class Call:
         self.upstream_us = 0
         self.first_token_us = 0
 
-    async def plain(self) -> None:
-        turn, rooms = self.turn, self.rooms
-        assert turn.request is not None
-        routed = await rooms.router.chat(turn.targets, turn.request, self.deadline, self.headers)
+    def answered(self, routed: Routed) -> None:
+        """A whole answer has come. Raises ``Invalid`` where a rule blocks it."""
         self.routed = routed
         self.upstream_us = routed.upstream_us
         self.first_token_us = routed.first_byte_us
         self.answer = routed.answer  # before it is judged: a blocked answer has been paid for too
-        self.answer = inspecting.checked_answer(turn, routed.answer)
+        self.answer = inspecting.checked_answer(self.turn, routed.answer)
 
     async def streamed(self, flight: Flight[Item, Outcome]) -> None:
         turn, rooms = self.turn, self.rooms
-        assert turn.request is not None
         events = self.events
         filtering = turn.checker.stream_filter() if turn.checker is not None else None
         begun = rooms.clock.monotonic()
-        async with rooms.router.chat_stream(turn.targets, turn.request, self.deadline, self.headers) as stream:
+        async with rooms.router.chat_stream(turn.targets, self.request, self.deadline, self.headers) as stream:
             self.routed = stream
             self.first_token_us = int((rooms.clock.monotonic() - begun) * 1e6)
             await flight.emit(Begun(stream.target.name, stream.wire, dict(stream.headers)), 0)
@@ -219,7 +222,7 @@ class Call:
         return Outcome(
             answer=answer,
             target=target.name,
-            headers=dict(routed.headers),
+            headers=routed.headers,
             usage=usage,
             cost=cost,
             upstream_us=self.upstream_us,
@@ -236,9 +239,8 @@ class Call:
         turn, rooms, routed = self.turn, self.rooms, self.routed
         if turn.bypass or turn.no_store:
             return None, "", turn.bypass or turn.no_store
-        policy, within, caller, request = turn.policy, turn.scope, turn.caller, turn.request
-        assert routed is not None and policy is not None and within is not None
-        assert caller is not None and request is not None
+        policy, within, caller, request = turn.policy, turn.scope, turn.caller, self.request
+        assert routed is not None and policy is not None and within is not None and caller is not None
         packed = wire.encode_answer(answer)
         reason = admission.admissible(
             summary,

@@ -77,7 +77,7 @@ async def _begun(seat: Seat[Item, Outcome]) -> Begun:
         if isinstance(item, Begun):
             return item
     outcome = await seat.outcome()
-    return Begun(outcome.target, outcome.answer.wire, outcome.headers)
+    return Begun(outcome.target, outcome.answer.wire, dict(outcome.headers))
 
 
 class Pipeline:

@@ -145,20 +145,18 @@ class Connection(asyncio.Protocol):
             self.transport.resume_reading()
         return data
 
-    async def _wait(self) -> None:
+    def _wait(self) -> "asyncio.Future[None]":
+        """To be awaited by the one reader: done when something has happened."""
         if self.failure is not None:
             raise self.failure
-        self._waiter = self._loop.create_future()
+        self._waiter = waiter = self._loop.create_future()
         self.waiting_since = self._loop.time()
-        try:
-            await self._waiter
-        finally:
-            self._waiter = None
+        return waiter
 
     @property
     def waiting(self) -> bool:
         """Whether somebody waits for the other side at this moment."""
-        return self._waiter is not None
+        return self._waiter is not None and not self._waiter.done()
 
     @property
     def begun(self) -> bool:
