@@ -21,6 +21,7 @@ from ostinato import (
     approvals,
     audit,
     cache,
+    explaining,
     intents,
     outbound,
     prompts,
@@ -30,6 +31,7 @@ from ostinato import (
     storage,
     traces,
 )
+from ostinato.access import manage
 from ostinato.cache.flights import Sharing
 from ostinato.config import Config
 from ostinato.core import ids
@@ -38,6 +40,7 @@ from ostinato.core.errors import Invalid, OstinatoError
 from ostinato.gateway import Epoch, Gateway, Renderer, Rooms
 from ostinato.gateway.asking import Item, Outcome
 from ostinato.providers import Provider
+from ostinato.releases.rights import standing_rights
 from ostinato.standing import TOPICS, Standing
 from ostinato.storage import Database, DataDirectory, Declarations, Notices, RecordStore
 from ostinato.web.api.cache import INVALIDATION
@@ -189,7 +192,6 @@ class App:
         self.policies = self.standing.policies
         self.checkers = self.standing.checkers
         self.intents = self.standing.intents
-        self.intent_changes = intents.Changes(self.control, self.clock, self.notices, self.audit)
         self.prices = self.standing.prices
 
     @property
@@ -212,10 +214,28 @@ class App:
         self.watcher = releases.Watcher(self.releases)
         self.watcher.start()
         self._later("automatic rollouts", self.watcher.stop)
+        self.intent_changes = intents.Changes(
+            self.control, self.clock, self.notices, self.audit, self._may_approve_intent
+        )
+        self.explainer = explaining.Explainer(self.ledger, self.audit, self.intents, self.prompts, self.releases)
 
     def _requirements(self, project: str, intent: str) -> intents.Requirements:
         """What an intent asks of releases, as it stands when it is asked."""
         return self.intents.value.requirements(project, intent)
+
+    def _may_approve_intent(
+        self, connection: storage.Connection, principal: str, org: str, on: access.Resource
+    ) -> bool:
+        """Whether a principal may approve a change of an intent, as the database has it now."""
+        may = standing_rights(connection, self.clock.now())
+        if on.project:
+            return may(principal, "releases:approve", on, org)
+        # Everybody's: decided by those who may act everywhere, whichever organization they are of.
+        system = access.SystemActor("approvals")
+        return any(
+            may(principal, "releases:approve", on, one.id) and may(principal, "organizations:write", on, one.id)
+            for one in manage.list_organizations(connection, system)
+        )
 
     async def _start_prompts(self) -> None:
         self.prompts = prompts.Prompts(

@@ -11,6 +11,7 @@ from ostinato.cache import ResponseCache
 from ostinato.cache.policy import Policies
 from ostinato.core.clock import Clock
 from ostinato.gateway import Current
+from ostinato.explaining import Explainer
 from ostinato.intents import Changes, Intents
 from ostinato.prompts import Following, Prompts
 from ostinato.releases import Releases
@@ -54,6 +55,7 @@ class ControlPlane(Protocol):
     cache: ResponseCache
     declarations: Declarations
     desk: Desk
+    explainer: Explainer
     intent_changes: Changes
     ledger: Ledger
     following: Following
