@@ -10,8 +10,8 @@ from ostinato.audit import Log
 from ostinato.cache import ResponseCache
 from ostinato.cache.policy import Policies
 from ostinato.core.clock import Clock
-from ostinato.gateway import Current
 from ostinato.explaining import Explainer
+from ostinato.gateway import Current
 from ostinato.intents import Changes, Intents
 from ostinato.prompts import Following, Prompts
 from ostinato.releases import Releases
