@@ -55,6 +55,7 @@ class Small:
         self.chat: Callable[[BaseHTTPRequestHandler, Any], None] = lambda handler, body: None
         self.listeners: list[queue.Queue[bytes]] = []
         self.events = True
+        self.mark = 1
         self._server: ThreadingHTTPServer | None = None
         self.port = 0
         self.start()
@@ -106,8 +107,12 @@ class Small:
 
     def tell(self) -> None:
         """Something has changed."""
+        self.mark += 1
         for listener in list(self.listeners):
-            listener.put(b"event: change\ndata: {}\n\n")
+            listener.put(self._event())
+
+    def _event(self) -> bytes:
+        return b'id: %d\nevent: change\ndata: {"mark":"%d"}\n\n' % (self.mark, self.mark)
 
     def put(self, prompt: dict[str, Any], *keys: str) -> None:
         for key in keys or ("production",):
@@ -150,7 +155,7 @@ class Small:
         handler.send_header("content-type", "text/event-stream")
         handler.send_header("transfer-encoding", "chunked")
         handler.end_headers()
-        mine.put(b": hello\n\n")
+        mine.put(self._event())
         self.listeners.append(mine)
         handler.close_connection = True
         while data := mine.get():

@@ -214,7 +214,7 @@ def test_changes_are_pushed(both: Both, server: Small, clock: Any):
     server.put(told())
     both.make(push=True, ttl=3600.0)
     assert both.prompt("greeting").version == 1
-    both.eventually(lambda: both.client.listening and server.listeners)
+    both.eventually(lambda: both.client._shelf.notices)
     clock.advance(10)
     both.prompt("greeting")  # after the notice that comes with the connection
     clock.advance(10)
@@ -231,7 +231,7 @@ def test_after_a_notice_nothing_is_fresh_for_long(both: Both, server: Small, clo
     server.put(told())
     both.make(push=True, ttl=3600.0)
     both.prompt("greeting")
-    both.eventually(lambda: both.client.listening and server.listeners)
+    both.eventually(lambda: both.client._shelf.notices)
     clock.advance(10)
     both.prompt("greeting")  # after the notice that comes with the connection
     before = server.fetches()
@@ -260,15 +260,26 @@ def test_a_change_during_a_fetch_is_not_missed(both: Both, server: Small):
 def test_the_connection_for_changes_is_opened_again(both: Both, server: Small, clock: Any):
     server.put(told())
     both.make(push=True, ttl=3600.0).prompt("greeting")
+    both.eventually(lambda: both.client._shelf.notices)
+    clock.advance(10)
+    both.prompt("greeting")
+    server.stop()
+    both.eventually(lambda: not both.client.listening)
+    server.listeners.clear()
+    fetches = server.fetches()
+    server.start()
     both.eventually(lambda: both.client.listening and server.listeners)
+    clock.advance(10)
+    both.prompt("greeting")
+    assert server.fetches() == fetches  # nothing has changed meanwhile
     server.stop()
     both.eventually(lambda: not both.client.listening)
     server.listeners.clear()
     server.put(told(version=2))
+    server.tell()
     server.start()
     both.eventually(lambda: both.client.listening and server.listeners)
-    clock.advance(4)
-    assert both.eventually(lambda: both.prompt("greeting")).version == 2
+    both.eventually(lambda: both.prompt("greeting").version == 2)
 
 
 def test_a_server_without_events_is_asked_by_time(both: Both, server: Small, clock: Any):
