@@ -49,8 +49,12 @@ def layer(principal: str, governed: bool, bindings: Sequence[Binding], now: int)
         elif binding.effect == "deny":
             rules.append(Rule("deny", named, binding.on, principal))
         else:
-            somewhere |= named
-            rules.append(Rule("allow", named, binding.on, principal))
+            for on, names in _seen(named, binding.on).items():
+                if on == _EVERYWHERE:
+                    everywhere |= names
+                else:
+                    somewhere |= names
+                    rules.append(Rule("allow", frozenset(names), on, principal))
     limited = [
         rule if rule.effect == "deny" else msgspec.structs.replace(rule, permissions=rule.permissions - everywhere)
         for rule in rules
@@ -83,6 +87,15 @@ def within(named: Iterable[str], on: Resource, effect: str) -> frozenset[str]:
     if fields == {"project"}:
         return wanted if effect == "deny" else wanted - permissions.ORGANIZATION_ONLY
     return judged if effect == "deny" else judged | (wanted & permissions.SEEN_ALONG)
+
+
+def _seen(named: frozenset[str], on: Resource) -> dict[Resource, set[str]]:
+    """What an allowing binding comes to for each permission: what is seen along is limited by as much as is judged."""
+    found: dict[Resource, set[str]] = defaultdict(set)
+    for name in named:
+        kept = permissions.JUDGED.get(name, frozenset()) | {"project"}
+        found[Resource(**{field: getattr(on, field) for field in _fields(on) & kept})].add(name)
+    return found
 
 
 def reduce(home: str, allowed: frozenset[str], rules: tuple[Rule, ...]) -> tuple[frozenset[str], tuple[Rule, ...]]:
@@ -127,12 +140,8 @@ def _settle(rule: Rule, name: str, home: str, *, wide: bool) -> bool | None:
         return False
     if fields <= judged:
         return True if not wide and fields == {"project"} else None
-    # It cannot be judged by this when it acts: a project is judged by where the key belongs and reaches, or it is
-    # something that is seen along with a label, intent or prompt.
-    if fields == {"project"} or rule.effect == "allow":
-        at_home = not rule.on.project or (rule.on.project == home and not wide)
-        return at_home if rule.effect == "allow" else True
-    return True
+    # A project that cannot be judged when it acts is judged by where the key belongs, if it reaches nothing else.
+    return not wide if rule.effect == "allow" else True
 
 
 def _fields(on: Resource) -> set[str]:
