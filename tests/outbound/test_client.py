@@ -250,6 +250,26 @@ async def test_headers_cannot_smuggle_others(client: outbound.Client, headers: d
         assert server.connections == 0
 
 
+async def test_headers_that_are_written_once_are_the_same(client: outbound.Client) -> None:
+    plain = {"authorization": "Bearer secret", "x-name": "caf\u00e9"}
+    seen: list[bytes] = []
+
+    async def keeps(peer: Peer) -> None:
+        for framing in (b"a: 1\r\n", b"A: 2\r\nX-Other: 3\r\n"):
+            seen.append(await peer.request())
+            await peer.answer(head=framing)
+
+    async with RawServer(keeps) as server:
+        first = await client.post(server.url, b"{}", plain, 2, allow_private=True)
+        second = await client.post(server.url, b"{}", outbound.Headers(plain), 2, allow_private=True)
+    assert seen[0] == seen[1]
+    assert (first.headers["a"], second.headers["a"], second.headers["x-other"]) == ("1", "2", "3")
+    assert "x-other" not in first.headers
+    assert "secret" not in repr(outbound.Headers(plain))
+    with pytest.raises(Invalid):
+        outbound.Headers({"x": "1\r\ny: 2"})
+
+
 async def test_loopback_needs_a_declaration(client: outbound.Client) -> None:
     async with RawServer(echo) as server:
         await post(client, server)

@@ -41,6 +41,45 @@ async def test_silence_before_the_head_times_out_and_closes(client: outbound.Cli
             await read_stream(client, server)
 
 
+async def test_each_call_on_a_connection_has_its_own_deadline(client: outbound.Client) -> None:
+    """One timer serves them all: an earlier deadline moves it, a passed one ends nobody else's call."""
+    pauses = [0.0, 0.4, 0.0]
+
+    async def in_turn(peer: Peer) -> None:
+        for pause in pauses:
+            await peer.request()
+            await asyncio.sleep(pause)
+            await peer.answer()
+        await peer.request()
+        await peer.left()
+
+    async with RawServer(in_turn) as server:
+        assert (await post(client, server, 0.2)).status == 200
+        assert (await post(client, server, 30)).status == 200, "the first call's deadline has passed"
+        assert (await post(client, server, 60)).status == 200
+        with pytest.raises(outbound.TimedOut):
+            async with asyncio.timeout(5):
+                await post(client, server, 0.2)
+        assert server.connections == 1
+
+
+async def test_the_deadline_of_a_call_does_not_end_the_stream_after_it(client: outbound.Client) -> None:
+    async def in_turn(peer: Peer) -> None:
+        await peer.request()
+        await peer.answer()
+        await peer.request()
+        await peer.begin_stream()
+        for _ in range(5):
+            await asyncio.sleep(0.1)
+            await peer.chunk(b"x")
+        await peer.send(b"0\r\n\r\n")
+
+    async with RawServer(in_turn) as server:
+        await post(client, server, 0.2)
+        assert b"".join(await read_stream(client, server)) == b"xxxxx"
+        assert server.connections == 1
+
+
 async def test_silence_in_mid_stream_times_out_after_what_came(client: outbound.Client) -> None:
     async def stalls(peer: Peer) -> None:
         await peer.request()

@@ -529,3 +529,26 @@ def test_any_message_means_the_same_everywhere(blocks: list[Any]) -> None:
         stream = from_stream(writer.write(list(answer.events)) + writer.end())
         for found in (meaning(json.loads(target.write_answer(answer, IDENTITY))), meaning(stream)):
             assert found[:3] == (text, thoughts, calls)
+
+
+SCALARS = st.none() | st.booleans() | st.integers(-5, 5) | st.text(max_size=4)
+
+
+@given(
+    text=st.text(min_size=1, max_size=20),
+    beside=st.dictionaries(st.sampled_from(["refusal", "annotations", "role", "audio", "x"]), SCALARS, max_size=3),
+    around=st.dictionaries(st.sampled_from(["logprobs", "index", "content_filter"]), SCALARS, max_size=3),
+    top=st.dictionaries(
+        st.sampled_from(["system_fingerprint", "service_tier", "usage", "choice"]), SCALARS, max_size=3
+    ),
+    finish=st.sampled_from(["stop", "length", "", None, 7]),
+)
+def test_one_text_is_written_in_one_step_as_in_pieces(
+    text: str, beside: dict[str, Any], around: dict[str, Any], top: dict[str, Any], finish: Any
+) -> None:
+    """The commonest answer has a way of its own; a note that says nothing sends the same answer the general way."""
+    message = {"role": "assistant", **beside, "content": text}
+    value = {"id": "x", "model": "m", "choices": [{"message": message, "finish_reason": finish, **around}], **top}
+    read = CHAT.read_answer(dumps(value))
+    pieces = wire.Answer(read.wire, (*read.events, wire.Note("heartbeat")))
+    assert CHAT.write_answer(read, IDENTITY) == CHAT.write_answer(pieces, IDENTITY)

@@ -210,10 +210,12 @@ class Client:
         began = self._clock.monotonic()
         until = asyncio.get_running_loop().time() + seconds
         connection = await self.send(pool, request, limit, until, whole=True)
+        ended = self._clock.monotonic()
         try:
-            return Response(connection.status, connection.headers, connection.body(), self._clock.monotonic() - began)
+            return Response(connection.status, connection.headers, connection.body(), ended - began)
         finally:
-            self.give_back(pool, connection)
+            self._in_use -= 1
+            pool.put(connection, ended)
 
     def stream(
         self,

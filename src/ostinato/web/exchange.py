@@ -30,6 +30,8 @@ class Connection(Protocol):
 
     transport: asyncio.Transport
     flow: FlowControl
+    tasks: set[asyncio.Task[None]]
+    """The server's; it waits for them when it stops."""
 
     def date_line(self) -> bytes: ...
 
@@ -87,7 +89,8 @@ class Exchange:
         """Answer, and hand the connection back. A caller who leaves ends what was begun for them alone."""
         task = self.task
         assert task is not None
-        left.append(task.cancel)
+        cancel = task.cancel
+        left.append(cancel)
         release: Callable[[], None] | None = None
         try:
             reply = await answer(path, headers, body, tried)
@@ -108,8 +111,9 @@ class Exchange:
         finally:
             if release is not None:
                 release()
-            if task.cancel in left:
-                left.remove(task.cancel)
+            if cancel in left:
+                left.remove(cancel)
+            self._connection.tasks.discard(task)  # spares the loop a callback
             self.response_complete = True
             if not self.disconnected:
                 if not self.keep_alive:

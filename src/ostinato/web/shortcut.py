@@ -228,7 +228,6 @@ class ShortcutProtocol(HttpToolsProtocol):
             task = self.loop.create_task(exchange.run(self.direct, self.url, self.headers, body, answer, self.left))
             exchange.task = task
             self.tasks.add(task)
-            task.add_done_callback(self.tasks.discard)
 
     def on_response_complete(self) -> None:
         """As uvicorn's, but for an idle connection's timer: the server's guard looks by instead."""
