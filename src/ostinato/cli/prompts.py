@@ -4,7 +4,7 @@ from typing import Any
 
 import click
 
-from ostinato.cli import labels, versions
+from ostinato.cli import labels, prompt_files, versions
 from ostinato.cli.client import call, json_option, part, show
 from ostinato.cli.tables import facts, table, when
 from ostinato.cli.versions import KINDS, content_of, content_options, print_saved, print_version, project_option
@@ -195,5 +195,5 @@ def restore_prompt(name: str, project: str | None, as_json: bool) -> None:
     show(found, as_json, lambda p: click.echo(f"Restored {p['name']}."))
 
 
-for _command in (*versions.COMMANDS, *labels.COMMANDS):
+for _command in (*versions.COMMANDS, *labels.COMMANDS, *prompt_files.COMMANDS):
     prompts.add_command(_command)
