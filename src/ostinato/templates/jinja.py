@@ -48,6 +48,7 @@ _NAMES = {
     "FromImport": "an import",
     "Extends": "extends",
     "Block": "a block",
+    "Scope": "autoescape",
     "ScopedEvalContextModifier": "autoescape",
 }
 
@@ -186,10 +187,8 @@ class _Reader:
                 raise _too_deep(node.lineno)
             if isinstance(at, tree.Getattr):
                 steps.append(at.attr)
-            elif isinstance(at, tree.Getitem) and isinstance(at.arg, tree.Const) and _is_key(at.arg.value):
-                steps.append(cast("str | int", at.arg.value))
             elif isinstance(at, tree.Getitem):
-                raise _faulty(node.lineno, "between [ and ] stands a key or a number, nothing else.")
+                steps.append(_key(at.arg))
             else:
                 raise _refused(at)
             at = at.node
@@ -336,8 +335,16 @@ def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _is_key(value: object) -> bool:
-    return isinstance(value, str | int) and not isinstance(value, bool)
+def _key(node: tree.Node) -> str | int:
+    """What stands between ``[`` and ``]``."""
+    negative = isinstance(node, tree.Neg)
+    inner = node.node if isinstance(node, tree.Neg) else node
+    value: object = inner.value if isinstance(inner, tree.Const) else None
+    if isinstance(value, int) and not isinstance(value, bool):
+        return -value if negative else value
+    if isinstance(value, str) and not negative:
+        return value
+    raise _faulty(node.lineno, "between [ and ] stands a key or a number, nothing else.")
 
 
 def _line_starts(text: str) -> list[int]:
@@ -360,5 +367,6 @@ def _too_deep(line: int) -> TemplateInvalid:
     return _faulty(line, "this is nested too deeply.")
 
 
-def _faulty(line: int, problem: str, hint: str = "") -> TemplateInvalid:
-    return TemplateInvalid(f"Line {line}: {problem}", hint=hint)
+def _faulty(line: int | None, problem: str, hint: str = "") -> TemplateInvalid:
+    # Some nodes of Jinja2's tree do not know their line.
+    return TemplateInvalid(f"Line {line or 1}: {problem}", hint=hint)

@@ -14,7 +14,7 @@ def infer_schema(uses: Iterable[Use]) -> Json:
     root = _Shape()
     for use in uses:
         root.add(use, 0)
-    return {**root.schema(), "additionalProperties": False}
+    return {"type": "object", "properties": {}, **root.schema(), "additionalProperties": False}
 
 
 class _Shape:
