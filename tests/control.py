@@ -72,6 +72,10 @@ class Plane:
         self.numbers = 0
         self.requests: dict[str, str] = {}
         """Tenant -> id of a request in the ledger."""
+        self.people: dict[tuple[str, str], access.Caller] = {}
+        """Who does something in a tenant, by what they are for."""
+        self.kept: dict[Any, str] = {}
+        """Objects that nothing has been done to."""
 
     async def prepare(self) -> None:
         for organization in ("acme", "beta"):
@@ -116,7 +120,7 @@ class Plane:
 
     async def state(self, *leave: str) -> dict[str, list[Any]]:
         """Every row of ``control`` but what tells of requests rather than of the state."""
-        apart = {"kept_answer", "notice", "alembic_version_control", *leave}
+        apart = {"kept_answer", "notice", "budget_lease", "budget_period", *leave}
 
         def work(connection: sa.Connection) -> dict[str, list[Any]]:
             names = [name for name in sa.inspect(connection).get_table_names() if name not in apart]

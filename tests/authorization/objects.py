@@ -6,29 +6,20 @@ until there is one. Factories make a fresh object each time, so that a route may
 
 import inspect
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+sys.path.insert(0, str(Path(__file__).parent))
+
+import governed
 from control import Plane, Route
+from governed import Body, Factory, Made, counted, fixed
 from inside import SYSTEM
 
 from ostinato import access, approvals, intents
-
-Made = dict[str, str]
-"""Path parameter -> value, for those further left in the path."""
-Factory = Callable[[Plane, str, Made], Awaitable[str]]
-"""Makes an object in a tenant (``acme/main``); gives what the path names it by."""
-Body = Callable[[Plane, str, Made], Any]
-"""What is sent, or a coroutine that gives it."""
-
-
-def counted(plane: Plane) -> int:
-    """A number that was not there before."""
-    plane.numbers += 1
-    return plane.numbers
 
 
 async def project(plane: Plane, tenant: str, _: Made) -> str:
@@ -122,27 +113,26 @@ async def glass(plane: Plane, tenant: str, _: Made) -> str:
 
 
 FACTORIES: dict[str, Factory] = {
+    **governed.FACTORIES,
     "/principals/{ref:str}": principal,
     "/bindings/{ref:str}": binding,
     "/breakglass/{ref:str}": glass,
     "/projects/{ref:str}": project,
     "/keys/{ref:str}": key,
     "/traces/{request_id:str}": request,
+    "/explain/{request_id:str}": request,
     "/intents/{name:str}": intent,
     **{f"/{kind}/{{name:path}}": declaration(kind) for kind in DECLARED},
 }
-"""Path up to and with the parameter -> what makes its object."""
+"""Path up to and with the parameter (or a whole route, where its object must be in some state) -> what makes it."""
 
 
 async def bound(plane: Plane, tenant: str, made: Made) -> Any:
     return {"principal": await principal(plane, tenant, made), "role": "service"}
 
 
-def fixed(body: Any) -> Body:
-    return lambda _plane, _tenant, _made: body
-
-
 BODIES: dict[str, Body] = {
+    **governed.BODIES,
     "POST /organizations": lambda plane, _t, _m: {"key": f"made-{counted(plane)}", "name": "Made"},
     "POST /projects": lambda plane, tenant, _m: {
         "key": f"made-{counted(plane)}",
@@ -182,17 +172,25 @@ BODIES: dict[str, Body] = {
 """Route -> its body. A body that names the tenant is tried with other tenants too: see ``NAMED_IN_BODY``."""
 
 NAMED_IN_BODY = frozenset(
-    {"POST /projects", "POST /keys", "POST /principals", "POST /bindings", "POST /cache/invalidations"}
+    {
+        "POST /prompts",
+        "POST /prompts/lint",
+        "POST /projects",
+        "POST /keys",
+        "POST /principals",
+        "POST /bindings",
+        "POST /cache/invalidations",
+    }
 )
 """Routes without an object in their path that name a tenant in their body."""
 
 EVERYBODYS = tuple(f"/{kind}/" for kind in DECLARED if kind not in OF_PROJECTS)
 """What holds for every organization: seen by all with the permission, changed by who may act everywhere."""
 
-OF_ORGANIZATIONS = ("/principals", "/bindings", "/breakglass")
+OF_ORGANIZATIONS = ("/principals", "/bindings", "/breakglass", "/audit/leaves")
 """What belongs to an organization, not to one of its projects."""
 
-OWN_ORGANIZATION_ONLY = ("/traces", "/cache", "/stats")
+OWN_ORGANIZATION_ONLY = ("/traces", "/cache", "/stats", "/explain", "/approvals")
 """Where even who may act everywhere sees no other organization than the key's own."""
 
 ALSO: dict[str, frozenset[int]] = {}
@@ -203,7 +201,16 @@ LEAVES: dict[str, int] = {
 }
 """Route -> leaves of its change, where that is not one."""
 
-READS: frozenset[str] = frozenset()
+QUERIES: dict[str, Callable[[Plane, str], str]] = {
+    "/prompts": lambda plane, tenant: f"project={plane.projects[tenant]}",
+    "/labels": lambda plane, tenant: f"project={plane.projects[tenant]}",
+    "/prompts/{ref:str}/resolved": lambda plane, tenant: f"project={plane.projects[tenant]}&version=1",
+    "/audit/consistency": lambda _plane, _tenant: "from=1&to=2",
+    "/prompts/{ref:str}/diff": lambda plane, tenant: f"project={plane.projects[tenant]}&old=1&new=2",
+}
+"""Beginning of a path -> its query; the longest holds."""
+
+READS: frozenset[str] = frozenset({"POST /prompts/lint", "POST /prompts/{ref:str}/render"})
 """Routes that change nothing although their method could."""
 
 
@@ -218,14 +225,25 @@ def parameters(route: Route) -> list[tuple[str, str]]:
     return found
 
 
-async def request_of(plane: Plane, route: Route, tenant: str) -> tuple[str, Any]:
-    """A path and a body by which the route does something to a fresh object of the tenant."""
+async def request_of(plane: Plane, route: Route, tenant: str, *, fresh: bool = True) -> tuple[str, Any]:
+    """A path and a body by which the route does something to an object of the tenant.
+
+    ``fresh``: one of its own. Else one that others have looked at, or were refused: enough for who only looks, too.
+    """
     made: Made = {}
     path = route.path
     for walked, part in parameters(route):
-        value = await FACTORIES[walked](plane, tenant, made)
+        factory = FACTORIES.get(f"{route.method} {walked}{route.path[len(walked) :]}") or FACTORIES[walked]
+        value = None if fresh else plane.kept.get((tenant, walked, factory, *made.values()))
+        if value is None:
+            value = await factory(plane, tenant, made)
+        if not fresh:
+            plane.kept[tenant, walked, factory, *made.values()] = value
         made[part[1:-1].partition(":")[0]] = value
         path = path.replace(part, value, 1)
+    begins = max((one for one in QUERIES if route.path.startswith(one)), key=len, default="")
+    if begins:
+        path += "?" + QUERIES[begins](plane, tenant)
     body = BODIES.get(str(route))
     told = None if body is None else body(plane, tenant, made)
     return path, await told if inspect.isawaitable(told) else told

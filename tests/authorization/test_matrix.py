@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+import pytest_asyncio
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 sys.path.insert(0, str(Path(__file__).parent))
@@ -22,7 +23,11 @@ from ostinato.web.api import guarding
 OWN, SIDE, ABROAD = TENANTS
 
 
-@pytest.fixture
+# One server for all of it: what a test has made keeps no other from what it tries.
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def plane() -> AsyncIterator[Plane]:
     async with opened() as made:
         yield made
@@ -72,7 +77,8 @@ async def test_every_role_gets_what_it_may_and_nothing_else(plane: Plane, role: 
     permissions = ROLES[role]
     key = await plane.key(permissions)
     for route in ROUTES:
-        path, body = await objects.request_of(plane, route, OWN)
+        fresh = route.changes and route.allowed(permissions)
+        path, body = await objects.request_of(plane, route, OWN, fresh=fresh)
         reply = await plane.call(route.method, path, body, key)
         if route.allowed(permissions) and forbidden_for_all(route, permissions):
             assert reply.status_code == 403, (role, str(route), reply.status_code, reply.text)
@@ -90,7 +96,7 @@ async def test_objects_of_others_do_not_exist(plane: Plane, role: str, tenant: s
     permissions = ROLES[role]
     key = await plane.key(permissions)
     tried = [route for route in ROUTES if names_a_tenant(route) and not reaches(route, permissions, tenant)]
-    asked = [(route, *await objects.request_of(plane, route, tenant)) for route in tried]
+    asked = [(route, *await objects.request_of(plane, route, tenant, fresh=False)) for route in tried]
     before = await plane.state(*AUDIT)
     for route, path, body in asked:
         reply = await plane.call(route.method, path, body, key)
@@ -109,7 +115,7 @@ async def test_who_reaches_others_objects_does_so(plane: Plane, role: str, tenan
     key = await plane.key(permissions)
     for route in ROUTES:
         if names_a_tenant(route) and route.allowed(permissions) and reaches(route, permissions, tenant):
-            path, body = await objects.request_of(plane, route, tenant)
+            path, body = await objects.request_of(plane, route, tenant, fresh=route.changes)
             reply = await plane.call(route.method, path, body, key)
             right = reply.status_code < 300 or reply.status_code in objects.ALSO.get(str(route), ())
             assert right, (role, str(route), reply.status_code, reply.text)
@@ -121,7 +127,7 @@ async def test_lists_hold_nothing_of_others(plane: Plane, role: str) -> None:
     for route in ROUTES:
         for tenant in (SIDE, ABROAD):
             if "{" in route.path:
-                await objects.request_of(plane, route, tenant)
+                await objects.request_of(plane, route, tenant, fresh=False)
     key = await plane.key(permissions)
     for route in ROUTES:
         if route.method != "GET" or "{" in route.path or not route.allowed(permissions):
