@@ -1,5 +1,6 @@
 """The sequencer: leaves are numbered, committed to and hung into the tree, in the transaction of the change."""
 
+import msgspec
 import sqlalchemy as sa
 
 from ostinato import storage
@@ -109,7 +110,7 @@ class Sequencer:
             facts=_facts({**deed.facts, **seen.facts}),
             **commitments,
         )
-        body = hashing.canonical_json(leaf)
+        body = hashing.canonical_json(msgspec.to_builtins(leaf))
         digest = tree.leaf_hash(body)
         looked_for = ("at", "actor", "principal", "action", "resource", "org", "project", "outcome", "request_id")
         connection.execute(
