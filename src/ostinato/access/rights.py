@@ -55,6 +55,8 @@ class Ground:
         self._bindings = bindings
         self.glasses = tuple(glasses)
         """Those that had not ended when they were read."""
+        self._layers: dict[str, tuple[int, scoping.Layer]] = {}
+        """What bindings came to when they were last looked at, and when that was: most keys share a few principals."""
         self._first = {key.id: self._first_of(key) for key in keys}
         self._newest = {self._first[key.id].id: key for key in keys if key.rotated_to is None}
 
@@ -130,10 +132,14 @@ class Ground:
         )
 
     def _layer(self, principal: str, now: int) -> scoping.Layer:
-        found = self._principals.get(principal)
-        if found is None:
-            return scoping.Layer(frozenset())
-        return scoping.layer(principal, found.governed, self._bindings.get(principal, ()), now)
+        at, layer = self._layers.get(principal, (None, None))
+        if layer is None or at != now:
+            found = self._principals.get(principal)
+            layer = scoping.Layer(frozenset())
+            if found is not None:
+                layer = scoping.layer(principal, found.governed, self._bindings.get(principal, ()), now)
+            self._layers[principal] = now, layer
+        return layer
 
     def _maker(self, key: ApiKey) -> ApiKey | None:
         by = self._first[key.id].created_by
