@@ -70,9 +70,9 @@ async def test_who_died_is_followed_after_a_while_and_cannot_come_back(kept: Ans
 async def test_a_change_that_was_made_is_not_made_again(control: storage.Database, clock: ManualClock) -> None:
     made: list[tuple[str, int]] = []
 
-    def carried_out(_: object, request_id: str, since: int) -> bool:
+    async def carried_out(request_id: str, since: int) -> bool:
         made.append((request_id, since))
-        return True
+        return len(made) == 1
 
     kept, start = Answers(control, clock, carried_out), clock.now()
     await begun(kept)
@@ -81,6 +81,7 @@ async def test_a_change_that_was_made_is_not_made_again(control: storage.Databas
         await kept.begin("p", "k", b"d", "r2")
     assert lost.value.code == "idempotency_answer_lost" and "r-k" in lost.value.message
     assert made == [("r-k", start)]
+    assert isinstance(await kept.begin("p", "k", b"d", "r3"), Begun), "else it is done, under the new request's id"
 
 
 async def test_of_many_at_once_one_carries_it_out(control: storage.Database, clock: ManualClock) -> None:

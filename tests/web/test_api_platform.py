@@ -293,6 +293,9 @@ async def test_a_failure_to_keep_an_answer_does_not_take_it_away(plane: Plane, m
     assert (await plane.call("POST", "/projects", NEW, key, idempotency_key="lost")).status_code == 201
     monkeypatch.undo()
     assert (await plane.call("POST", "/projects", NEW, key, idempotency_key="lost")).status_code == 409
+    plane.world.clock.advance(ABANDONED_SECONDS + 1)
+    told = (await plane.call("POST", "/projects", NEW, key, idempotency_key="lost")).json()
+    assert told["code"] == "idempotency_answer_lost", "its leaf says that it was made"
 
 
 async def test_old_keys_are_forgotten(plane: Plane) -> None:

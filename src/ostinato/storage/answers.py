@@ -5,7 +5,7 @@ a repetition is told to wait; where the process died in between, the key is free
 unless ``carried_out`` knows that the change was made. After ``KEPT_SECONDS`` a key is forgotten.
 """
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import cast
 
 import msgspec
@@ -26,7 +26,7 @@ _SWEPT = 500
 """Rows that one transaction of a sweep removes: it must not keep writers waiting."""
 _TRIES = 3
 
-CarriedOut = Callable[[sa.Connection, str, int], bool]
+CarriedOut = Callable[[str, int], Awaitable[bool]]
 """Whether the request with this id, begun at that time (UTC microseconds), has made its change."""
 
 
@@ -48,6 +48,15 @@ class Begun(msgspec.Struct, frozen=True):
 
     principal: str
     key: str
+    holder: str
+    request_id: str
+
+
+class _Abandoned(msgspec.Struct, frozen=True):
+    """A request whose process has died, as it seems."""
+
+    request_id: str
+    begun_at: int
     holder: str
 
 
@@ -75,7 +84,7 @@ class Answers:
         now = self._clock.now()
         holder = ids.new(now)
 
-        def work(connection: sa.Connection) -> Begun | Kept:
+        def work(connection: sa.Connection) -> Begun | Kept | _Abandoned:
             row = _find(connection, principal, key)
             if row is not None and row["begun_at"] <= now - KEPT_SECONDS * 1_000_000:
                 connection.execute(kept_answer.delete().where(_same(principal, key)))
@@ -93,7 +102,7 @@ class Answers:
                         "begun_at": now,
                     },
                 )
-                return Begun(principal, key, holder)
+                return Begun(principal, key, holder, request_id)
             if bytes(row["digest"]) != digest:
                 raise KeyReused(
                     "This idempotency key came with another request before.",
@@ -101,41 +110,40 @@ class Answers:
                 )
             if row["finished_at"] is not None:
                 return _kept(row)
-            return self._take_over(connection, row, now, holder)
+            return _abandoned(row, now)
 
         for left in reversed(range(_TRIES)):
             try:
-                return await self._database.run(work)
+                found = await self._database.run(work)
+                if isinstance(found, _Abandoned):
+                    return await self._take_over(Begun(principal, key, holder, request_id), found, now)
+                return found
             except Conflict as error:
                 # Two requests at the same moment: the other one's row is there at the next look.
                 if error.code != "already_exists" or not left:
                     raise
         raise AssertionError("unreachable")
 
-    def _take_over(self, connection: sa.Connection, row: sa.RowMapping, now: int, holder: str) -> Begun:
-        begun_at = cast("int", row["begun_at"])
-        if begun_at > now - ABANDONED_SECONDS * 1_000_000:
+    async def _take_over(self, begun: Begun, left: "_Abandoned", now: int) -> Begun:
+        if self._carried_out is not None and await self._carried_out(left.request_id, left.begun_at):
             raise Conflict(
-                "The request with this idempotency key is still under way.",
-                code="idempotency_in_progress",
-                hint="Repeat it in a moment, with the same key.",
-                retry_after=1.0,
-            )
-        if self._carried_out is not None and self._carried_out(connection, row["request_id"], begun_at):
-            raise Conflict(
-                f"The request with this idempotency key was carried out as {row['request_id']}, but its answer was lost"
+                f"The request with this idempotency key was carried out as {left.request_id}, but its answer was lost"
                 " when the server ended.",
                 code="idempotency_answer_lost",
                 hint="Look at what there is now; use a new key for another change.",
             )
-        taken = connection.execute(
-            kept_answer.update()
-            .where(_same(row["principal"], row["key"]), kept_answer.c.holder == row["holder"])
-            .values(holder=holder, begun_at=now)
-        )
-        if taken.rowcount != 1:
-            raise Conflict("Another request was first.", code="already_exists")
-        return Begun(row["principal"], row["key"], holder)
+
+        def work(connection: sa.Connection) -> None:
+            taken = connection.execute(
+                kept_answer.update()
+                .where(_same(begun.principal, begun.key), kept_answer.c.holder == left.holder)
+                .values(holder=begun.holder, begun_at=now, request_id=begun.request_id)
+            )
+            if taken.rowcount != 1:
+                raise _under_way()
+
+        await self._database.run(work)
+        return begun
 
     async def finish(
         self, begun: Begun, status: int, headers: dict[str, str], body: bytes | None, omitted: str = ""
@@ -195,6 +203,23 @@ def _same(principal: str, key: str) -> sa.ColumnElement[bool]:
 def _held(begun: Begun) -> sa.ColumnElement[bool]:
     return sa.and_(
         _same(begun.principal, begun.key), kept_answer.c.holder == begun.holder, kept_answer.c.finished_at.is_(None)
+    )
+
+
+def _abandoned(row: sa.RowMapping, now: int) -> _Abandoned:
+    """A row that nobody finishes any more. Raises ``Conflict`` while somebody may."""
+    begun_at = cast("int", row["begun_at"])
+    if begun_at > now - ABANDONED_SECONDS * 1_000_000:
+        raise _under_way()
+    return _Abandoned(row["request_id"], begun_at, row["holder"])
+
+
+def _under_way() -> Conflict:
+    return Conflict(
+        "The request with this idempotency key is still under way.",
+        code="idempotency_in_progress",
+        hint="Repeat it in a moment, with the same key.",
+        retry_after=1.0,
     )
 
 

@@ -13,6 +13,7 @@ from ostinato.access.permissions import ROLES, of_role
 from ostinato.core.errors import Invalid
 from ostinato.web.api.guarding import ANY_KEY, PERMISSION, caller_of
 from ostinato.web.api.idempotency import SECRET
+from ostinato.web.api.paging import After, Limit, Page, page
 from ostinato.web.api.plane import ControlPlane
 
 Req = Request[Any, Any, Any]
@@ -88,12 +89,6 @@ class Identity(msgspec.Struct):
     expires_at: int | None
     breakglass_until: int | None
     """Until when it has every right of the organization, UTC microseconds; ``null``: it has its own only."""
-
-
-class Keys(msgspec.Struct):
-    items: list[ApiKey]
-    next: str | None
-    """Give it as ``after`` for the next page."""
 
 
 def plane_of(request: Req) -> ControlPlane:
@@ -180,12 +175,12 @@ async def project_budget(request: Req, ref: FromPath[str]) -> BudgetState:
 async def list_keys(
     request: Req,
     project: FromQuery[str | None] = None,
-    after: FromQuery[str | None] = None,
-    limit: FromQuery[int] = 100,
-) -> Keys:
+    after: After = None,
+    limit: Limit = 100,
+) -> Page[ApiKey]:
     """The keys that the key reaches, oldest first, a page at a time."""
     items = await plane_of(request).access.list_keys(caller_of(request), project=project, after=after, limit=limit)
-    return Keys(items, items[-1].id if len(items) == limit else None)
+    return page(items, limit, lambda key: key.id)
 
 
 @post("/keys", opt={PERMISSION: "keys:write", SECRET: True})

@@ -24,7 +24,8 @@ class Desk:
         self.secret = secret
         """Keys the digests of requests."""
         self.denials = Denials(log, clock)
-        self.answers = Answers(control, clock)
+        self.answers = Answers(control, clock, self._carried_out)
+        self._log = log
         self._clock = clock
         self._task: asyncio.Task[None] | None = None
 
@@ -40,6 +41,11 @@ class Desk:
                 await self._task
             self._task = None
         await self.denials.flush()
+
+    async def _carried_out(self, request_id: str, since: int) -> bool:
+        """Whether a request has made its change: then there is its leaf, written with it."""
+        leaves = await self._log.page(audit.Filter(request_id=request_id, since=since), limit=10)
+        return any(one.leaf.outcome != "denied" for one in leaves)
 
     async def _tidy(self) -> None:
         rounds = 0
