@@ -52,13 +52,14 @@ class Log(Sequencer):
             lock(connection)
             now = self.clock.now()
             name = settings.origin or f"ostinato.audit/{_origin(connection)}"
+            wrapped = None
             if settings.signing_key:
                 signer = signing.from_file(name, settings.signing_path)
             elif directory is not None:
                 signer = signing.from_directory(name, directory)
             else:
-                signer = signing.shared(connection, name, self.vault, now)
-            if signing.register(connection, signer, now):
+                signer, wrapped = signing.shared(connection, name, self.vault)
+            if signing.register(connection, signer, now, wrapped):
                 facts: dict[str, str | int] = {"key": signer.verifier}
                 self.append(
                     connection, Deed(actor="system:audit", action="audit:sign", resource=f"log:{name}", facts=facts)

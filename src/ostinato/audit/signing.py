@@ -76,30 +76,27 @@ def from_directory(name: str, directory: storage.DataDirectory) -> Signer:
     return Signer(name, private)
 
 
-def shared(connection: sa.Connection, name: str, vault: keys.Vault, now: int) -> Signer:
-    """The signer that processes on several machines share: in the database, wrapped. The caller holds the head."""
+def shared(connection: sa.Connection, name: str, vault: keys.Vault) -> tuple[Signer, bytes]:
+    """The signer that processes on several machines share, and how it lies in the database; made where there is none.
+    The caller holds the head, and registers it."""
     table = tables.signer
     rows = connection.execute(
-        sa.select(table.c.verifier, table.c.wrapped).where(table.c.wrapped.is_not(None)).order_by(table.c.created_at)
+        sa.select(table.c.wrapped).where(table.c.wrapped.is_not(None)).order_by(table.c.created_at.desc())
     )
-    for row in reversed(rows.all()):
+    for row in rows:
         private = vault.unwrap(row.wrapped, f"signer {name}")
         if private is not None:
-            return Signer(name, private)
+            return Signer(name, private), row.wrapped
     private = keys.new_key()
-    signer = Signer(name, private)
-    connection.execute(
-        sa.insert(table).values(verifier=signer.verifier, wrapped=vault.wrap(private, f"signer {name}"), created_at=now)
-    )
-    return signer
+    return Signer(name, private), vault.wrap(private, f"signer {name}")
 
 
-def register(connection: sa.Connection, signer: Signer, now: int) -> bool:
-    """Write a key down among those that sign; whether it is new."""
+def register(connection: sa.Connection, signer: Signer, now: int, wrapped: bytes | None = None) -> bool:
+    """Write a key down among those that sign; whether it is new. ``wrapped``: where it is shared."""
     table = tables.signer
     if connection.scalar(sa.select(table.c.created_at).where(table.c.verifier == signer.verifier)) is not None:
         return False
-    connection.execute(sa.insert(table).values(verifier=signer.verifier, created_at=now))
+    connection.execute(sa.insert(table).values(verifier=signer.verifier, created_at=now, wrapped=wrapped))
     return True
 
 
