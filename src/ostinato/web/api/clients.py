@@ -88,9 +88,9 @@ async def prompt_events(request: Req, project: Project = None) -> Response[Any]:
 async def _events(request: Req, project: str) -> AsyncGenerator[bytes, None]:
     with plane_of(request).following.follow(project) as follower:
         yield _event(follower.mark)
-        while not follower.ended:
+        while True:
             changed = await follower.next(ALIVE)
-            if not _may_still(request):
+            if follower.ended or not _may_still(request):
                 return
             yield _event(follower.mark) if changed else b": alive\n\n"
 
