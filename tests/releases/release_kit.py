@@ -74,7 +74,8 @@ class Process:
 
     def __init__(self, url: str, clock: ManualClock, shared: Shared, **options: Any) -> None:
         self.database = storage.open_database("control", url, readers=4)
-        self.notices = storage.Notices(self.database, poll_seconds=0.1)
+        # SQLite belongs to one process; what hears another one there is its Valkey, or here: the same object.
+        self.notices = options.pop("notices", None) or storage.Notices(self.database, poll_seconds=0.1)
         self.log = audit.Log(self.database, clock, self.notices, secret=b"s" * 32)
         self.prompts = storage.Snapshot(self._load, self.notices, "prompts", clock)
         self._known = prompt_snapshot.PromptSnapshot()
@@ -128,12 +129,16 @@ class Process:
 
     def standing(self, seeds: list[bytes]) -> list[tuple[Any, ...]]:
         """The same, of the database as it is now."""
-        fresh = self.database.query(lambda c: prompt_snapshot.load(c, prompt_snapshot.PromptSnapshot()))
+        fresh = self.fresh()
         try:
             found = [fresh.resolve(PROJECT, "greeting", seed) for seed in seeds]
         except Exception as error:
             return [(type(error).__name__,)]
         return [(one.number, one.release, one.arm, one.generation) for one in found]
+
+    def fresh(self) -> prompt_snapshot.PromptSnapshot:
+        """A snapshot of the database as it is now."""
+        return self.database.query(lambda c: prompt_snapshot.load(c, prompt_snapshot.PromptSnapshot()))
 
     def leaves(self) -> list[str]:
         """The actions in the audit log, in order."""
@@ -258,6 +263,8 @@ async def installation(url: str, clock: ManualClock, shared: Shared) -> AsyncIte
     opened: list[Process] = []
 
     async def make(**options: Any) -> Process:
+        if opened and opened[0].database.dialect == "sqlite":
+            options.setdefault("notices", opened[0].notices)
         process = Process(url, clock, shared, **options)
         opened.append(process)
         await process.start()
