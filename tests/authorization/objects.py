@@ -19,7 +19,8 @@ from control import Plane, Route
 from governed import Body, Factory, Made, counted, fixed
 from inside import SYSTEM
 
-from ostinato import access, approvals, intents
+from ostinato import access, approvals, audit, intents
+from ostinato.audit.signing import Signer
 
 
 async def project(plane: Plane, tenant: str, _: Made) -> str:
@@ -112,7 +113,17 @@ async def glass(plane: Plane, tenant: str, _: Made) -> str:
     return (await plane.app.access.break_glass(caller, "To see whether it ends.", 1)).id
 
 
+async def leaf(plane: Plane, tenant: str, _: Made) -> str:
+    """A leaf of the tenant's organization, which a checkpoint covers."""
+    org = plane.organizations[tenant]
+    wanted = audit.Deed(actor="system:test", action="tests:write", resource="test:1", org=org, reason="to be seen")
+    index = await plane.app.audit.record(wanted)
+    await plane.app.audit.checkpoint()
+    return str(index)
+
+
 FACTORIES: dict[str, Factory] = {
+    "/audit/leaves/{index:int}": leaf,
     **governed.FACTORIES,
     "/principals/{ref:str}": principal,
     "/bindings/{ref:str}": binding,
@@ -131,7 +142,15 @@ async def bound(plane: Plane, tenant: str, made: Made) -> Any:
     return {"principal": await principal(plane, tenant, made), "role": "service"}
 
 
+def witnessed(plane: Plane, _tenant: str, _made: Made) -> Any:
+    """The first checkpoint of a log that is not known here yet."""
+    signer = Signer(f"log-{counted(plane)}.test/audit", bytes(32))
+    return {"note": signer.note(1, bytes(32)), "key": signer.verifier}
+
+
 BODIES: dict[str, Body] = {
+    "POST /audit/bundles": fixed({}),
+    "POST /audit/witnesses": witnessed,
     **governed.BODIES,
     "POST /organizations": lambda plane, _t, _m: {"key": f"made-{counted(plane)}", "name": "Made"},
     "POST /projects": lambda plane, tenant, _m: {
