@@ -22,6 +22,7 @@ HERE = Path(__file__).parent
 # A valid request may be refused for what it means (a name that is taken, a model that is not there): that is no fault.
 LEFT_OUT = "positive_data_acceptance"
 KEYS = 40
+KINDS = ("models", "policies", "rules", "intents", "labels")
 
 
 @pytest.fixture(scope="module")
@@ -47,17 +48,37 @@ def names(server: Running) -> dict[str, Any]:
         ):
             name = f"fake/made-{number}" if kind == "prices" else f"made-{number}"
             assert server.api("PUT", f"/{kind}/{name}", body)[0] in (200, 201, 202), kind
+    draft = {"messages": [{"role": "user", "template": "{{question}}"}]}
+    releases: list[str] = []
+    for number in range(4):
+        named = f"made-{number}"
+        assert server.api("POST", "/prompts", {"name": named, "version": draft})[0] == 201
+        other = {**draft, "params": {"temperature": 0.5}}
+        assert server.api("POST", f"/prompts/{named}/versions", other)[0] == 201
+        assert server.api("PUT", f"/labels/{named}", {})[0] == 200
+        assert server.api("PUT", f"/prompts/{named}/labels/{named}", {"version": 1})[0] == 200
+        wish = {"prompt": named, "number": 2, "label": named, "reason": "It is better."}
+        releases.append(server.api("POST", "/releases", wish)[1]["id"])
+    people = [server.api("POST", "/principals", {"key": f"p{n}", "name": "P"})[1]["id"] for n in range(4)]
+    bindings = [server.api("POST", "/bindings", {"principal": one, "role": "service"})[1]["id"] for one in people]
     projects = [server.api("POST", "/projects", {"key": f"p{n}", "name": "p"})[1]["id"] for n in range(3)]
     server.send("POST", "/v1/chat/completions", {"model": "plain", "messages": [{"role": "user", "content": "hi"}]})
-    rows = server.api("GET", "/traces")[1]
-    found = rows.get("rows") or rows.get("items")
+    rows = server.api("GET", "/traces")[1]["items"]
     return {
         "own": [own["key_id"], own["prefix"]],
         "names": {
             "keys ref": made,
             "projects ref": [*projects, "p0"],
-            "traces request_id": [row["request_id"] for row in found] or ["none"],
-            **{f"{kind} name": [f"made-{n}" for n in range(4)] for kind in ("models", "policies", "rules", "intents")},
+            "traces request_id": [row["request_id"] for row in rows] or ["none"],
+            **{f"{kind} name": [f"made-{n}" for n in range(4)] for kind in KINDS},
+            "prompts number": ["1", "2"],
+            "prompts label": ["made-0", "made-1"],
+            "releases ref": releases,
+            "approvals ref": [one["id"] for one in server.api("GET", "/approvals")[1]["items"]],
+            "principals ref": people,
+            "bindings ref": bindings,
+            "audit index": ["0", "1", "17"],
+            "prompts ref": [f"made-{n}" for n in range(4)],
             "prices name": [f"fake/made-{n}" for n in range(4)],
         },
     }

@@ -35,7 +35,7 @@ def traces() -> None:
 
 
 @traces.command("tail")
-@click.option("--limit", type=click.IntRange(1, 1000), default=20, show_default=True)
+@click.option("--limit", type=click.IntRange(1, 500), default=20, show_default=True)
 @click.option("--follow", "-f", is_flag=True, help="Go on until Ctrl-C.")
 @click.option("--alias", default="")
 @click.option("--project", default="")
@@ -47,14 +47,14 @@ def tail(limit: int, follow: bool, as_json: bool, **chosen: str) -> None:
     while True:
         page = call("GET", "/traces", query={"after": after, "limit": limit, **chosen})
         if as_json:
-            for row in page["rows"]:
+            for row in page["items"]:
                 click.echo(msgspec.json.encode(row).decode())
-        elif page["rows"] or not after:
-            _print_rows(page["rows"])
-        after = page["after"]
+        elif page["items"] or not after:
+            _print_rows(page["items"])
+        after = page["next"]
         if not follow:
             return
-        if not page["rows"]:
+        if not page["items"]:
             time.sleep(0.5)
 
 

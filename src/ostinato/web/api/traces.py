@@ -6,10 +6,11 @@ from litestar.params import FromPath, FromQuery
 
 from ostinato.access.permissions import allows
 from ostinato.core.errors import NotFound
-from ostinato.traces import Filter, Page, RequestEvent, Stats, Window
+from ostinato.traces import Filter, RequestEvent, Stats, Window
 from ostinato.web.api.access import Req, plane_of
 from ostinato.web.api.cache import project_within_reach
 from ostinato.web.api.guarding import PERMISSION, caller_of
+from ostinato.web.api.paging import After, Limit, Page
 
 _DAY = 86_400_000_000
 
@@ -26,8 +27,8 @@ async def _reach(request: Req, project: str, **more: str) -> Filter:
 @get("/traces", opt={PERMISSION: "traces:read"})
 async def tail(
     request: Req,
-    after: FromQuery[str] = "",
-    limit: FromQuery[int] = 50,
+    after: After = None,
+    limit: Limit = 50,
     project: FromQuery[str] = "",
     alias: FromQuery[str] = "",
     target: FromQuery[str] = "",
@@ -36,14 +37,17 @@ async def tail(
     prompt: FromQuery[str] = "",
     release: FromQuery[str] = "",
     arm: FromQuery[str] = "",
-) -> Page:
-    """Requests, oldest first; with ``after``, those since that cursor. Texts only with ``traces:text``."""
+) -> Page[RequestEvent]:
+    """Requests, oldest first; with ``after``, those since that cursor. Texts only with ``traces:text``.
+
+    Here ``next`` is there on the last page too: what comes later follows it.
+    """
     chosen = {"intent": intent, "prompt": prompt, "release": release, "arm": arm}
     filters = await _reach(request, project, alias=alias, target=target, key_id=key, **chosen)
-    page = await plane_of(request).ledger.tail(after, limit, filters)
+    page = await plane_of(request).ledger.tail(after or "", limit, filters)
     if allows(caller_of(request), "traces:text"):
-        return page
-    return Page(tuple(_without_text(row) for row in page.rows), page.after)
+        return Page(list(page.rows), page.after)
+    return Page([_without_text(row) for row in page.rows], page.after)
 
 
 @get("/traces/{request_id:str}", opt={PERMISSION: "traces:read"})
