@@ -35,6 +35,7 @@ class Keeper:
         self._alone = directory is not None
         self._anchors: list[Anchor] = anchors.build(log.settings, client)
         self._handlers: dict[str, Handler] = {}
+        self._turn = asyncio.Lock()
         self._task: asyncio.Task[None] | None = None
         self._signed_at = 0
         self._signed_leaves = 0
@@ -99,9 +100,10 @@ class Keeper:
         await self._log.receive(checkpoint.size, anchor.name, await anchor.keep(self._log, checkpoint))
 
     async def _finish_others(self, age: float) -> None:
-        before = self._log.clock.now() - int(age * 1_000_000) + 1
-        for effect in await self._log.unfinished(before, list(self._handlers)):
-            await self._guarded(f"effect {effect.kind}", self._carry_out(effect))
+        async with self._turn:
+            before = self._log.clock.now() - int(age * 1_000_000) + 1
+            for effect in await self._log.unfinished(before, list(self._handlers)):
+                await self._guarded(f"effect {effect.kind}", self._carry_out(effect))
 
     async def _carry_out(self, effect: Effect) -> None:
         facts = await self._handlers[effect.kind](effect.payload)
