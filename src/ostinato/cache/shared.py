@@ -159,6 +159,13 @@ class SharedTier:
         """False where a look-up would be in vain."""
         return self._filter is None or self._filter.maybe(key)
 
+    def lacks(self, key: bytes) -> bool:
+        """Whether a look-up would be in vain; it counts as one then."""
+        if self.may_hold(key) or self.waits(key):
+            return False
+        self.filtered += 1
+        return True
+
     def waits(self, key: bytes) -> bool:
         """Whether it is still to be written."""
         return key in self._pending or key in self._writing

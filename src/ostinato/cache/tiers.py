@@ -102,7 +102,7 @@ class ResponseCache:
     async def get(self, key: bytes, scope: bytes, now: int) -> Entry | None:
         """The entry from memory, else from the shared tier, and then into memory. Fresh or stale; counts no hit."""
         entry = self.get_now(key, now)
-        if entry is not None or self._shared is None:
+        if entry is not None or self._shared is None or self._shared.lacks(key):
             return entry
         begun = self._withdrawals.count
         record = await self._shared.get(key, scope)

@@ -106,9 +106,10 @@ class Metrics:
             tally.hit.observe(row.total_us)
             _add(tally.hits, "stale" if row.cache == "stale" else "memory", 1)
         elif row.upstream_us and row.status < 400:
-            self._miss.observe(row.total_us)
-            self._upstream.observe(row.upstream_us)
-            self._overhead.observe(max(0, row.total_us - row.upstream_us))
+            total_us, upstream_us = row.total_us, row.upstream_us
+            self._miss.observe(total_us)
+            self._upstream.observe(upstream_us)
+            self._overhead.observe(total_us - upstream_us if total_us > upstream_us else 0)
             if row.first_token_us:
                 self._first_token.observe(row.first_token_us)
         _add(tally.saved, alias, row.saved)
