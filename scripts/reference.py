@@ -19,7 +19,7 @@ from typing import Any, get_args, get_origin
 import click
 import msgspec
 
-from ostinato import providers
+from ostinato import intents, providers
 from ostinato.app import App
 from ostinato.cache.model import Policy
 from ostinato.checks.model import Rule
@@ -28,6 +28,8 @@ from ostinato.config import parse
 from ostinato.config.model import SECTIONS
 from ostinato.config.reading import Source
 from ostinato.core.errors import OstinatoError
+from ostinato.intents import stakes
+from ostinato.intents.model import CacheRules, Kpi, Match, Retention, Review
 from ostinato.providers.settings import LocalSettings
 from ostinato.routing.model import Route, Target
 from ostinato.traces.prices import Tariff
@@ -48,6 +50,7 @@ def pages() -> dict[str, str]:
         "api.md": control_plane(),
         "metrics.md": metrics(),
         "errors.md": errors(),
+        "stakes.md": stakes_page(),
     }
 
 
@@ -97,8 +100,36 @@ def configuration() -> str:
         _fields(Policy, leave={"version"}),
         "### `[checks.rules.NAME]`\n",
         _fields(Rule, leave={"name"}),
+        "### `[intents.NAME]`\n",
+        "What [stakes](stakes.md) bring along holds where nothing is declared, and bounds it where they are high.\n",
+        _fields(intents.Declaration),
+        "`kpi_targets` is a list of tables:\n",
+        _fields(Kpi),
+        "`cache` sets fields of a policy for this intent:\n",
+        _fields(CacheRules),
+        "`review`, `retention` and `match`:\n",
+        _fields(Review),
+        _fields(Retention),
+        _fields(Match),
     ]
     return "\n".join(out)
+
+
+def stakes_page() -> str:
+    """The page of ``intents.stakes``, whose table is the module's docstring; a test compares that with the code."""
+    text = inspect.cleandoc(stakes.__doc__ or "")
+    lines = text.splitlines()
+    first, second, third = (number for number, line in enumerate(lines) if line.startswith("==="))
+    starts = [match.start() for match in re.finditer("=+", lines[first])]
+    rows = [
+        [line[a:b].strip() for a, b in zip(starts, [*starts[1:], None], strict=True)]
+        for line in (*lines[first + 1 : second], *lines[second + 1 : third])
+    ]
+    before, after = "\n".join(lines[:first]), "\n".join(lines[third + 1 :])
+    out = [f"| {' | '.join(row)} |" for row in rows]
+    out.insert(1, "| --- " * len(starts) + "|")
+    told = re.sub(r"``([^`]*)``", r"`\1`", after).strip()
+    return "\n".join(["# Stakes\n", before.strip() + "\n", *out, "", told + "\n"])
 
 
 def _fields(kind: type[msgspec.Struct], leave: set[str] = frozenset()) -> str:

@@ -14,7 +14,7 @@ from ostinato.cli.tables import dollars, facts, milliseconds, when
 def explain(request_id: str, as_json: bool) -> None:
     """Show what led to an answer: intent, prompt, release, approvals, cache, target, cost and the audit proof.
 
-    REQUEST_ID is the header `ostinato-request-id` of the answer, or the x-request-id that the client gave.
+    REQUEST_ID is the header `x-request-id` of the answer: the server's own, or the one that the client sent.
     """
     show(call("GET", f"/explain/{part(request_id)}"), as_json, _print)
 
