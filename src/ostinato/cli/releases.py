@@ -9,14 +9,19 @@ import click
 
 from ostinato.cli.client import call, json_option, part, read_json, show
 from ostinato.cli.tables import facts, table, when
-from ostinato.core.errors import Invalid
+from ostinato.core import ids
+from ostinato.core.errors import Invalid, NotFound
 
+_OPEN = ("canary", "paused", "approved", "proposed")
 _STEP = "SHARE[:SAMPLES[:MINUTES]]"
 
 
 @click.group()
 def releases() -> None:
-    """Governed moves of labels: propose, approve, canary, promote, roll back."""
+    """Governed moves of labels: propose, approve, canary, promote, roll back.
+
+    RELEASE is a release's id, or PROMPT@LABEL (PROMPT alone: its production) for the one that is under way there.
+    """
 
 
 @releases.command("list")
@@ -55,7 +60,7 @@ def list_releases(project: str | None, prompt: str | None, label: str | None, st
 @json_option
 def show_release(release: str, as_json: bool) -> None:
     """Show a release: its state, what it still lacks, its evidence and its history."""
-    show(call("GET", f"/releases/{part(release)}"), as_json, _print)
+    show(call("GET", f"/releases/{part(_id(release))}"), as_json, _print)
 
 
 @releases.command("propose")
@@ -108,7 +113,7 @@ def attach(
         raise Invalid("Give the report as a file, or its digest.", hint="--report FILE or --digest SHA256")
     told = digest if report is None else hashlib.sha256(report.read_bytes()).hexdigest()
     body = {"name": name, "digest": told, "passed": not failed, "facts": read_json(figures)}
-    answer = call("POST", f"/releases/{part(release)}/evidence", body)
+    answer = call("POST", f"/releases/{part(_id(release))}/evidence", body)
     show(answer, as_json, lambda one: click.echo(f"Attached {name} to the release {one['id']}."))
 
 
@@ -120,7 +125,7 @@ def attach(
 def review(release: str, digest: str | None, failed: bool, as_json: bool) -> None:
     """Say that you have read the differences (gate diff-reviewed)."""
     body = {"digest": digest or _digest(release), "passed": not failed}
-    answer = call("POST", f"/releases/{part(release)}/review", body)
+    answer = call("POST", f"/releases/{part(_id(release))}/review", body)
     show(answer, as_json, lambda one: click.echo(f"Reviewed the release {one['id']}."))
 
 
@@ -132,7 +137,7 @@ def review(release: str, digest: str | None, failed: bool, as_json: bool) -> Non
 def approve(release: str, digest: str | None, comment: str, as_json: bool) -> None:
     """Approve what somebody else proposed."""
     body = {"digest": digest or _digest(release), "comment": comment}
-    show(call("POST", f"/releases/{part(release)}/approve", body), as_json, _say)
+    show(call("POST", f"/releases/{part(_id(release))}/approve", body), as_json, _say)
 
 
 @releases.command("reject")
@@ -143,7 +148,7 @@ def approve(release: str, digest: str | None, comment: str, as_json: bool) -> No
 def reject(release: str, digest: str | None, comment: str, as_json: bool) -> None:
     """Reject a proposal; one rejection ends it."""
     body = {"digest": digest or _digest(release), "comment": comment}
-    show(call("POST", f"/releases/{part(release)}/reject", body), as_json, _say)
+    show(call("POST", f"/releases/{part(_id(release))}/reject", body), as_json, _say)
 
 
 def _command(verb: str, line: str) -> None:
@@ -152,7 +157,7 @@ def _command(verb: str, line: str) -> None:
     @click.option("--reason", default="", help="Why; it stays in the history.")
     @json_option
     def run(release: str, reason: str, as_json: bool) -> None:  # pyright: ignore[reportUnusedFunction]: registered
-        show(call("POST", f"/releases/{part(release)}/{verb}", {"reason": reason}), as_json, _say)
+        show(call("POST", f"/releases/{part(_id(release, verb))}/{verb}", {"reason": reason}), as_json, _say)
 
 
 for _verb, _line in (
@@ -220,9 +225,26 @@ def _all(path: str, query: dict[str, Any]) -> list[Any]:
             return found
 
 
+def _id(ref: str, verb: str = "show") -> str:
+    """The id of a release, given so or as PROMPT@LABEL: the one that is under way there, else the active one."""
+    if ids.is_id(ref):
+        return ref
+    prompt, _, label = ref.partition("@")
+    label = label or "production"
+    found = {one["state"]: one["id"] for one in _all("/releases", {"prompt": prompt, "label": label})}
+    wanted = ("canary", "paused", "active") if verb == "rollback" else (*_OPEN, "active")
+    for state in wanted:
+        if state in found:
+            return str(found[state])
+    raise NotFound(
+        f"No release of {prompt}@{label} is {' or '.join(wanted)}.",
+        hint="`ostinato releases list` shows those that there were.",
+    )
+
+
 def _digest(release: str) -> str:
     """The bundle as it stands, shown: who approves without naming a digest approves this one."""
-    told = call("GET", f"/releases/{part(release)}")["release"]
+    told = call("GET", f"/releases/{part(_id(release))}")["release"]
     click.echo(
         f"{told['prompt']}@{told['label']} -> version {told['number']}, bundle {told['digest'][:16]}: {told['reason']}",
         err=True,
