@@ -18,9 +18,10 @@ an owner is named         -            -            required     required
 ========================  ===========  ===========  ===========  ===========
 
 ``policy``: as the cache policy of project and alias says, unless the intent declares otherwise. At low and medium
-stakes everything here but the approvals of a change may be declared otherwise. At high and critical stakes it is a bound:
-what is declared may be stricter, and what is looser is refused. A *change* is one of the intent itself, its removal included, where it has such
-stakes before or after; from the configuration file it needs nobody, because who writes that file owns the machine.
+stakes everything here but the approvals of a change may be declared otherwise. At high and critical stakes it is a
+bound: what is declared may be stricter, and what is looser is refused. A *change* is one of the intent itself, its
+removal included, where it has such stakes before or after; from the configuration file it needs nobody, because who
+writes that file owns the machine.
 """
 
 from collections.abc import Mapping

@@ -135,6 +135,9 @@ class Exporter:
             "ostinato.org": row.org,
             "ostinato.project": row.project,
             "ostinato.intent": row.intent,
+            "ostinato.prompt": row.prompt,
+            "ostinato.release": row.release,
+            "ostinato.arm": row.arm,
         }
         attributes.update({name: value for name, value in optional.items() if value})
         if row.finish:
@@ -184,6 +187,10 @@ class Exporter:
             "gen_ai.conversation.id": row.session,
             "ostinato.org": origin.org,
             "ostinato.project": origin.project,
+            "ostinato.intent": origin.intent,
+            "ostinato.prompt": origin.prompt,
+            "ostinato.release": origin.release,
+            "ostinato.arm": row.arm,
         }
         attributes.update({name: value for name, value in optional.items() if value})
         name = f"{operation} {origin.alias}".strip()
