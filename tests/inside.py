@@ -9,7 +9,7 @@ import contextlib
 import json
 import tempfile
 import tomllib
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from typing import Any
 
 from ostinato import access, config
@@ -166,6 +166,7 @@ class World:
             "prices": [self.app.prices],
             "policies": [self.app.policies],
             "rules": [self.app.policies, self.app.checkers],
+            "intents": [self.app.intents],
         }
         for snapshot in snapshots[kind]:
             await snapshot.reload()
@@ -236,7 +237,7 @@ class World:
         """What a key has spent and holds, as the database knows it: told every second of the (manual) clock."""
         for _ in range(3):
             self.clock.advance(1.1)
-            await asyncio.sleep(0.02)
+            await self.app.access.budgets.tidy()
         return await self.app.access.key_budget(SYSTEM, self.key_id(secret))
 
     def in_flight(self, secret: str) -> int:
@@ -279,6 +280,15 @@ async def settle(turns: int = 30) -> None:
     """Let everything that is ready run."""
     for _ in range(turns):
         await asyncio.sleep(0)
+
+
+async def until(condition: Callable[[], bool], most: int = 2000) -> None:
+    """Let everything run, threads too, until something is so."""
+    for _ in range(most):
+        if condition():
+            return
+        await asyncio.sleep(0.001)
+    raise AssertionError("it never comes to be")
 
 
 async def pass_time(world: World, tasks: list[asyncio.Task[Any]], step: float = 0.1, most: int = 400) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import uvicorn
-from inside import EMBEDDINGS, SYSTEM, Got, World, inside, settle
+from inside import EMBEDDINGS, SYSTEM, Got, World, inside, settle, until
 
 from ostinato import access
 from ostinato.core.clock import ManualClock, SystemClock
@@ -149,10 +149,10 @@ async def test_who_joins_calls_of_two_targets_gets_vectors_of_one() -> None:
     async with inside(TWO) as world:
         world.fake._base = fake_script.read("latency=5s")
         slow = asyncio.create_task(embed(world, "a", model="two"))
-        await settle()
+        await until(lambda: world.fake.calls == 1)
         world.fake._base = fake_script.read("500")
         joined = asyncio.create_task(embed(world, ["a", "b"], model="two"))
-        await settle()
+        await until(lambda: world.provider("other").calls == 1)
         world.clock.advance(6)
         assert (await slow).headers["ostinato-target"] == "fake/first"
         expected = vectors(await embed(world, ["a", "b"], "no-store", model="two"))

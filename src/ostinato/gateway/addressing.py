@@ -4,8 +4,8 @@ import msgspec
 
 from ostinato import routing
 from ostinato.cache import admission, directives, fingerprint, scope
-from ostinato.core.errors import Invalid, NotFound
-from ostinato.gateway import controls
+from ostinato.core.errors import Invalid
+from ostinato.gateway import controls, prompting
 from ostinato.gateway.rooms import Rooms
 from ostinato.gateway.turn import Turn
 from ostinato.wire.model import ChatRequest
@@ -26,23 +26,13 @@ def name_parties(turn: Turn, body_user: str | None) -> None:
     if len(tags) > _MOST_TAGS:
         raise Invalid(f"ostinato-tags names {len(tags)} tags; at most {_MOST_TAGS} are kept.", param="ostinato-tags")
     turn.tags = tags
-    intent = controls.text(read, b"ostinato-intent")
-    if intent:
-        raise NotFound(
-            f"There is no intent {intent[:80]!r}.",
-            code="intent_not_found",
-            hint="Leave ostinato-intent out: none is declared.",
-        )
+    turn.intent = controls.text(read, b"ostinato-intent")
 
 
 def address(turn: Turn, rooms: Rooms, request: ChatRequest) -> None:
     """Choose the targets and work out policy, scope, generation and key; say why where the cache takes no part."""
-    caller, route = turn.caller, turn.route
-    assert caller is not None
-    assert route is not None
-    policy = turn.policy
-    if policy is None:
-        turn.policy = policy = rooms.policies.value.for_(caller.project, route.alias)
+    caller, route, policy = turn.caller, turn.route, turn.policy
+    assert caller is not None and route is not None and policy is not None
     turn.directives = asked = directives.parse(turn.controls.cache_control, policy)
     turn.scope = within = scope.scope_of(
         caller, user=turn.user, session=turn.session, context=turn.context, policy=policy
@@ -56,7 +46,7 @@ def address(turn: Turn, rooms: Rooms, request: ChatRequest) -> None:
         return
     drawn = routing.key_digest(route, turn.targets[0])
     turn.generation = fingerprint.generation(
-        release="", route_digest=drawn, policy_version=policy.version, epoch=rooms.cache.epoch
+        release=prompting.generation(turn), route_digest=drawn, policy_version=policy.version, epoch=rooms.cache.epoch
     )
     turn.user_digest = scope.user_digest(within, rooms.secret) if within.user else ""
     turn.scope_digest = scope.digest(within)

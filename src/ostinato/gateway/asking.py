@@ -261,7 +261,7 @@ class Call:
             fingerprint_version=fingerprint.VERSION,
             alias=turn.route.alias if turn.route else "",
             target=routed.target.name,
-            release="",
+            release="" if turn.prompt is None else turn.prompt.release,
             generation=turn.generation,
             org=caller.org,
             project=caller.project,

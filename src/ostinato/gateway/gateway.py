@@ -75,6 +75,8 @@ class Gateway:
                 return await side.count_tokens(turn, rooms, body)
             return side.models(turn, rooms, path)
         except OstinatoError as error:
+            if isinstance(error, Denied):
+                rooms.denials.note(turn.caller.key_id if turn.caller is not None else "", error.code)
             recording.record_refusal(turn, rooms, error)
             return self._refusal(operation, turn.controls, turn.request_id, error, recording.rate_headers(turn))
         except asyncio.CancelledError:

@@ -97,9 +97,8 @@ def checked_stream(turn: Turn, answer: Answer) -> Answer:
 
 
 def _checker(turn: Turn, rooms: Rooms) -> Checker | None:
-    caller, route = turn.caller, turn.route
-    assert caller is not None and route is not None
-    turn.policy = policy = rooms.policies.value.for_(caller.project, route.alias)
+    policy = turn.policy
+    assert policy is not None
     names = policy.checks
     turn.checker = rooms.checkers.value.of(names) if names else None
     return turn.checker

@@ -17,7 +17,7 @@ from ostinato.cache import Flight, Flights, Seat, admission, directives
 from ostinato.cache.memory import Entry
 from ostinato.core import ids
 from ostinato.core.errors import Denied, OstinatoError, Unavailable, UpstreamFailed
-from ostinato.gateway import addressing, asking, body, inspecting, recording, resolving
+from ostinato.gateway import addressing, asking, body, inspecting, prompting, recording, resolving
 from ostinato.gateway.asking import Begun, Item, Outcome
 from ostinato.gateway.controls import Controls
 from ostinato.gateway.keepalive import Keepalive
@@ -94,6 +94,7 @@ class Pipeline:
         """Answer a chat request. Raises what the caller must be told; ``Gateway.refuse`` puts it into their wire."""
         self.authenticate(turn)
         self.read(turn, data)
+        prompting.render(turn, self._rooms)
         resolving.resolve(turn, self._rooms)
         inspecting.inspect(turn, self._rooms)
         found = await self.look_up(turn)
@@ -171,6 +172,8 @@ class Pipeline:
             session=turn.session,
             echo=_echo(turn),
             result=b"stale" if kind == KIND_STALE else b"hit-exact",
+            arm="" if turn.prompt is None else turn.prompt.arm,
+            told=prompting.headers(turn),
         )
         if turn.raw_key and kind != KIND_STALE:
             rooms.cache.raw.put(turn.raw_key, entry, rendered, rendered.weight)
@@ -307,6 +310,7 @@ class Pipeline:
             (b"ostinato-cache", state),
             (b"ostinato-target", target.encode()),
             *recording.rate_headers(turn),
+            *prompting.headers(turn),
         ]
         if turn.controls.traceparent:
             headers.append((b"traceparent", turn.controls.traceparent))

@@ -50,7 +50,7 @@ def record(
     caller = turn.caller
     provider, _, model = target.partition("/")
     total_us = since(turn, rooms)
-    controls, route = turn.controls, turn.route
+    controls, route, prompt = turn.controls, turn.route, turn.prompt
     # The recorder redacts texts, in its own thread.
     keeps_text = caller is not None and caller.store_text and turn.request is not None
     row = CallRow(
@@ -76,6 +76,11 @@ def record(
         user_digest=turn.user_digest,
         session=turn.session,
         tags=",".join(turn.tags) if turn.tags else "",
+        intent=turn.intent,
+        prompt=prompt.prompt if prompt else "",
+        prompt_version=prompt.number if prompt else 0,
+        release=prompt.release if prompt else "",
+        arm=prompt.arm if prompt else "",
         usage=usage,
         cost=cost,
         counterfactual=None if cost is None else cost + saved,

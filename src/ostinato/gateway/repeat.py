@@ -146,6 +146,7 @@ class Repeater:
                 turn.user_digest,
                 turn.session,
                 turn.controls.client_request_id.decode("latin-1"),
+                "" if turn.prompt is None else turn.prompt.arm,
             )
         )
 
@@ -176,5 +177,6 @@ class Repeater:
                 rendered.user_digest,
                 rendered.session,
                 read.client_request_id.decode("latin-1") if read.client_request_id else "",
+                rendered.arm,
             )
         )

@@ -69,6 +69,8 @@ class Rendered(msgspec.Struct, frozen=True, gc=False):
     """Nano-dollars that the same call would cost now; 0 where the price is unknown."""
     user_digest: str = ""
     session: str = ""
+    arm: str = ""
+    """Of the prompt's canary."""
 
     @property
     def weight(self) -> int:
@@ -101,11 +103,13 @@ class Renderer:
         session: str,
         echo: Json | None = None,
         result: bytes = b"hit-exact",
+        arm: str = "",
+        told: Iterable[Header] = (),
     ) -> Rendered:
-        """A stored answer in a caller's wire, plain or streamed."""
+        """A stored answer in a caller's wire, plain or streamed. ``told``: more headers."""
         created = _PLACEHOLDER_TIME
-        told = b"%b%b%b" % (wire.encode_answer(answer), model.encode(), msgspec.json.encode(echo))
-        while b"%d" % created in told:
+        seen = b"%b%b%b" % (wire.encode_answer(answer), model.encode(), msgspec.json.encode(echo))
+        while b"%d" % created in seen:
             created += 1
         identity = Identity(id=self._id, created=created, model=model, echo=echo)
         codec = wire.codec(wire_name)
@@ -122,6 +126,7 @@ class Renderer:
             (b"ostinato-target", target.encode()),
             (b"ostinato-cost", b"0"),
             (b"ostinato-saved", money.to_dollars(saved).encode()),
+            *told,
         )
         head = b"HTTP/1.1 200 OK\r\n" + lines_of(headers)
         return Rendered(
@@ -133,6 +138,7 @@ class Renderer:
             saved=saved,
             user_digest=user_digest,
             session=session,
+            arm=arm,
         )
 
     def tick(self, now: int) -> None:

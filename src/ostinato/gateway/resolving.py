@@ -1,24 +1,26 @@
-"""What a model's name stands for, and whether the caller's key may use it."""
+"""What a model's name stands for, whether the caller's key may use it, for which intent, and under which policy."""
 
 from typing import Literal
 
-from ostinato.core.errors import Denied, NotFound
+from ostinato.core.errors import Denied, Invalid
+from ostinato.gateway import prompting
 from ostinato.gateway.rooms import Rooms
 from ostinato.gateway.turn import Turn
 from ostinato.routing.model import Route
 
 
 def resolve(turn: Turn, rooms: Rooms, kind: Literal["chat", "embedding"] = "chat") -> Route:
-    """The route of ``turn.model``, also set on the turn. Raises ``NotFound``, ``Denied``, ``Invalid`` (wrong kind)."""
+    """The route of what is to be called; sets it, the intent and the policy on the turn.
+
+    The intent is the prompt's, else the one that a header names, else what alias and tags say. Raises ``NotFound``,
+    ``Denied``, and ``Invalid`` (wrong kind; prompt and header disagree on the intent).
+    """
     caller = turn.caller
     assert caller is not None
-    if turn.model.startswith("prompt:"):
-        raise NotFound(
-            f"There is no prompt {turn.model[7:87]!r}.",
-            code="prompt_not_found",
-            hint="No prompt is registered here; name a model alias and send messages.",
-        )
-    route = rooms.catalog.value.route(caller.project, turn.model, kind, caller.allowed_models)
+    alias = turn.alias or turn.model
+    if kind == "embedding" and alias.startswith(prompting.MARK):
+        raise Invalid("Prompts are for chat; an embedding is of texts.", param="model", hint="Name a model alias.")
+    route = rooms.catalog.value.route(caller.project, alias, kind, caller.allowed_models)
     if caller.allowed_models is not None and route.alias not in caller.allowed_models:
         raise Denied(
             f"This key may not use the model {route.alias!r}.",
@@ -26,4 +28,14 @@ def resolve(turn: Turn, rooms: Rooms, kind: Literal["chat", "embedding"] = "chat
             hint=f"It may use: {', '.join(sorted(caller.allowed_models))}.",
         )
     turn.route = route
+    policy = rooms.policies.value.for_(caller.project, route.alias)
+    intents = rooms.intents.value
+    if turn.intent or turn.prompt is not None or intents.all:
+        prompt = None if turn.prompt is None else turn.prompt.intent
+        found = intents.for_request(
+            caller.project, turn.intent, prompt, route.alias, turn.tags, allowed=caller.allowed_intents
+        )
+        turn.intent = "" if found is None else found.key
+        policy = intents.policy(caller.project, turn.intent, policy)
+    turn.policy = policy
     return route

@@ -5,6 +5,7 @@ from typing import Generic, Protocol, TypeVar
 import msgspec
 
 from ostinato.access import Access
+from ostinato.audit import Denials
 from ostinato.cache import ResponseCache
 from ostinato.cache.policy import Policies
 from ostinato.checks import Checker
@@ -12,6 +13,8 @@ from ostinato.core.clock import Clock
 from ostinato.gateway.replies import Renderer
 from ostinato.gateway.settings import Settings
 from ostinato.gateway.snapshots import Epoch
+from ostinato.intents import Intents
+from ostinato.prompts import PromptSnapshot
 from ostinato.routing import Catalog, Router
 from ostinato.traces import PriceBook, Recorder
 
@@ -36,9 +39,12 @@ class Rooms(msgspec.Struct, frozen=True):
     cache: ResponseCache
     router: Router
     recorder: Recorder
+    denials: Denials
     catalog: Current[Catalog]
     policies: Current[Policies]
     checkers: Current[Checkers]
+    intents: Current[Intents]
+    prompts: Current[PromptSnapshot]
     prices: Current[PriceBook]
     renderer: Renderer
     epoch: Epoch

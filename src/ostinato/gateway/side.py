@@ -6,7 +6,7 @@ import msgspec
 
 from ostinato import routing, wire
 from ostinato.core.errors import NotFound, OstinatoError
-from ostinato.gateway import addressing, body, controls, inspecting, recording, resolving
+from ostinato.gateway import addressing, body, controls, inspecting, prompting, recording, resolving
 from ostinato.gateway.replies import JSON_TYPE, Header, Reply
 from ostinato.gateway.rooms import Rooms
 from ostinato.gateway.turn import Turn
@@ -28,6 +28,7 @@ async def count_tokens(turn: Turn, rooms: Rooms, data: bytes) -> Reply:
     turn.request = wire.codec("anthropic.messages").read_request({"max_tokens": 1, **body.read(data, turn.controls)})
     turn.model = turn.request.model
     addressing.name_parties(turn, turn.request.user)
+    prompting.render(turn, rooms)
     route = resolving.resolve(turn, rooms, "chat")
     inspecting.inspect(turn, rooms)
     turn.targets = rooms.router.draw(route, turn.session.encode() or None)

@@ -9,6 +9,7 @@ from ostinato.cache.directives import Directives
 from ostinato.cache.model import Policy, Scope
 from ostinato.checks import Checker
 from ostinato.gateway.controls import Controls
+from ostinato.prompts import Resolved
 from ostinato.routing.model import Route, Target
 from ostinato.wire.model import ChatRequest, WireName
 
@@ -42,6 +43,10 @@ class Turn(msgspec.Struct):
     stream: bool = False
     model: str = ""
     """What the caller asked for; echoed in the answer."""
+    prompt: Resolved | None = None
+    """The version that ``model`` names, drawn for this caller."""
+    alias: str = ""
+    """What is to be called, where that is not ``model``: the prompt says."""
     request: ChatRequest | None = None
     route: Route | None = None
     targets: tuple[Target, ...] = ()
@@ -51,6 +56,8 @@ class Turn(msgspec.Struct):
     session: str = ""
     context: str = ""
     tags: tuple[str, ...] = ()
+    intent: str = ""
+    """Key of the intent: as a header names it, until ``resolving`` has found the one that holds."""
     policy: Policy | None = None
     scope: Scope | None = None
     directives: Directives | None = None

@@ -83,9 +83,9 @@ class Batch:
     def address(self) -> None:
         """Work out targets, policy, scope and the inputs' keys; say why where the cache takes no part."""
         turn, rooms, caller, route = self.turn, self.rooms, self.turn.caller, self.turn.route
-        assert caller is not None and route is not None
+        policy = turn.policy
+        assert caller is not None and route is not None and policy is not None
         turn.targets = rooms.router.draw(route, turn.session.encode() or None)
-        turn.policy = policy = rooms.policies.value.for_(caller.project, route.alias)
         turn.directives = asked = directives.parse(turn.controls.cache_control, policy)
         turn.scope = within = scope.scope_of(
             caller, user=turn.user, session=turn.session, context=turn.context, policy=policy

@@ -40,9 +40,9 @@ class Rendered(msgspec.Struct, frozen=True, gc=False):
     def into(self, request: ChatRequest) -> ChatRequest:
         """``request`` with this prompt before its own messages. What the request sets itself wins over the prompt.
 
-        ``model`` stays what was asked for, and ``original`` is dropped: the provider gets what is told here.
+        ``model`` stays what was asked for; ``prompt`` and ``original`` are dropped: all is in what is told here.
         """
-        fields: Json = {"messages": self.messages + request.messages, "original": None}
+        fields: Json = {"messages": self.messages + request.messages, "prompt": None, "original": None}
         if self.tools and not request.tools:
             fields["tools"] = self.tools
         if self.response_format is not None and request.response_format is None:

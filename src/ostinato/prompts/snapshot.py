@@ -125,6 +125,11 @@ class PromptSnapshot:
 
         Without a label: ``production``. Raises ``NotFound`` telling which labels there are.
         """
+        pointer = self.pointer(project, reference)
+        return pointer.draw(seed) if pointer.canary is not None else pointer.stable
+
+    def pointer(self, project: str, reference: str) -> Pointer:
+        """The same before an arm is drawn, for whom a seed costs something."""
         name, _, which = reference.partition("@")
         entry = self._prompts.get((project, name))
         if entry is None:
@@ -132,7 +137,7 @@ class PromptSnapshot:
         pointer = entry.pointers.get(which)
         if pointer is None:
             pointer = entry.pointers[which] = self._pointer(entry, which)
-        return pointer.draw(seed) if pointer.canary is not None else pointer.stable
+        return pointer
 
     def stable(self, project: str, reference: str) -> Resolved:
         """The same without drawing: the stable version, whatever canary runs."""
