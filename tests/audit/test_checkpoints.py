@@ -176,6 +176,8 @@ async def test_a_restored_copy_has_the_same_roots(control: storage.Database, log
         {"origin": "a+b"},
         {"anchors": (audit.Anchor(kind="paper"),)},
         {"anchors": (audit.Anchor(kind="file"),)},
+        {"anchors": (audit.Anchor(kind="git", path="/x", push="https://me:secret@host/x"),)},
+        {"anchors": (audit.Anchor(kind="git", path="/x", push="--force"),)},
         {"anchors": (audit.Anchor(kind="ostinato", url="http://x"),)},
     ],
 )

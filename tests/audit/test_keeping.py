@@ -151,7 +151,7 @@ async def test_a_repository_gets_a_commit_for_each(book: Any, tmp_path: Path):
     with pytest.raises(Unavailable) as caught:
         await anchor.keep(log, first)
     assert "git init" in caught.value.hint
-    subprocess.run(["git", "init", "-q", str(place)], check=True)
+    await asyncio.to_thread(subprocess.run, ["git", "init", "-q", str(place)], check=True)
     receipts = [await anchor.keep(log, first), await anchor.keep(log, first), await anchor.keep(log, await more(log))]
     assert receipts[0] == receipts[1] != receipts[2]
     assert [one.checkpoint.size for one in verify.read_anchor(place)] == [7, 4]

@@ -92,7 +92,11 @@ def rewritten(data: bytes, signer: Signer, change: Callable[[list[dict[str, Any]
 
 
 def end(whole: bytes, signer: Signer, leaves: int, checkpoints: int, receipts: int) -> bytes:
-    digest = hashlib.sha256(whole).hexdigest()
+    return ending(hashlib.sha256(whole).hexdigest(), signer, leaves, checkpoints, receipts)
+
+
+def ending(digest: str, signer: Signer, leaves: int, checkpoints: int, receipts: int) -> bytes:
+    """The last line of a bundle whose other lines have this digest."""
     signature = signer.sign(f"ostinato audit bundle\n{signer.name}\n{digest}\n")
     told = {"leaves": leaves, "checkpoints": checkpoints, "receipts": receipts, "sha256": digest, "key": signer.id}
     return dumped({"end": {**told, "signature": base64.b64encode(signature).decode()}}) + b"\n"

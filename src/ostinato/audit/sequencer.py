@@ -1,5 +1,8 @@
 """The sequencer: leaves are numbered, committed to and hung into the tree, in the transaction of the change."""
 
+from collections.abc import Callable
+from typing import cast
+
 import msgspec
 import sqlalchemy as sa
 
@@ -56,12 +59,27 @@ class Sequencer:
         seen = occasion or current_occasion()
         size, frontier = lock(connection)
         now = self.clock.now()
-        indexes: list[int] = []
+        rows: list[dict[str, object]] = []
+        texts: list[dict[str, object]] = []
         completed: list[tuple[int, bytes]] = []
+        found: dict[str, tuple[int, bytes]] = {}
+
+        def key_for(subject: str) -> tuple[int, bytes]:
+            if subject not in found:
+                found[subject] = subjects.key_for(connection, self.vault, subject, now)
+            return found[subject]
+
         for index, deed in enumerate(deeds, size):
-            digest = self._write(connection, index, now, deed, seen)
-            completed += tree.grow(index, frontier, digest)
-            indexes.append(index)
+            row, reason = _row(index, now, deed, seen, key_for)
+            rows.append(row)
+            completed += tree.grow(index, frontier, cast("bytes", row["hash"]))
+            if reason:
+                texts.append({"seq": index, "subject": row["subject"], "reason": reason})
+        if not rows:
+            return []
+        connection.execute(sa.insert(tables.leaf), rows)
+        if texts:
+            connection.execute(sa.insert(tables.text), texts)
         if completed:
             connection.execute(
                 sa.insert(tables.node), [{"place": place, "hash": digest} for place, digest in completed]
@@ -72,60 +90,59 @@ class Sequencer:
             .values(size=size + len(deeds), frontier=tree.pack(frontier))
         )
         self.appended += len(deeds)
-        return indexes
+        return list(range(size, size + len(rows)))
 
     async def record(self, deed: Deed) -> int:
         """Write a leaf in a transaction of its own: for what changes nothing here, such as a denied attempt."""
         seen = current_occasion()
         return await self.database.run(lambda connection: self.append(connection, deed, seen))
 
-    def _write(self, connection: sa.Connection, index: int, now: int, deed: Deed, seen: Occasion) -> bytes:
-        reason = _bounded(deed.reason or seen.reason)
-        actor, principal = _clean(deed.actor, 255), _clean(deed.principal or seen.principal, 255)
-        subject = _clean(deed.subject, 255) or principal or actor
-        texts = {
-            name: value
-            for name, value in (
-                ("before", None if deed.before is None else hashing.canonical_json(deed.before)),
-                ("after", None if deed.after is None else hashing.canonical_json(deed.after)),
-                ("reason", reason.encode() if reason else None),
-            )
-            if value is not None
-        }
-        generation, commitments = 0, {}
-        if texts:
-            generation, key = subjects.key_for(connection, self.vault, subject, now)
-            commitments = {name: keys.commitment(key, index, name, value) for name, value in texts.items()}
-        leaf = Leaf(
-            index=index,
-            at=now,
-            actor=actor,
-            principal=principal,
-            action=_clean(deed.action, 64),
-            resource=_clean(deed.resource, 512),
-            org=_clean(deed.org or seen.org, 64),
-            project=_clean(deed.project, 64),
-            outcome=_clean(deed.outcome, 16),
-            request_id=_clean(seen.request_id, 128),
-            facts=_facts({**deed.facts, **seen.facts}),
-            **commitments,
+
+def _row(
+    index: int, now: int, deed: Deed, seen: Occasion, key_for: Callable[[str], tuple[int, bytes]]
+) -> tuple[dict[str, object], str]:
+    """A leaf as it is stored, and the reason that is kept beside it."""
+    reason = _bounded(deed.reason or seen.reason)
+    actor, principal = _clean(deed.actor, 255), _clean(deed.principal or seen.principal, 255)
+    subject = _clean(deed.subject, 255) or principal or actor
+    texts = {
+        name: value
+        for name, value in (
+            ("before", None if deed.before is None else hashing.canonical_json(deed.before)),
+            ("after", None if deed.after is None else hashing.canonical_json(deed.after)),
+            ("reason", reason.encode() if reason else None),
         )
-        body = hashing.canonical_json(msgspec.to_builtins(leaf))
-        digest = tree.leaf_hash(body)
-        looked_for = ("at", "actor", "principal", "action", "resource", "org", "project", "outcome", "request_id")
-        connection.execute(
-            sa.insert(tables.leaf).values(
-                seq=index,
-                **{name: getattr(leaf, name) for name in looked_for},
-                subject=subject,
-                generation=generation,
-                body=body.decode(),
-                hash=digest,
-            )
-        )
-        if reason:
-            connection.execute(sa.insert(tables.text).values(seq=index, subject=subject, reason=reason))
-        return digest
+        if value is not None
+    }
+    generation, commitments = 0, {}
+    if texts:
+        generation, key = key_for(subject)
+        commitments = {name: keys.commitment(key, index, name, value) for name, value in texts.items()}
+    leaf = Leaf(
+        index=index,
+        at=now,
+        actor=actor,
+        principal=principal,
+        action=_clean(deed.action, 64),
+        resource=_clean(deed.resource, 512),
+        org=_clean(deed.org or seen.org, 64),
+        project=_clean(deed.project, 64),
+        outcome=_clean(deed.outcome, 16),
+        request_id=_clean(seen.request_id, 128),
+        facts=_facts({**deed.facts, **seen.facts}),
+        **commitments,
+    )
+    body = hashing.canonical_json(msgspec.to_builtins(leaf))
+    looked_for = ("at", "actor", "principal", "action", "resource", "org", "project", "outcome", "request_id")
+    row: dict[str, object] = {
+        "seq": index,
+        **{name: getattr(leaf, name) for name in looked_for},
+        "subject": subject,
+        "generation": generation,
+        "body": body.decode(),
+        "hash": tree.leaf_hash(body),
+    }
+    return row, reason
 
 
 def lock(connection: sa.Connection) -> tuple[int, list[bytes]]:

@@ -1,5 +1,6 @@
 """What an operator can set about the audit log: ``[audit]`` in the configuration."""
 
+import re
 from pathlib import Path
 
 import msgspec
@@ -19,7 +20,7 @@ class Anchor(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     path: str = ""
     """Of the file, or of the git repository's work tree."""
     push: str = ""
-    """For ``git``: the remote to push each commit to; empty: none."""
+    """For ``git``: the name of the remote to push each commit to, such as ``origin``; empty: none."""
     url: str = ""
     """For ``ostinato``: where the other instance is, e.g. ``https://audit.example.org``."""
     api_key: ApiKey | None = None
@@ -66,6 +67,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             where = f"anchors[{number}]"
             if anchor.kind not in ANCHORS:
                 raise _wrong(f"{where}.kind", f"is {anchor.kind!r}; the kinds are: {', '.join(ANCHORS)}")
+            if anchor.push and not re.fullmatch(r"\w[\w.-]*", anchor.push):
+                # An address might hold a password, which has no place here.
+                raise _wrong(f"{where}.push", "must be the name of a remote; `git remote add` gives it an address")
             if anchor.kind == "ostinato" and not (anchor.url and anchor.api_key):
                 raise _wrong(f"{where}.url", "and api_key are needed to reach another instance")
             if anchor.kind != "ostinato" and not anchor.path:
