@@ -123,6 +123,21 @@ def test_the_document_is_kept_to(server: Running, tmp_path: Path) -> None:
 
 
 @pytest.mark.soak
+def test_the_document_is_kept_to_on_postgresql(
+    tmp_path_factory: pytest.TempPathFactory, tmp_path: Path, postgres_url: str
+) -> None:
+    upstream = Upstream()
+    where = f'[storage]\nurl = "{postgres_url}"\ndirectory = "{tmp_path / "data"}"\n'
+    running = Running(tmp_path_factory.mktemp("fuzz"), upstream, where)
+    try:
+        found = fuzz(running, tmp_path, "--phases", "coverage,fuzzing", "-n", "20", seconds=1_200)
+        assert found["test_cases"]["generated"] > 4_000
+    finally:
+        running.stop()
+        upstream.stop()
+
+
+@pytest.mark.soak
 def test_the_document_is_kept_to_in_a_hundred_thousand_cases(server: Running, tmp_path: Path) -> None:
     most = os.environ.get("FUZZ_EXAMPLES", "2500")
     found = fuzz(server, tmp_path, "--phases", "coverage,fuzzing,stateful", "-n", most, seconds=7_200)

@@ -6,7 +6,7 @@ from typing import cast
 
 import sqlalchemy.exc as sa_errors
 
-from ostinato.core.errors import Conflict, OstinatoError, Unavailable
+from ostinato.core.errors import Conflict, Invalid, OstinatoError, Unavailable
 
 _CORRUPT = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 _LOST = frozenset({"OperationalError", "InterfaceError", "ConnectionTimeout", "AdminShutdown", "CrashShutdown"})
@@ -63,6 +63,9 @@ def from_postgres(error: BaseException, name: str) -> OstinatoError:
     state = getattr(error, "sqlstate", None) or ""
     if state.startswith("23"):
         return _conflict(name)
+    if state.startswith("22") or (not state and type(error).__name__ == "DataError"):
+        # By the driver (a NUL in a text) or by the server (a number out of range).
+        return _unstorable()
     if state in ("53100", "53200"):
         return Unavailable(
             f"PostgreSQL has no space or memory left for database {name!r}.", code="storage_full", hint="Free some."
@@ -99,6 +102,8 @@ def translate(error: BaseException, name: str) -> OstinatoError | None:
     if isinstance(error, sa_errors.TimeoutError):
         return Unavailable(f"Every connection to database {name!r} is busy.", code="storage_busy", hint="Try again.")
     cause = error.orig if isinstance(error, sa_errors.DBAPIError) else error
+    if isinstance(cause, OverflowError) and "SQLite INTEGER" in str(cause):
+        return _unstorable()
     if isinstance(cause, sqlite3.ProgrammingError):
         return None
     if isinstance(cause, sqlite3.Error):
@@ -118,6 +123,15 @@ def _psycopg_error() -> type[Exception]:
 
 class _Never(Exception):
     pass
+
+
+def _unstorable() -> Invalid:
+    """Somebody's value, on its way into a statement: nothing is wrong with the database."""
+    return Invalid(
+        "A number is too large, or a text holds a character that cannot be stored.",
+        code="value_out_of_range",
+        hint="Numbers have at most 64 bits; texts hold no NUL.",
+    )
 
 
 def _conflict(name: str) -> Conflict:
