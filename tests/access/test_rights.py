@@ -171,10 +171,21 @@ def reach(one: Caller) -> list[Resource]:
     return [on for on in RESOURCES if wide or on.project == one.project]
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(worlds())
 def test_no_key_exceeds_its_makers_its_principal_or_a_denial(world: tuple[list[ApiKey], list[Binding]]):
-    keys, bindings = world
+    judged(*world)
+
+
+@pytest.mark.soak
+@settings(max_examples=10_000, deadline=None)
+@given(worlds())
+def test_no_key_of_ten_thousand_worlds_exceeds(world: tuple[list[ApiKey], list[Binding]]):
+    judged(*world)
+
+
+def judged(keys: Sequence[ApiKey], bindings: Sequence[Binding]) -> None:
+    """Every key, permission and resource of a world against the oracle."""
     stands = ground(keys, bindings)
     known: dict[str, Rights] = {}
     callers = [caller(stands.of(one, NOW, known), one) for one in keys]
@@ -197,7 +208,7 @@ def uses_unjudged(bindings: Sequence[Binding], keys: Sequence[ApiKey]) -> bool:
     return any(one.on != ANY for one in bindings) and len({one.project_id for one in keys}) > 1
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(worlds(), st.data())
 def test_who_is_narrowed_narrows_its_children_at_once(world: tuple[list[ApiKey], list[Binding]], data: st.DataObject):
     keys, bindings = world

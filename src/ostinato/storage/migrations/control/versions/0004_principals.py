@@ -1,4 +1,10 @@
-"""People, service principals, role bindings and break-glass."""
+"""People, service principals, role bindings and break-glass.
+
+A key that had every permission there was is an owner's, and an owner has every permission: it gets the new ones. All
+other keys keep what they were given.
+"""
+
+import json
 
 import sqlalchemy as sa
 from alembic import op
@@ -11,7 +17,21 @@ branch_labels = None
 depends_on = None
 
 
+BEFORE = [
+    "chat:call", "organizations:read", "organizations:write", "projects:read", "projects:write", "keys:read",
+    "keys:write", "targets:read", "targets:write", "prices:read", "prices:write", "policies:read",
+    "policies:write", "cache:read", "cache:write", "traces:read", "traces:text", "stats:read", "metrics:read",
+]  # fmt: skip
+ADDED = [
+    "principals:read", "principals:write", "roles:read", "roles:write", "breakglass:use", "intents:read",
+    "intents:write", "prompts:read", "prompts:write", "prompts:call", "labels:write", "labels:move",
+    "releases:read", "releases:propose", "releases:approve", "releases:operate", "audit:read", "audit:export",
+    "explain:read", "audit:witness",
+]  # fmt: skip
+
+
 def upgrade() -> None:
+    _give_owners(BEFORE, BEFORE + ADDED)
     op.add_column("api_key", sa.Column("principal", columns.Id, nullable=True))
     op.add_column("api_key", sa.Column("allowed_intents", sa.Text, nullable=True))
     op.create_table(
@@ -67,6 +87,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
+    _give_owners(BEFORE + ADDED, BEFORE)
     op.drop_index("ix_breakglass_ends_at", "breakglass")
     op.drop_table("breakglass")
     op.drop_index("ix_role_binding_principal_id", "role_binding")
@@ -74,3 +95,10 @@ def downgrade() -> None:
     op.drop_table("principal")
     op.drop_column("api_key", "allowed_intents")
     op.drop_column("api_key", "principal")
+
+
+def _give_owners(has: list[str], gets: list[str]) -> None:
+    """Keys with exactly these permissions get those. The column holds sorted JSON without spaces."""
+    texts = [json.dumps(sorted(names), separators=(",", ":")) for names in (gets, has)]
+    statement = sa.text("UPDATE api_key SET permissions = :gets WHERE permissions = :has")
+    op.execute(statement.bindparams(gets=texts[0], has=texts[1]))
