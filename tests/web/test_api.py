@@ -182,6 +182,8 @@ async def test_wrong_requests_are_problem_documents(plane: Plane) -> None:
         ("GET", "/keys/%00", None),
         ("GET", "/keys/" + "x" * 5000, None),
         ("GET", "/keys?limit=-1", None),
+        ("GET", "/audit/leaves/1761945276424500730134528", None),
+        ("GET", "/audit/leaves?until=9999999999999999999", None),
         ("GET", "/keys?limit=many", None),
         ("GET", "/keys?after=%27;--", None),
         ("GET", "/traces?after=nonsense", None),
