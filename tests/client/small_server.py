@@ -45,7 +45,7 @@ class Small:
 
     def __init__(self) -> None:
         self.prompts: dict[tuple[str, str], dict[str, Any]] = {}
-        """(name, label, version or seed) -> what is told."""
+        """(name, label, version or user) -> what is told."""
         self.asked: list[tuple[str, dict[str, str], dict[str, str], Any]] = []
         """Path, query, headers, body."""
         self.status = 0
@@ -135,7 +135,7 @@ class Small:
             problem(handler, self.status, "made_up", "As the test wants it.", {"retry-after": "7"})
         else:
             name = unquote(split.path.removeprefix("/api/v1/prompts/").removesuffix("/resolved"))
-            found = self.prompts.get((name, query.get("seed") or query.get("version") or query.get("label", "")))
+            found = self.prompts.get((name, query.get("user") or query.get("version") or query.get("label", "")))
             self.before()
             if found is None:
                 problem(handler, 404, "label_not_found", "There is no such label.", hint="There are: staging.")

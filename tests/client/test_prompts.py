@@ -57,7 +57,8 @@ def test_it_is_fetched_once_within_its_time_and_confirmed_after(both: Both, serv
         ({"name": "a/b", "version": 3}, {"version": "3"}),
         ({"name": "a/b@staging"}, {"label": "staging"}),
         ({"name": "prompt:a/b@3"}, {"version": "3"}),
-        ({"name": "a/b", "seed": "ada"}, {"label": "production", "seed": "ada"}),
+        ({"name": "a/b", "user": "ada"}, {"label": "production", "user": "ada"}),
+        ({"name": "a/b", "session": "s", "user": "ada"}, {"label": "production", "session": "s", "user": "ada"}),
     ],
 )
 def test_what_is_asked_for(both: Both, server: Small, arguments: dict[str, Any], query: dict[str, str]):

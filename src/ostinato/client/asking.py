@@ -88,11 +88,13 @@ def identification(settings: Settings) -> dict[str, str]:
 
 def reference(name: str, label: str | None, version: int | None) -> str:
     """``NAME@LABEL`` or ``NAME@VERSION``. Raises ``Invalid`` where both are given."""
-    key = key_of(name, label, version, None)
+    key = key_of(name, label, version)
     return f"{key.name}@{key.version or key.label}"
 
 
-def key_of(name: str, label: str | None, version: int | None, seed: str | None) -> Key:
+def key_of(
+    name: str, label: str | None, version: int | None, session: str | None = None, user: str | None = None
+) -> Key:
     """What a prompt is asked for by; ``name`` may be ``NAME@LABEL`` or ``NAME@VERSION`` itself."""
     plain, at, tail = name.removeprefix("prompt:").partition("@")
     if at:
@@ -105,14 +107,16 @@ def key_of(name: str, label: str | None, version: int | None, seed: str | None) 
         raise Invalid("A prompt needs a name.", param="prompt", hint="Such as 'support/answer'.")
     if version is not None and version < 1:
         raise Invalid("Versions are counted from 1.", param="version")
-    return Key(plain, "" if version else label or PRODUCTION, version or 0, seed or "")
+    return Key(plain, "" if version else label or PRODUCTION, version or 0, session or "", user or "")
 
 
 def prompt_query(key: Key, settings: Settings) -> tuple[str, dict[str, str]]:
     """Path and query that a prompt is fetched by."""
     query = {"version": str(key.version)} if key.version else {"label": key.label}
-    if key.seed:
-        query["seed"] = key.seed
+    if key.session:
+        query["session"] = key.session
+    if key.user:
+        query["user"] = key.user
     if settings.project:
         query["project"] = settings.project
     return f"/api/v1/prompts/{quote(key.name, safe='')}/resolved", query

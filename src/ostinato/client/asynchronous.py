@@ -143,10 +143,16 @@ class AsyncClient:
         return here is not None and here.push is not None and here.push.listening
 
     async def prompt(
-        self, name: str, *, label: str | None = None, version: int | None = None, seed: str | None = None
+        self,
+        name: str,
+        *,
+        label: str | None = None,
+        version: int | None = None,
+        session: str | None = None,
+        user: str | None = None,
     ) -> Prompt:
         """As :meth:`ostinato.Client.prompt`."""
-        key = asking.key_of(name, label, version, seed)
+        key = asking.key_of(name, label, version, session, user)
         here = self._loop()
         if self._settings.push and here.push is None:
             here.push = push.Task(self._settings, self._shelf)

@@ -147,15 +147,21 @@ class Client:
         return thread is not None and thread.listening
 
     def prompt(
-        self, name: str, *, label: str | None = None, version: int | None = None, seed: str | None = None
+        self,
+        name: str,
+        *,
+        label: str | None = None,
+        version: int | None = None,
+        session: str | None = None,
+        user: str | None = None,
     ) -> Prompt:
         """The version that a label points at (``production`` if left out), or the one of that number.
 
-        ``seed`` (a user or session) draws the arm of a running canary, always the same for the same seed; without one
-        it is the stable version. Raises ``NotFound`` naming the labels there are, and ``Unavailable`` where the server
-        cannot be reached and the prompt was not seen within ``max_stale`` seconds.
+        ``session``, else ``user``, draws the arm of a running canary, the same as a call of the model in their name
+        gets; without them it is the stable version. Raises ``NotFound`` naming the labels there are, and
+        ``Unavailable`` where the server cannot be reached and the prompt was not seen within ``max_stale`` seconds.
         """
-        key = asking.key_of(name, label, version, seed)
+        key = asking.key_of(name, label, version, session, user)
         here = self._here()
         if self._settings.push and here.push is None:
             self._listen(here)

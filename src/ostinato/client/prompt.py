@@ -107,7 +107,7 @@ class Prompt:
         self.release = told.release
         """Id of the release that moved the label here; empty where none did."""
         self.arm = told.arm
-        """``stable``, ``canary`` or ``control``, where a canary runs and a seed was given."""
+        """``stable``, ``canary`` or ``control``, where a canary runs."""
         self.intent = told.intent
         self.kind = told.kind
         self.variables = told.variables

@@ -28,7 +28,9 @@ class Key(NamedTuple):
     label: str
     version: int
     """0: by label."""
-    seed: str
+    session: str
+    user: str
+    """Who asks, from whom the arm of a canary is drawn; empty: it is not."""
 
 
 class Monotonic(Protocol):

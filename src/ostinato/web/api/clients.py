@@ -27,10 +27,13 @@ _STREAM: Final = "text/event-stream"
 
 Label = Annotated[str | None, QueryParameter(max_length=64, description="Left out, with `version`: `production`.")]
 Number = Annotated[int | None, QueryParameter(ge=1, description="Instead of a label: this version.")]
-Seed = Annotated[
+Session = Annotated[
+    str, QueryParameter(max_length=512, description="The conversation, from which the arm of a canary is drawn.")
+]
+User = Annotated[
     str,
     QueryParameter(
-        max_length=512, description="A user or session, from which the arm of a canary is drawn; without: none is."
+        max_length=512, description="The end user, from whom it is drawn where there is no session; else none is drawn."
     ),
 ]
 
@@ -48,7 +51,8 @@ async def resolve_prompt(
     ref: FromPath[str],
     label: Label = None,
     version: Number = None,
-    seed: Seed = "",
+    session: Session = "",
+    user: User = "",
     project: Project = None,
 ) -> Response[Told | None]:
     """What a label means now, complete, so that a client can render it. 304 where `if-none-match` says it already."""
@@ -58,8 +62,11 @@ async def resolve_prompt(
     found = await plane.prompts.show(caller_of(request), project, slashed(ref))
     snapshot = plane.prompts.snapshot.value
     reference = f"{found.name}@{label or '' if version is None else version}"
-    if seed:
-        resolved = snapshot.resolve(found.project_id, reference, seed.encode())
+    # As the data plane draws it, so that who renders at home gets the arm that a call would get.
+    if session:
+        resolved = snapshot.resolve(found.project_id, reference, b"session\x00" + session.encode())
+    elif user:
+        resolved = snapshot.resolve(found.project_id, reference, b"user\x00" + user.encode())
     else:
         resolved = snapshot.stable(found.project_id, reference)
     tag = etag(resolved)
