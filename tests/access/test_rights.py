@@ -195,7 +195,9 @@ def judged(keys: Sequence[ApiKey], bindings: Sequence[Binding]) -> None:
         for name in SOME:
             for on in reach(one):
                 if allows(one, name, on):
-                    assert above is None or allows(callers[above], name, on)
+                    # Where its maker's key does not reach (any more), what the maker's principal is bound to counts.
+                    if above is not None and on in reach(callers[above]):
+                        assert allows(callers[above], name, on), (number, name, on)
                     assert may(keys, bindings, number, name, on), (number, name, on)
                     # What it may do somewhere, a route must let pass.
                     assert allows(one, name)
