@@ -8,8 +8,8 @@ contents that the door itself made.
 import argparse
 import asyncio
 import random
+import runpy
 import statistics
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -21,7 +21,8 @@ from ostinato.core import ids
 from ostinato.core.clock import SystemClock
 from ostinato.prompts import contents, snapshot, tables, writing
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+TESTS = Path(__file__).parents[1] / "tests"
+"""Where there is a PostgreSQL that starts by itself."""
 
 SYSTEM = "You answer questions of customers of a bank, shortly and kindly. Product: {{product}}. Tone: {{tone}}. "
 VARIABLES = {"product": "cards", "tone": "plain", "question": "Where is my card?", "name": "Ann", "language": "English"}
@@ -152,9 +153,7 @@ def main() -> None:
                 url = f"sqlite:///{directory}/control.db"
                 rows = asyncio.run(measure(engine, url, wanted.prompts, wanted.versions))
             else:
-                from conftest import Postgres  # noqa: PLC0415 - the tests' own server
-
-                server = Postgres()
+                server = runpy.run_path(str(TESTS / "conftest.py"))["Postgres"]()
                 try:
                     rows = asyncio.run(measure(engine, server.new_database(), wanted.prompts, wanted.versions))
                 finally:

@@ -75,8 +75,9 @@ class Gateway(Child):
         )
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+    """One for each page: a reader begins with nothing declared."""
     with Gateway(MODELS["fake"], tmp_path_factory.mktemp("docs") / "gateway") as running:
         running.wait()
         yield running
