@@ -252,6 +252,7 @@ def test_a_mebibyte_at_most():
         ("{{ x|join }}", {"x": 7}),
         ("{{ x|round }}", {"x": "a"}),
         ("{{ x|round(99) }}", {"x": 1.5}),
+        ("{{ x|round }}", {"x": 10**400}),
         ("{{ x < 'a' }}", {"x": 1}),
         ("{{ x == y }}", {"x": [1], "y": [1]}),
         ("{{ x in y }}", {"x": [1], "y": [1]}),
@@ -263,6 +264,27 @@ def test_values_that_cannot_be_used_are_a_422(text, values):
     with pytest.raises(Unrenderable) as caught:
         rendered(text, values)
     assert caught.value.status == 422
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "{% if [" + "x," * 20_000 + "] %}{% endif %}",
+        "{% if [" + "1," * 20_000 + "] %}{% endif %}",
+        "{% if 0 %}" + "{% elif 0 %}" * 10_000 + "{% endif %}",
+        "{% if x" + " == x" * 20_000 + " %}{% endif %}",
+    ],
+)
+def test_long_expressions_in_loops_are_ended_by_counts(body):
+    template = compile_template("{% for i in items %}" + body + "{% endfor %}", "jinja2")
+    with pytest.raises(Unrenderable) as caught:
+        template.render({"items": [0] * 40_000, "x": 1})
+    assert caught.value.code == "render_too_long"
+
+
+def test_a_number_that_python_does_not_read_is_the_authors_mistake():
+    with pytest.raises(TemplateInvalid):
+        compile_template("{{ " + "9" * 5_000 + " }}", "jinja2")
 
 
 def test_the_schema_of_what_a_template_takes():

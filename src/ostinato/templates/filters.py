@@ -125,7 +125,10 @@ def _round(value: Any, digits: Any = 0) -> Any:
         raise wrong("Only a number can be rounded.")
     if not isinstance(digits, int) or not -_MOST_DIGITS <= digits <= _MOST_DIGITS:
         raise wrong(f"A number is rounded to at most {_MOST_DIGITS} digits.")
-    return round(float(value), digits)
+    try:
+        return round(float(value), digits)
+    except OverflowError:
+        raise wrong("This number is too large to be rounded.") from None
 
 
 def _list(value: Any) -> list[Any]:

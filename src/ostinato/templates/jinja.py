@@ -66,6 +66,9 @@ def parse(text: str) -> tuple[tuple[Node, ...], tuple[Use, ...]]:
         raise _faulty(error.lineno, f"{(error.message or 'this cannot be read').rstrip('.')}.") from None
     except RecursionError:
         raise _too_deep(1) from None
+    except ValueError:
+        # Python reads no number of thousands of digits.
+        raise _faulty(1, "a number in this template is too long.") from None
     reader = _Reader(text)
     body = reader.body(parsed.body, 0)
     return body, tuple(reader.uses)
@@ -300,6 +303,7 @@ def _finder(name: str, steps: tuple[str | int, ...]) -> Expression:
     path = (name,)
 
     def find(run: Run) -> Any:
+        run.evaluate()
         value = run.find(path)
         for step in steps:
             if type(step) is str:
@@ -316,11 +320,20 @@ def _finder(name: str, steps: tuple[str | int, ...]) -> Expression:
 def _constant(value: object, line: int) -> Expression:
     if not isinstance(value, str | int | float | bool | None):
         raise _faulty(line, "this literal is not allowed.")
-    return lambda _: value
+
+    def constant(run: Run) -> object:
+        run.evaluate()
+        return value
+
+    return constant
 
 
 def _list(items: list[Expression]) -> Expression:
-    return lambda run: [item(run) for item in items]
+    def made(run: Run) -> list[Any]:
+        run.evaluate()
+        return [item(run) for item in items]
+
+    return made
 
 
 def _and(left: Expression, right: Expression) -> Expression:
