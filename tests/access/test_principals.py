@@ -229,9 +229,33 @@ async def test_only_with_the_right_to_is_a_key_made_in_anothers_name(door: Acces
             await refused(door.rotate_key(ana, other.id), code=code)
         else:
             await door.rotate_key(ana, other.id)
+            # Nor does it come to decide something afterwards, in the name of who made it, for who knows its secret.
+            new, _ = await door.create_key(system, "another", Grant(permissions=permissions), owner.project)
+            more = KeyChanges(permissions=permissions | {"releases:approve"})
+            await refused(door.update_key(ana, new.id, more), code="foreign_principal")
+            await door.update_key(ana, new.id, KeyChanges(permissions=frozenset({"chat:call"})))
+            own, _ = await door.create_key(ana, "ana's own", Grant(permissions=permissions))
+            assert (await door.update_key(ana, own.id, more)).permissions == more.permissions
+            await door.update_key(owner, new.id, more)
     assert door.authenticate(bobs, clock.now()), "nothing of this touched bob's own"
     abroad = await door.create_principal(owner, "eve", "Eve", organization="else")
     await refused(door.create_key(owner, "x", principal=abroad.id), Invalid, "foreign_principal")
+
+
+async def test_who_is_bound_to_one_project_gets_nothing_of_the_whole_organization(
+    door: Access, owner: Caller, clock: ManualClock
+):
+    await door.create_principal(owner, "ana", "Ana")
+    await door.create_principal(owner, "bob", "Bob")
+    secret, _ = await key(door, clock, owner, ALL, "ana")
+    await door.bind(owner, Wanted(principal="ana", role="owner", project="default"))
+    ana = door.authenticate(secret, clock.now())
+    assert "keys:write" in ana.permissions and "releases:approve" in ana.permissions
+    await refused(door.break_glass(ana, "I want to see the others", 5), code="permission_denied")
+    await refused(door.update_principal(ana, "bob", PrincipalChanges(disabled=True)), code="permission_denied")
+    assert not any(name.startswith("audit:") for name in ana.permissions)
+    denied = await door.bind(owner, Wanted(principal="bob", role="owner", effect="deny", project="default"))
+    assert denied.effect == "deny"
 
 
 async def test_what_one_made_one_can_end_whatever_was_taken_away(door: Access, owner: Caller, clock: ManualClock):

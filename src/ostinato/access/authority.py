@@ -160,6 +160,12 @@ def impersonate(actor: Actor, key: ApiKey, stands_for: str) -> None:
     name_others(actor)
 
 
+def name_for(actor: Actor, stands_for: str) -> None:
+    """Raise :class:`Denied` unless ``actor`` may give more to a key behind which ``stands_for`` stands."""
+    if not isinstance(actor, SystemActor) and stands_for != principal_of(actor):
+        name_others(actor)
+
+
 def name_others(actor: Actor) -> None:
     """Raise :class:`Denied` unless ``actor`` may hold keys that stand for somebody else."""
     if isinstance(actor, Caller) and "principals:write" not in _lasting(actor)[0]:

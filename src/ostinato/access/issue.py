@@ -109,6 +109,9 @@ def update_key(change: Change, ref: str, *, changes: KeyChanges, version: int | 
     grant = fields.grant(msgspec.structs.replace(standing, **wanted), now, expires_before=value.expires_at)
     if wanted:
         grant = authority.narrow(actor, grant)
+    if grant.permissions is not None and not grant.permissions <= value.permissions:
+        # Whoever may have its secret, from a time when it decided nothing, would speak in another's name.
+        authority.name_for(actor, lineage.stands_for(connection, value))
     changed = msgspec.structs.replace(
         value,
         name=name,

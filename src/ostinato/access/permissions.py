@@ -131,7 +131,18 @@ JUDGED: dict[str, frozenset[str]] = {
 """By what of a :class:`Resource` the rooms judge a permission when they act. Every other permission can be limited to a
 project only, and there by where the key belongs: see ``rights``."""
 
-ORGANIZATION_ONLY = frozenset({"organizations:read", "organizations:write", "projects:write"})
+ORGANIZATION_ONLY = frozenset(
+    {
+        "organizations:read",
+        "organizations:write",
+        "projects:write",
+        "principals:write",
+        "breakglass:use",
+        "audit:read",
+        "audit:export",
+        "audit:witness",
+    }
+)
 """They reach beyond one project by what they are: bound to the whole organization, or not at all."""
 
 SEEN_ALONG = frozenset({"projects:read", "intents:read", "prompts:read", "releases:read"})
