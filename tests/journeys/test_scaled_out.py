@@ -137,6 +137,51 @@ def test_models_and_policies_declared_in_one_hold_in_both(pair: Pair) -> None:
     )
 
 
+def test_a_release_and_its_way_back_reach_both_within_two_seconds(pair: Pair) -> None:
+    """C2, C3: after a rollback nobody serves what was rolled back; the answers of before are warm in both."""
+    one, two = pair.both
+    for text in ("Old words. {{q}}", "New words. {{q}}"):
+        draft = {"text": text, "params": {"model": "plain"}}
+        path, body = "/prompts/scaled/versions", draft
+        if text.startswith("Old"):
+            path, body = "/prompts", {"name": "scaled", "kind": "text", "version": draft}
+        assert one.api("POST", path, body)[0] == 201
+    assert one.api("POST", "/principals", {"key": "scaled-bo", "name": "Bo", "kind": "person"})[0] == 201
+    assert one.api("POST", "/bindings", {"principal": "scaled-bo", "role": "approver"})[0] == 201
+    bo = one.api("POST", "/keys", {"name": "bo", "principal": "scaled-bo", "role": "approver"})[1]["secret"]
+
+    def release(number: int) -> str:
+        wish = {"prompt": "scaled", "number": number, "reason": "journey"}
+        status, made = one.api("POST", "/releases", wish)
+        assert status == 201, made
+        word = {"digest": made["digest"], "comment": "seen"}
+        status, told = one.api("POST", f"/releases/{made['id']}/approve", word)
+        assert status == 403, "nobody approves what they propose"
+        status, told = eventually(
+            lambda: (got := two.api("POST", f"/releases/{made['id']}/approve", word, key=bo))[0] != 401 and got
+        )
+        assert status == 200, told
+        assert one.api("POST", f"/releases/{made['id']}/start")[0] == 200
+        return made["id"]
+
+    body = {"model": "prompt:scaled", "prompt": {"variables": {"q": "scaled?"}}}
+
+    def serves(server: Running, release_id: str) -> Any:
+        status, headers, _ = server.send("POST", CHAT, body)
+        return status == 200 and f"release={release_id}" in headers["ostinato-prompt"] and headers
+
+    first = release(1)
+    kept = [eventually(lambda s=server: serves(s, first), within=2)["ostinato-entry"] for server in pair.both]
+    assert kept[0] == kept[1]
+    second = release(2)
+    for server in pair.both:
+        eventually(lambda s=server: serves(s, second), within=2)
+    assert one.api("POST", f"/releases/{second}/rollback", {"reason": "worse"})[0] == 200
+    for server in pair.both:
+        headers = eventually(lambda s=server: serves(s, first), within=2)
+        assert (headers["ostinato-cache"], headers["ostinato-entry"]) == ("hit-exact", kept[0])
+
+
 def test_a_budget_is_one_for_both(pair: Pair) -> None:
     _, found, _ = pair.one.chat("scaled: what does one cost?", max_tokens=40, headers={"cache-control": "no-store"})
     price = int(float(found["ostinato-cost"]) * 1e9)
@@ -231,6 +276,8 @@ def test_postgresql_that_goes_away_costs_changes_and_nothing_else(pair: Pair) ->
         for server in pair.both:
             assert server.send("POST", CHAT, body, key=key)[1]["ostinato-cache"] == "hit-exact"
             assert server.chat(f"scaled: no database {server.port}")[0] == 200
+            prompt = {"model": "prompt:scaled", "prompt": {"variables": {"q": f"away {server.port}"}}}
+            assert server.send("POST", CHAT, prompt)[0] == 200, "the last snapshot is served"
             assert server.send("POST", CHAT, body, key="ost_" + "A" * 58)[0] == 401, "authorization never opens"
             status, told = server.api("POST", "/keys", {"name": "impossible"})
             assert status == 503, told
