@@ -173,6 +173,9 @@ async def test_a_repeated_change_is_made_once(plane: Plane) -> None:
         assert (await plane.call("POST", "/projects", NEW, key, **more)).status_code == 409
     stranger = await plane.key(ADMIN)
     assert (await plane.call("POST", "/projects", NEW, stranger, idempotency_key="one")).status_code == 409
+    # Nor is it told to whom the key has made one, although the same principal stands behind both.
+    child = (await plane.call("POST", "/keys", {"name": "child", "permissions": sorted(ADMIN)}, key)).json()["secret"]
+    assert (await plane.call("POST", "/projects", NEW, child, idempotency_key="one")).status_code == 409
     plane.world.clock.advance(KEPT_SECONDS + 1)
     assert (await plane.call("POST", "/projects", NEW, key, idempotency_key="one")).status_code == 409
 

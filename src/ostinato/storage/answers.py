@@ -236,7 +236,7 @@ def _refuse_too_many(connection: sa.Connection, principal: str) -> None:
     count = sa.select(sa.func.count()).select_from(kept_answer).where(kept_answer.c.principal == principal)
     if connection.execute(count).scalar_one() >= MOST:
         raise LimitReached(
-            f"This principal used {MOST} idempotency keys within a day, as many as are remembered.",
+            f"This key used {MOST} idempotency keys within a day, as many as are remembered.",
             code="too_many_idempotency_keys",
             hint="Send requests that need no repeating without a key, or wait.",
             retry_after=600.0,

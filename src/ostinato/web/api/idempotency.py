@@ -1,7 +1,7 @@
 """Idempotency keys: a change that is sent twice is made once, and its answer is told again.
 
 A client that may have to repeat a change sends ``idempotency-key`` with it. The same key with the same request, from
-the same principal and within a day, gives the first answer again, marked ``idempotency-replayed: true``. Only what was
+the same API key and within a day, gives the first answer again, marked ``idempotency-replayed: true``. Only what was
 done is remembered: a refused request has changed nothing, and may be tried again with the same key. Answers that hold
 a secret are never kept; a repetition is told so.
 """
@@ -15,7 +15,7 @@ import msgspec
 from litestar import Request, Response
 
 from ostinato import audit
-from ostinato.access import Caller, principal_of
+from ostinato.access import Caller, actor_name
 from ostinato.access.keys import MARK
 from ostinato.core import hashing
 from ostinato.core.errors import Conflict, Invalid, OstinatoError
@@ -62,9 +62,10 @@ async def before(request: "Request[Any, Any, Any]") -> Response[bytes] | None:
             hint="A UUID is a good one.",
         )
     plane = cast("ControlPlane", request.app.state.plane)
-    principal = principal_of(cast("Caller", request.user))
+    # Not by principal: who makes a key for others stands behind it too, and they must not be told its maker's answers.
+    asker = actor_name(cast("Caller", request.user))
     scope = cast("Scope", request.scope)
-    got = await plane.desk.answers.begin(principal, key, await _digest(request), audit.occasion().request_id)
+    got = await plane.desk.answers.begin(asker, key, await _digest(request), audit.occasion().request_id)
     if isinstance(got, Kept):
         return _again(got)
     scope[_CLAIM] = Claim(got, bool(request.route_handler.opt.get(SECRET)))
