@@ -21,9 +21,14 @@ class Process:
         self.notices = storage.Notices(database, poll_seconds=0.2)
         self.log = audit.Log(database, clock, self.notices, secret=b"t" * 32)
         self.access = access.Access(database, self.notices, clock, access.Settings(), self.log)
-        self.intents = {"refunds"}
+        self.intents = {"refunds", "payments"}
         self.prompts = prompts.Prompts(
-            database, clock, self.notices, self.log, intent_exists=lambda _project, key: key in self.intents
+            database,
+            clock,
+            self.notices,
+            self.log,
+            intent_exists=lambda _project, key: key in self.intents,
+            intent_binds=lambda _project, key: key == "payments",
         )
         self.project = ""
         self.actor: Any = SYSTEM

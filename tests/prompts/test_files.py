@@ -191,7 +191,7 @@ GOOD = {"prompts/a/prompt.toml": ABOUT, "prompts/a/0001.toml": b'text = "hi"\n'}
         ("prompts/a/../b/0001.toml", b"", "no name for a prompt"),
         ("other.toml", b"", "is no file of a prompt"),
         ("prompts/b/0001.toml", b'text = "x"', "prompts/b/prompt.toml is missing"),
-        ("prompts/a/prompt.toml", b'kind = "text"\nowner = "me"', "line 2: there is no 'owner'"),
+        ("prompts/a/prompt.toml", b'kind = "text"\nowner = "me"', "line 2: there is no 'owner' here. Allowed: kind, "),
         ("prompts/a/prompt.toml", b'kind = "poem"', "Invalid enum value 'poem'"),
         ("prompts/a/prompt.toml", b"", "missing required field `kind`"),
         ("labels.lock.toml", b"[a]\nproduction = 1", "line 2: Expected `object`, got `int`"),

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from registry_kit import SYSTEM, draft
 
-from ostinato import prompts
+from ostinato import access, prompts
 from ostinato.core.errors import Conflict, Denied, Invalid, NotFound
 from ostinato.prompts import snapshot
 
@@ -323,3 +323,31 @@ async def test_what_a_draft_of_the_same_words_is_called_by(here):
     assert resolved.generation == f"version:{resolved.digest[:16]}"
     assert (resolved.release, resolved.arm, resolved.label) == ("", "", "")
     assert draft("a") == draft("a")
+
+
+async def test_who_may_not_approve_loosens_no_label(here):
+    await here.save("p", "a", "b")
+    operator = await here.key(" ".join(access.permissions.ROLES["operator"]))
+    approver = await here.key(" ".join({*access.permissions.ROLES["operator"], "releases:approve"}))
+    strict = prompts.Protection(approvals=2, gates=("lint",))
+    looser = [prompts.Protection(), prompts.Protection(approvals=1, gates=("lint",)), prompts.Protection(approvals=2)]
+
+    async def declare(who, label, **options):
+        await here.prompts.declare_label(who, None, label, **options)
+
+    with pytest.raises(Denied):
+        await declare(operator, "production", protection=prompts.Protection())
+    await declare(operator, "production", protection=strict)
+    for protection in looser:
+        with pytest.raises(Denied):
+            await declare(operator, "production", protection=protection)
+    with pytest.raises(Denied):
+        await here.prompts.move_label(operator, None, "p", "production", 1)
+    await declare(operator, "frozen", immutable=True)
+    with pytest.raises(Denied):
+        await declare(operator, "frozen")
+    # Stricter is for who declares; looser for who may approve.
+    await declare(operator, "production", protection=prompts.Protection(approvals=3, gates=("lint", "schema")))
+    for protection in reversed(looser):
+        await declare(approver, "production", protection=protection)
+    await here.prompts.move_label(operator, None, "p", "production", 1)

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 from registry_kit import SYSTEM, draft
 
-from ostinato import prompts, storage
+from ostinato import access, prompts, storage
 from ostinato.core.errors import Conflict, Denied, Invalid, LimitReached, NotFound, OstinatoError
 from ostinato.prompts import contents, tables, writing
 
@@ -411,6 +411,36 @@ async def test_permissions_are_asked_for(here):
     ):
         with pytest.raises(Denied):
             await work()
+
+
+async def test_a_partial_shows_nobody_what_they_may_not_see(here):
+    await here.save("hr/policy", "secret", kind="partial")
+    await here.save("p", "x")
+    editor = await here.key("prompts:read prompts:write")
+    denied = access.Rule("deny", frozenset({"prompts:read"}), access.Resource(prompt="hr/*"), "principal:a")
+    kept_out = msgspec.structs.replace(editor, rules=(denied,))
+    for work in (
+        lambda who: here.prompts.create(who, None, "q", draft=draft("{{>hr/policy}}")),
+        lambda who: here.prompts.add_version(who, None, "p", draft("{{>hr/policy}}")),
+        lambda who: here.prompts.lint(who, None, "chat", draft("{{>hr/policy}}")),
+    ):
+        with pytest.raises(Denied):
+            await work(kept_out)
+        await work(editor)
+    assert (await here.prompts.show(editor, None, "p")).latest == 2
+
+
+async def test_nobody_takes_a_prompt_out_of_high_stakes_who_may_not_approve(here):
+    await here.prompts.create(SYSTEM, here.project, "p", intent="payments")
+    await here.prompts.create(SYSTEM, here.project, "q", intent="refunds")
+    editor = await here.key("prompts:read prompts:write")
+    for intent in ("", "refunds"):
+        with pytest.raises(Denied, match="releases:approve"):
+            await here.prompts.update(editor, None, "p", prompts.Changes(intent=intent))
+    await here.prompts.update(editor, None, "p", prompts.Changes(intent="payments", description="as it was"))
+    await here.prompts.update(editor, None, "q", prompts.Changes(intent="payments"))
+    approver = await here.key("prompts:read prompts:write releases:approve")
+    assert (await here.prompts.update(approver, None, "q", prompts.Changes(intent=""))).intent == ""
 
 
 async def test_every_change_is_one_leaf_and_what_fails_leaves_none(here):

@@ -73,6 +73,11 @@ class Intents:
             )
         return found
 
+    def binds(self, project: str, key: str) -> bool:
+        """Whether the stakes of an intent bound what may be declared otherwise (high, critical)."""
+        found = self.of(project, key)
+        return found is not None and DEFAULTS[found.stakes].binding
+
     def keys(self, project: str) -> list[str]:
         """What a project may name, in order."""
         return sorted({*self._projects.get(project, _NOBODY).keys, *self._everybody.keys})

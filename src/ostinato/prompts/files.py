@@ -325,7 +325,15 @@ def _convert(path: str, data: bytes, table: object, kind: type[T], about: str = 
         unknown = re.search(r"unknown field `([^`]+)`", told)
         named = unknown[1] if unknown else next(iter(reversed(re.findall(r"\$\.([A-Za-z_]+)", told))), about)
         what = f"there is no {unknown[1]!r} here" if unknown else told.replace(" - at `$", " (at `").replace("`.", "`")
-        raise Invalid(f"{path}{_line(data, named)}: {what}.", code="invalid_file", param=named or None) from None
+        known = (
+            msgspec.structs.fields(kind) if unknown and "`$" not in told and issubclass(kind, msgspec.Struct) else ()
+        )
+        raise Invalid(
+            f"{path}{_line(data, named)}: {what}.",
+            code="invalid_file",
+            param=named or None,
+            hint=f"Allowed: {', '.join(field.encode_name for field in known)}." if known else "",
+        ) from None
 
 
 def _line(data: bytes, name: str) -> str:

@@ -48,10 +48,14 @@ class Labelling(Registry):
         immutable: bool = False,
         version: int | None = None,
     ) -> Label:
-        """Declare a label, or change its declaration. ``version``: what the caller saw (0: not declared)."""
+        """Declare a label, or change its declaration. ``version``: what the caller saw (0: not declared).
+
+        To loosen its protection also takes ``releases:approve``: else who may not approve a release could do without.
+        """
 
         def work(connection: sa.Connection, home: Project, now: int) -> tuple[Label, audit.Deed]:
             require(actor, "labels:write", Resource(project=home.id, label=name[:64]))
+            stood = next((one for one in labels.all_labels(connection, home.id) if one.name == name), None)
             before, made = reading.declare_label(
                 connection,
                 home.id,
@@ -63,6 +67,8 @@ class Labelling(Registry):
                 actor=actor,
                 now=now,
             )
+            if labels.loosened(stood, made):
+                require(actor, "releases:approve", Resource(project=home.id, label=name))
             deed = audit.Deed(
                 actor=access.actor_name(actor),
                 principal=access.principal_of(actor),

@@ -69,6 +69,19 @@ def _builtin(project: str, name: str) -> Label | None:
     return None
 
 
+def loosened(before: Label | None, after: Label) -> bool:
+    """Whether a label may be moved more easily ``after`` a declaration than ``before``."""
+    if before is None:
+        return False
+    old, new = before.protection, after.protection
+    return (
+        (before.immutable and not after.immutable)
+        or (old.by_release and not new.by_release)
+        or new.approvals < old.approvals
+        or not set(old.gates) <= set(new.gates)
+    )
+
+
 def all_labels(connection: sa.Connection, project: str) -> list[Label]:
     """Every label of a project but those like ``v1.2.3``, by name."""
     table = tables.prompt_label

@@ -91,6 +91,7 @@ class Prompts(Labelling):
                 saved = writing.add_version(
                     connection, made, draft, message=message, source=source, expect=None, actor=actor, now=now
                 )
+                self.see_partials(connection, actor, home, saved.version.content)
                 made = msgspec.structs.replace(made, latest=saved.version.number)
             facts: dict[str, str | int] = {"kind": kind, "version": made.latest}
             if saved is not None:
@@ -142,6 +143,7 @@ class Prompts(Labelling):
             found = self.own(connection, actor, home, ref, "prompts:write")
             if isinstance(changes.intent, str) and changes.intent != found.intent:
                 self.see_intent(home, changes.intent)
+                self.leave_intent(actor, home, found)
                 require(actor, "prompts:write", Resource(project=home.id, prompt=found.name, intent=changes.intent))
             changed = writing.update(connection, found, changes, version)
             return changed, self.deed(actor, home, found.name, "prompts:write", before=found, after=changed)
@@ -207,6 +209,7 @@ class Prompts(Labelling):
             saved = writing.add_version(
                 connection, found, draft, message=message, source=source, expect=expect, actor=actor, now=now
             )
+            self.see_partials(connection, actor, home, saved.version.content)
             if not saved.created:
                 return saved, None
             facts: dict[str, str | int] = {
@@ -251,6 +254,7 @@ class Prompts(Labelling):
             home = find_project(connection, actor, project)
             require(actor, "prompts:read", Resource(project=home.id))
             content = writing.build(connection, "", kind, home.id, draft)
+            self.see_partials(connection, actor, home, content)
             return writing.findings(content, store.Pieces(connection, home.id))
 
         return await self.database.read(work)

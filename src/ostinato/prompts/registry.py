@@ -14,7 +14,7 @@ from ostinato.core.clock import Clock
 from ostinato.core.errors import Invalid
 from ostinato.prompts import snapshot, store
 from ostinato.prompts.labels import TOPIC
-from ostinato.prompts.model import Prompt
+from ostinato.prompts.model import Content, Prompt
 from ostinato.prompts.snapshot import PromptSnapshot
 
 T = TypeVar("T")
@@ -34,6 +34,7 @@ class Registry:
         log: audit.Log,
         *,
         intent_exists: Exists | None = None,
+        intent_binds: Exists | None = None,
     ) -> None:
         self.database = database
         self._clock = clock
@@ -41,6 +42,8 @@ class Registry:
         self._log = log
         self.intent_exists = intent_exists
         """``None``: any key is taken."""
+        self.intent_binds = intent_binds
+        """Whether its stakes bind: then who takes a prompt out of it must be somebody who may approve."""
         self._now = PromptSnapshot()
         self.snapshot = storage.Snapshot(self._load, notices, TOPIC, clock)
         """Every prompt; ``failing`` tells when they could not be read again."""
@@ -62,6 +65,16 @@ class Registry:
                 param="intent",
                 hint="`ostinato intents list` shows them.",
             )
+
+    def see_partials(self, connection: sa.Connection, actor: Actor, home: Project, content: Content | None) -> None:
+        """Raise ``Denied`` where a content takes a partial that the actor may not see: it would show its text."""
+        for name in content.partials if content is not None else ():
+            require(actor, "prompts:read", about(home, store.find(connection, home.id, name)))
+
+    def leave_intent(self, actor: Actor, home: Project, prompt: Prompt) -> None:
+        """Raise ``Denied`` where the actor may not take a prompt out of its intent, and so lower the stakes."""
+        if prompt.intent and self.intent_binds is not None and self.intent_binds(home.id, prompt.intent):
+            require(actor, "releases:approve", about(home, prompt))
 
     def own(self, connection: sa.Connection, actor: Actor, home: Project, ref: str, permission: str) -> Prompt:
         """A prompt with its row locked, if the actor has the permission on it."""
