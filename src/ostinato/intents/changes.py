@@ -52,6 +52,8 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     """What would stand; ``None``: nothing."""
     org: str
     """Id of the organization that the intent belongs to; empty: everybody's."""
+    over: Stakes | None = None
+    """Of everybody's intent of the same key, which a project's own would stand before."""
 
     @classmethod
     def of(cls, change: Change, before: object, org: str) -> "Wanted":
@@ -113,6 +115,9 @@ class Changes:
         self, connection: storage.Connection, actor: Actor, wanted: Wanted, occasion: audit.Occasion
     ) -> int | approvals.Request:
         stakes: list[Stakes] = [one.stakes for one in (wanted.before, wanted.after) if one is not None]
+        if wanted.over is not None and wanted.after is not None:
+            # Else a project's own of low stakes would lower them without a word from anybody.
+            stakes.append(wanted.over)
         needed = change_approvals(*stakes)
         if not needed:
             version, before = self._apply(connection, actor, wanted.change)

@@ -255,7 +255,7 @@ async def _make(request: Req, name: str, body: dict[str, Any] | None, seen: int 
 
 
 async def _told(request: Req, change: Change, before: object) -> Wanted:
-    """The change with the organization that its intent belongs to; empty: everybody's."""
+    """The change with the organization that its intent belongs to (empty: everybody's), and whose place it takes."""
     wanted = Wanted.of(change, before, "")
     if not wanted.on.project:
         return wanted
@@ -263,7 +263,8 @@ async def _told(request: Req, change: Change, before: object) -> Wanted:
         project = await plane_of(request).access.show_project(SystemActor("api"), wanted.on.project)
     except NotFound:
         return wanted
-    return msgspec.structs.replace(wanted, org=project.org_id)
+    over = plane_of(request).intents.value.of("", wanted.on.intent)
+    return msgspec.structs.replace(wanted, org=project.org_id, over=None if over is None else over.stakes)
 
 
 async def _judge(request: Req, standing: dict[str, tuple[Declared, object]], name: str, body: object) -> None:
