@@ -157,7 +157,7 @@ class Output:
         item: Json
         if kind in ("text", "refusal"):
             last = self.items[-1] if self.items else None
-            joins = last is not None and last["type"] == "message" and ("item" not in extra or extra.get("joins"))
+            joins = last is not None and last.get("type") == "message" and ("item" not in extra or extra.get("joins"))
             if last is not None and joins:
                 place = (len(self.items) - 1, len(last["content"]))
                 last["content"].append(dict(extra.get("part") or text_part(kind, "")))

@@ -174,9 +174,10 @@ class Writer:
 def _begun_item(item: Json) -> Json:
     """An item as it is announced: without content."""
     begun = {**item, "status": "in_progress"}
-    if item["type"] == "message":
+    kind: object = item.get("type")  # a provider's own item may have none
+    if kind == "message":
         begun["content"] = []
-    elif item["type"] == "reasoning":
+    elif kind == "reasoning":
         begun["summary"] = []
         begun.pop("status")
     return begun
