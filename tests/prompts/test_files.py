@@ -205,7 +205,7 @@ def test_what_is_wrong_is_named(path: str, data: bytes, told: str):
     files.read(GOOD)
     with pytest.raises(Invalid) as caught:
         files.read({**GOOD, path: data})
-    assert told in caught.value.message, caught.value.message
+    assert told in caught.value.sentence, caught.value.sentence
 
 
 def test_a_directory_is_read_without_what_is_not_ours(tmp_path: Path):

@@ -159,6 +159,7 @@ async def test_high_stakes_take_two_and_a_review(one: Process, shared: Shared) -
     with pytest.raises(Conflict) as caught:
         await one.releases.approve(BOB, release.id, release.digest)
     assert code(caught) == "gate_failed" and "diff-reviewed" in caught.value.message
+    assert "ostinato releases review" in caught.value.hint
     seen = NewEvidence("diff-reviewed", release.digest, True)
     with pytest.raises(Denied) as denied:
         await one.releases.attach(ALICE_AGAIN, release.id, seen)
@@ -288,6 +289,7 @@ async def test_missing_evidence_is_a_failure(one: Process) -> None:
         await one.releases.approve(BOB, release.id, release.digest)
     assert code(caught) == "gate_failed"
     assert "no evidence 'safety'" in caught.value.message and "no such gate" in caught.value.message
+    assert f"ostinato releases attach {release.prompt}@production safety" in caught.value.hint
 
 
 async def test_the_last_evidence_of_a_name_counts_at_every_step(one: Process) -> None:

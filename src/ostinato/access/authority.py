@@ -108,7 +108,7 @@ def narrow(actor: Actor, grant: Grant) -> Grant:
     wanted = (service & has) or service if grant.permissions is None else grant.permissions
     extra = sorted(wanted - has)
     if extra:
-        raise _exceeds(f"it lacks the permission {', '.join(extra)}")
+        raise _exceeds(f"it lacks {', '.join(extra)}")
     return msgspec.structs.replace(
         grant,
         permissions=wanted,
@@ -170,7 +170,7 @@ def name_others(actor: Actor) -> None:
     """Raise :class:`Denied` unless ``actor`` may hold keys that stand for somebody else."""
     if isinstance(actor, Caller) and "principals:write" not in _lasting(actor)[0]:
         raise Denied(
-            f"The key {actor.key_prefix} may not hold a key that stands for somebody else.",
+            f"The key {actor.key_prefix} may not issue or change a key that stands for somebody else.",
             code="foreign_principal",
             hint="It takes the permission principals:write, and not by broken glass.",
         )

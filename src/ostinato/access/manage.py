@@ -199,7 +199,12 @@ def find_project(connection: sa.Connection, actor: Actor, ref: str | None) -> Pr
             hint="Name it as organization/project.",
         )
     if not rows:
-        raise NotFound(f"There is no project {ref[:130]!r}.", code="project_not_found", param="project")
+        raise NotFound(
+            f"There is no project {ref[:130]!r}.",
+            code="project_not_found",
+            param="project",
+            hint="`ostinato projects list` shows those that the key reaches.",
+        )
     return store.project(rows[0])
 
 

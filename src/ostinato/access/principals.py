@@ -118,7 +118,12 @@ def find(connection: sa.Connection, actor: Actor, ref: str) -> Principal:
             hint="Name it by its id.",
         )
     if not rows:
-        raise NotFound(f"There is no principal {ref[:70]!r}.", code="principal_not_found", param="principal")
+        raise NotFound(
+            f"There is no principal {ref[:70]!r}.",
+            code="principal_not_found",
+            param="principal",
+            hint="`ostinato principals list` shows those there are; `ostinato principals create` registers one.",
+        )
     return store.principal(rows[0])
 
 

@@ -94,7 +94,12 @@ def propose(
         "no_data_minutes": no_data,
     }
     body = {"prompt": prompt, "number": number, "label": label, "project": project, "reason": reason, "plan": plan}
-    show(call("POST", "/releases", body), as_json, lambda one: click.echo(f"Proposed the release {one['id']}."))
+    show(call("POST", "/releases", body), as_json, _print_proposed)
+
+
+def _print_proposed(one: Any) -> None:
+    click.echo(f"Proposed the release {one['id']}.")
+    click.echo(f"What it needs: ostinato releases show {one['prompt']}@{one['label']}.")
 
 
 @releases.command("attach")
@@ -143,7 +148,7 @@ def approve(release: str, digest: str | None, comment: str, as_json: bool) -> No
 @releases.command("reject")
 @click.argument("release")
 @click.option("--digest", help="The digest that you looked at; the present one if left out.")
-@click.option("--comment", required=True, help="Why.")
+@click.option("--comment", "--reason", required=True, help="Why.")
 @json_option
 def reject(release: str, digest: str | None, comment: str, as_json: bool) -> None:
     """Reject a proposal; one rejection ends it."""
@@ -184,6 +189,7 @@ def approvals() -> None:
 def list_approvals(state: str, kind: str | None, as_json: bool) -> None:
     """List requests for approval, oldest first."""
     query = {"state": None if state == "all" else state, "kind": kind}
+    named = {} if as_json else _waiting_releases()
     show(
         _all("/approvals", query),
         as_json,
@@ -192,7 +198,7 @@ def list_approvals(state: str, kind: str | None, as_json: bool) -> None:
             [
                 (
                     one["id"],
-                    one["target"],
+                    named.get(one["target"], one["target"]),
                     f"{_approved(one)} of {one['needed']}",
                     one["state"],
                     when(one["expires_at"]),
@@ -223,6 +229,12 @@ def _all(path: str, query: dict[str, Any]) -> list[Any]:
         after = page["next"]
         if after is None:
             return found
+
+
+def _waiting_releases() -> dict[str, str]:
+    """What people call the releases that wait, by what requests for approval call them."""
+    found = [one for state in ("proposed", "approved") for one in _all("/releases", {"state": state})]
+    return {f"release:{one['id']}": f"{one['prompt']}@{one['label']} -> version {one['number']}" for one in found}
 
 
 def _id(ref: str, verb: str = "show") -> str:

@@ -206,7 +206,7 @@ def begin(reason: str, minutes: int, as_json: bool) -> None:
     show(
         call("POST", "/breakglass", {"reason": reason, "minutes": minutes}),
         as_json,
-        lambda b: click.echo(f"Broken until {when(b['ends_at'])}: {b['id']}. End it with `breakglass end`."),
+        lambda b: click.echo(f"Broken until {when(b['ends_at'])}. End it: ostinato breakglass end {b['id']}"),
     )
 
 

@@ -204,7 +204,12 @@ def render_prompt(
     variables: str | None,
     as_json: bool,
 ) -> None:
-    """Show the messages that a version comes to. No model is called."""
+    """Show the messages that a version comes to. No model is called. NAME may be NAME@LABEL or NAME@VERSION."""
+    name, _, pointer = name.partition("@")
+    if pointer.isdecimal():
+        version = version or int(pointer)
+    else:
+        label = label or pointer or None
     given: dict[str, Any] = read_json(variables) if variables else {}
     for value in values:
         key, equals, text = value.partition("=")

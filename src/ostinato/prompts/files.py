@@ -35,7 +35,7 @@ NUMBERED = re.compile(r"[0-9]{4,5}\.toml")
 _JSON_FIELDS: Final = ("variables", "response_schema", "tools", "params")
 _LOCK_HEAD: Final = "# Which version each label points at; see `ostinato prompts export --help`.\n"
 
-T = TypeVar("T")
+T = TypeVar("T", bound=msgspec.Struct)
 
 
 class Pin(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -325,9 +325,8 @@ def _convert(path: str, data: bytes, table: object, kind: type[T], about: str = 
         unknown = re.search(r"unknown field `([^`]+)`", told)
         named = unknown[1] if unknown else next(iter(reversed(re.findall(r"\$\.([A-Za-z_]+)", told))), about)
         what = f"there is no {unknown[1]!r} here" if unknown else told.replace(" - at `$", " (at `").replace("`.", "`")
-        known = (
-            msgspec.structs.fields(kind) if unknown and "`$" not in told and issubclass(kind, msgspec.Struct) else ()
-        )
+        whole = unknown and "`$" not in told
+        known = msgspec.structs.fields(kind) if whole else ()
         raise Invalid(
             f"{path}{_line(data, named)}: {what}.",
             code="invalid_file",

@@ -233,7 +233,7 @@ def approve(turn: Turn, release_id: str, digest: str, comment: str) -> Release |
     if stale:
         return turn.void(release, stale)
     _decide(turn, release, approvals.APPROVE, digest, comment)
-    refuse_failed(turn.judge(release))
+    refuse_failed(release, turn.judge(release))
     tally = turn.tally(release)
     approved = turn.change(release, state=APPROVED if tally.reached else PROPOSED)
     facts = {"approvals": len(tally.approved_by), "approvals_needed": tally.needed}
@@ -262,15 +262,24 @@ def withdraw(turn: Turn, release_id: str, reason: str) -> Release:
     return turn.done(release, withdrawn, "withdraw", reason)
 
 
-def refuse_failed(verdicts: Sequence[Verdict]) -> None:
-    """Raise ``Conflict`` naming the required gates that have not passed."""
+def refuse_failed(release: Release, verdicts: Sequence[Verdict]) -> None:
+    """Raise ``Conflict`` naming the required gates that have not passed, and how each is passed."""
     failed = [one for one in verdicts if not one.passed]
     if failed:
         raise Conflict(
             "; ".join(f"The gate {one.gate!r} has not passed: {one.message}" for one in failed) + ".",
             code="gate_failed",
-            hint="Attach what is missing as evidence, or propose another version.",
+            hint=" ".join(dict.fromkeys(_way_out(release, one.gate) for one in failed)),
         )
+
+
+def _way_out(release: Release, gate: str) -> str:
+    where = f"{release.prompt}@{release.label}"
+    if gate == gates.DIFF_REVIEWED:
+        return f"Somebody who may approve, not the author, reads them and says so: ostinato releases review {where}."
+    if gate.startswith(gates.EVIDENCE):
+        return f"Attach it: ostinato releases attach {where} {gate.removeprefix(gates.EVIDENCE)} --report FILE."
+    return f"Propose a version that passes {gate!r}."
 
 
 def _decide(turn: Turn, release: Release, decision: str, digest: str, comment: str) -> None:

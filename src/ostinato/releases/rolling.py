@@ -41,7 +41,7 @@ def start(turn: Turn, release_id: str, reason: str = "", version: int | None = N
     tally = turn.tally(release)
     if tally.standing == "expired":
         return turn.void(release, "the time for its approval is over")
-    refuse_failed(turn.judge(release))
+    refuse_failed(release, turn.judge(release))
     if not tally.reached:
         raise Conflict(
             f"The release {release.id} is not approved: {tally.sentence}.",
@@ -150,7 +150,7 @@ def _may_go_on(
             code="release_changed",
             hint="Roll it back and propose it again, as things are now.",
         )
-    refuse_failed(turn.judge(release))
+    refuse_failed(release, turn.judge(release))
     judged = judge.judge(release, samples, turn.now)
     if judged.outcome is not Outcome.ADVANCE:
         raise Conflict(

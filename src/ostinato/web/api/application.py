@@ -109,7 +109,11 @@ def _framework(_: Request[Any, Any, Any], error: HTTPException) -> Response[byte
         error.status_code, "invalid_request"
     )
     allow = (error.headers or {}).get("allow", "")
-    told = Invalid(error.detail or "The request cannot be used.", code=code, hint=hint)
+    message = error.detail or "The request cannot be used."
+    if code == "not_found":
+        message = "There is nothing at this path."
+        hint = "All paths: /api/v1/schema/openapi.json. A name with slashes is one part of a path: `a~b`, or `a%2Fb`."
+    told = Invalid(message, code=code, hint=hint)
     return _reply(told, error.status_code, allow)
 
 
