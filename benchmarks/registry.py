@@ -1,20 +1,18 @@
-"""The registry at size: 10,000 prompts of 20 versions, on SQLite and on PostgreSQL.
+"""The registry of prompts: what a prompt adds to a hit; 10,000 prompts of 20 versions on SQLite and on PostgreSQL.
 
-``python benchmarks/registry.py [--prompts N] [--versions N] [--engine sqlite|postgresql]`` prints a table: the first
-load of the snapshot, a reload after one change, list pages, and resolve + render. Seeded in bulk, past the door, with
-contents that the door itself made.
+Seeded in bulk, past the door, with contents that the door itself made.
 """
 
-import argparse
 import asyncio
 import random
 import runpy
 import statistics
-import tempfile
 import time
 from pathlib import Path
 
 import sqlalchemy as sa
+from bench import Bench
+from figures import Figure
 
 from ostinato import access, audit, prompts, storage
 from ostinato.core import ids
@@ -27,6 +25,7 @@ TESTS = Path(__file__).parents[1] / "tests"
 SYSTEM = "You answer questions of customers of a bank, shortly and kindly. Product: {{product}}. Tone: {{tone}}. "
 VARIABLES = {"product": "cards", "tone": "plain", "question": "Where is my card?", "name": "Ann", "language": "English"}
 PAGES = 200
+PROMPTS, VERSIONS = 10_000, 20
 
 
 def draft(number: int) -> prompts.Draft:
@@ -66,8 +65,8 @@ def seed(connection: sa.Connection, project: access.Project, count: int, version
         )
 
 
-async def measure(engine: str, url: str, count: int, versions: int) -> list[tuple[str, str]]:
-    """What is measured, and the figures."""
+async def kept_in(engine: str, url: str, count: int, versions: int) -> list[Figure]:
+    """The registry on one engine: the first load, a change until it is seen, list pages, a rendering."""
     clock = SystemClock()
     database = storage.open_database("control", url)
     storage.migrate(database)
@@ -79,56 +78,68 @@ async def measure(engine: str, url: str, count: int, versions: int) -> list[tupl
     database.transact(lambda c: seed(c, project, count, versions, clock.now()))
     if engine == "postgresql":
         database.transact(lambda c: c.exec_driver_sql("ANALYZE"))
-    found: list[tuple[str, str]] = []
     begun, worked = time.perf_counter(), time.thread_time()
     loaded = database.query(lambda c: snapshot.load(c, prompts.PromptSnapshot()))
-    took = f"{time.perf_counter() - begun:.2f} s, {time.thread_time() - worked:.2f} s of CPU"
-    found.append((f"first load, {len(loaded):,} prompts, {loaded.versions:,} versions", took))
+    took, spent = time.perf_counter() - begun, time.thread_time() - worked
     registry = prompts.Prompts(database, clock, notices, log)
     await registry.start()
     system = access.SystemActor("bench")
-    for what, change in (("reload where nothing changed", False), ("add a version, until the snapshot has it", True)):
-        times: list[float] = []
-        worked = time.process_time()
-        for number in range(10):
+    try:
+        seen: list[float] = []
+        for number in range(min(10, count // 20)):
             begun = time.perf_counter()
-            if change:
-                await registry.add_version(system, project.id, f"team-01/prompt-{20 * number + 1:05}", draft(versions))
-            else:
-                await registry.snapshot.reload()
-            times.append(time.perf_counter() - begun)
-        cpu = (time.process_time() - worked) / 10
-        found.append((what, f"p50 {1000 * statistics.median(times):.1f} ms, {1000 * cpu:.1f} ms of CPU"))
-    found += await pages(registry, system, project.id, count)
-    found += rendering(registry, project.id)
-    await registry.stop()
-    await notices.close()
-    database.close()
-    return found
+            await registry.add_version(system, project.id, f"team-01/prompt-{20 * number + 1:05}", draft(versions))
+            seen.append(time.perf_counter() - begun)
+        p50, p95 = await pages(registry, system, project.id, count)
+        rendered = rendering(registry, project.id)
+    finally:
+        await registry.stop()
+        await notices.close()
+        database.close()
+    return [
+        Figure(
+            id=f"registry-load-{engine}",
+            what=f"{engine}: snapshot of {len(loaded):,} prompts with {loaded.versions:,} versions, first load",
+            value=took,
+            unit="s",
+            asked=2.0,
+            note=f"{spent:.2f} s of CPU; a new version is seen after {1000 * statistics.median(seen):.0f} ms",
+        ),
+        Figure(
+            id=f"registry-pages-{engine}",
+            what=f"{engine}: list pages of 100, also by tag and by prefix, the worst p95",
+            value=p95,
+            unit="ms",
+            asked=50.0,
+            note=f"p50 {p50:.1f} ms",
+        ),
+        Figure(
+            id=f"registry-render-{engine}",
+            what=f"{engine}: resolve and render two messages with five variables",
+            value=rendered,
+            unit="us",
+            note="CPU, the best of five rounds",
+        ),
+    ]
 
 
-async def pages(registry: prompts.Prompts, actor: access.Actor, project: str, count: int) -> list[tuple[str, str]]:
-    """Pages of 100 from anywhere in the list."""
-    found = []
-    kinds = {
-        "list page of 100": prompts.Filters(),
-        "list page of 100, by tag": prompts.Filters(tag="t3"),
-        "list page of 100, by prefix": prompts.Filters(prefix="team-07/"),
-    }
-    for what, filters in kinds.items():
-        times = []
+async def pages(registry: prompts.Prompts, actor: access.Actor, project: str, count: int) -> tuple[float, float]:
+    """Milliseconds of a page from anywhere in the list: p50 and p95 of the slowest kind."""
+    found: list[tuple[float, float]] = []
+    for filters in (prompts.Filters(), prompts.Filters(tag="t3"), prompts.Filters(prefix="team-07/")):
+        times: list[float] = []
         for _ in range(PAGES):
             after = f"team-{random.randrange(20):02}/prompt-{random.randrange(count):05}"
             begun = time.perf_counter()
             await registry.list(actor, project, filters=filters, after=after)
-            times.append(time.perf_counter() - begun)
+            times.append(1000 * (time.perf_counter() - begun))
         times.sort()
-        found.append((what, f"p50 {1000 * times[PAGES // 2]:.1f} ms, p95 {1000 * times[int(0.95 * PAGES)]:.1f} ms"))
-    return found
+        found.append((times[PAGES // 2], times[int(0.95 * PAGES)]))
+    return max(found, key=lambda one: one[1])
 
 
-def rendering(registry: prompts.Prompts, project: str) -> list[tuple[str, str]]:
-    """Resolve and render one prompt of two messages and five variables; CPU time, the best of five rounds."""
+def rendering(registry: prompts.Prompts, project: str) -> float:
+    """Microseconds of CPU for resolving and rendering one prompt, the best of five rounds."""
     resolve, reference = registry.snapshot.value.resolve, "team-05/prompt-00005"
     rounds, best = 10_000, 1.0
     for _ in range(5):
@@ -136,7 +147,7 @@ def rendering(registry: prompts.Prompts, project: str) -> list[tuple[str, str]]:
         for _ in range(rounds):
             resolve(project, reference, b"session").compiled.render(VARIABLES)
         best = min(best, (time.process_time() - begun) / rounds)
-    return [("resolve + render, two messages, five variables", f"{best * 1e6:.2f} us of CPU")]
+    return best * 1e6
 
 
 async def added_to_a_hit(rounds: int = 7, count: int = 2_000) -> tuple[float, float]:
@@ -172,30 +183,29 @@ def filled(template: str) -> str:
     return template
 
 
-def main() -> None:
-    """Print a table for each engine."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", maxsplit=1)[0])
-    parser.add_argument("--prompts", type=int, default=10_000)
-    parser.add_argument("--versions", type=int, default=20)
-    parser.add_argument("--engine", choices=["sqlite", "postgresql"], action="append")
-    wanted = parser.parse_args()
+def measure(bench: Bench) -> list[Figure]:
+    """What naming a prompt adds to a hit, and the registry at size on both engines."""
+    tick = bench.ticker("registry", 3)
+    tick("hits")
     raw, ordinary = asyncio.run(added_to_a_hit())
-    print(f"\nnaming a prompt adds to a hit: {raw:.1f} us of CPU by raw body, {ordinary:.1f} us by fingerprint")
-    for engine in wanted.engine or ["sqlite", "postgresql"]:
-        print(f"\n{engine}")
-        with tempfile.TemporaryDirectory() as directory:
-            if engine == "sqlite":
-                url = f"sqlite:///{directory}/control.db"
-                rows = asyncio.run(measure(engine, url, wanted.prompts, wanted.versions))
-            else:
-                server = runpy.run_path(str(TESTS / "conftest.py"))["Postgres"]()
-                try:
-                    rows = asyncio.run(measure(engine, server.new_database(), wanted.prompts, wanted.versions))
-                finally:
-                    server.remove()
-        for what, figure in rows:
-            print(f"  {what:<52} {figure}")
-
-
-if __name__ == "__main__":
-    main()
+    found = [
+        Figure(
+            id="prompt-hit",
+            what="naming a prompt adds to an exact hit on the ordinary path",
+            value=ordinary,
+            unit="us",
+            asked=15.0,
+            note=f"CPU; {raw:.1f} us to a hit by raw body",
+        )
+    ]
+    tick("sqlite")
+    place = bench.place / "registry.db"
+    found += asyncio.run(kept_in("sqlite", f"sqlite:///{place}", PROMPTS, VERSIONS))
+    tick("postgresql")
+    server = runpy.run_path(str(TESTS / "conftest.py"))["Postgres"]()
+    try:
+        found += asyncio.run(kept_in("postgresql", server.new_database(), PROMPTS, VERSIONS))
+    finally:
+        server.remove()
+    tick("")
+    return found

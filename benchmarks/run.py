@@ -18,6 +18,7 @@ import tempfile
 import time
 from pathlib import Path
 
+import audit
 import comparison
 import figures
 import hits
@@ -25,6 +26,7 @@ import ledger
 import machine
 import memory
 import misses
+import registry
 import results
 import servers
 import steady
@@ -41,6 +43,8 @@ SECTIONS = {
     "steady": steady.measure,
     "ledger": ledger.measure,
     "memory": memory.measure,
+    "registry": registry.measure,
+    "audit": audit.measure,
     "comparison": comparison.measure,
 }
 
