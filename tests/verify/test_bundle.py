@@ -237,6 +237,11 @@ def test_a_part_is_bound_to_the_checkpoints_around_it(made: Made, tmp_path: Path
     assert (report.first, report.end, report.size) == (4, 7, 9)
     assert "a part: the log had 9" in report.lines()[0]
     assert kit.judged(made.part, tmp_path, *made.notes).anchored == 7
+    # How large the log was is its own word: leaves that are known elsewhere and not shown are told.
+    assert kit.judged(made.part, tmp_path, made.notes[1]).beyond == 0
+    for notes in (made.notes, made.notes[2:]):
+        told = kit.judged(made.part, tmp_path, *notes)
+        assert told.beyond == 9 and any("Not shown: leaves 7 to 8" in line for line in told.lines())
     header, *rest = lines_of(made.part)
     frontier = json.loads(header)["frontier"][0]
     wrong = header.replace(frontier.encode(), b"0" * 64)

@@ -208,6 +208,7 @@ class _Reading:
         elif self._last != report.end:
             report.found(f"{leaves(self._sound, report.end)}: no checkpoint covers them")
         newest = max((size for size in self._trusted), default=0)
+        report.beyond = newest if newest > report.end else 0
         if newest > report.size and not allow_older:
             source = self._trusted[newest][0].source
             report.found(

@@ -26,6 +26,8 @@ class Report:
         self.anchored = 0
         """Leaves that a checkpoint from elsewhere vouches for; 0: none."""
         self.anchors: list[str] = []
+        self.beyond = 0
+        """Leaves that the largest checkpoint from elsewhere vouches for, where the bundle ends before it; else 0."""
 
     @property
     def valid(self) -> bool:
@@ -55,13 +57,23 @@ class Report:
         if not self.anchored:
             return [
                 *told,
+                *self._missing(),
                 "Self-attested: nothing from elsewhere vouches for it. The operator could have written another history,"
                 " or have left out the newest leaves; --anchor or --checkpoint would tell.",
             ]
         told.append(f"Anchored: the first {self.anchored} leaves, by {' and '.join(self.anchors)}.")
         if self.end > self.anchored:
             told.append(f"Self-attested: {leaves(max(self.first, self.anchored), self.end)}, which came after.")
-        return told
+        return told + self._missing()
+
+    def _missing(self) -> list[str]:
+        """That a part says nothing of what is known to have followed: the log's size is the bundle's own word."""
+        if not self.beyond:
+            return []
+        return [
+            f"Not shown: {leaves(self.end, self.beyond)}, for which there is a checkpoint elsewhere."
+            " Ask for the whole log to see that they were not cut off."
+        ]
 
     def as_json(self) -> str:
         """The same for programs."""
@@ -75,6 +87,7 @@ class Report:
             "own_key",
             "anchored",
             "anchors",
+            "beyond",
             "problems",
         )
         values = {name: getattr(self, name) for name in names}
