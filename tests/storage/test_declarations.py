@@ -7,6 +7,7 @@ import pytest
 from ostinato import storage
 from ostinato.core.errors import Conflict, NotFound
 from ostinato.storage import Declarations, Notices
+from ostinato.storage.declarations import remove
 
 
 @pytest.fixture
@@ -54,6 +55,20 @@ async def test_a_name_that_returns_goes_on_counting(declarations):
     await declarations.remove("route", "a", "ada")
     assert await declarations.put("route", "a", 1, "bob") == 3
     assert [c.actor for c in await declarations.history("route", "a")] == ["ada", "ada", "bob"]
+
+
+async def test_what_was_changed_meanwhile_is_not_removed(declarations, control, clock):
+    await declarations.put("route", "a", 1, "ada")
+    await declarations.put("route", "a", 2, "bob")
+
+    def work(connection, seen):
+        remove(connection, "route", "a", actor="ada", source="api", now=clock.now(), expect=seen)
+
+    with pytest.raises(Conflict):
+        await control.run(lambda connection: work(connection, 1))
+    assert await declarations.load("route") == {"a": 2}
+    await control.run(lambda connection: work(connection, 2))
+    assert await declarations.load("route") == {}
 
 
 async def test_the_configuration_is_read_only(declarations):

@@ -321,16 +321,20 @@ def remove(
     actor: str,
     source: str,
     now: int,
+    expect: int | None = None,
     on_change: OnChange | None = None,
 ) -> None:
-    """See :meth:`Declarations.remove`; inside a transaction of the caller's."""
+    """See :meth:`Declarations.remove`; inside a transaction of the caller's. ``expect``: the version that it saw."""
     table = tables.declaration
     chosen = (table.c.kind == kind) & (table.c.name == name)
-    standing = connection.execute(sa.select(table.c.source, table.c.body).where(chosen).with_for_update()).first()
+    found = sa.select(table.c.source, table.c.body, table.c.version)
+    standing = connection.execute(found.where(chosen).with_for_update()).first()
     if standing is None:
         raise _unknown(kind, name)
     if standing.source == CONFIG and source != CONFIG:
         raise _read_only(kind, name)
+    if expect is not None and expect != standing.version:
+        raise _moved_on(kind, name)
     version = _next_version(connection, kind, name)
     connection.execute(sa.delete(table).where(chosen))
     connection.execute(
