@@ -175,6 +175,24 @@ async def test_high_stakes_take_two_and_a_review(one: Process, shared: Shared) -
     assert (await one.releases.start(CAROL, release.id)).state == "active"
 
 
+async def test_a_reviewer_who_lost_the_right_does_not_count(one: Process, shared: Shared) -> None:
+    shared.requirements[""] = HIGH
+    release = await one.proposed(plan=Plan(steps=(Step(0.5),)))
+    dave = caller("dave")
+    await one.releases.attach(dave, release.id, NewEvidence("diff-reviewed", release.digest, True))
+    for approver in (BOB, CAROL):
+        await one.releases.approve(approver, release.id, release.digest)
+    shared.may_not.add("principal:dave")
+    with pytest.raises(Conflict) as caught:
+        await one.releases.start(CAROL, release.id)
+    assert code(caught) == "gate_failed" and "diff-reviewed" in caught.value.message
+    await one.releases.attach(BOB, release.id, NewEvidence("diff-reviewed", release.digest, True))
+    assert (await one.releases.start(CAROL, release.id)).state == "canary"
+    # What has begun goes on: people leave, and the canary is judged by what it does.
+    shared.may_not.add("principal:bob")
+    assert (await one.releases.promote(CAROL, release.id)).state == "active"
+
+
 async def test_an_approver_who_lost_the_right_does_not_count(one: Process, shared: Shared) -> None:
     release = await one.approved()
     shared.may_not.add("principal:bob")

@@ -12,7 +12,7 @@ from ostinato.core.errors import Conflict, Invalid, NotFound, OstinatoError
 from ostinato.prompts import Canary, Prompt, Version
 from ostinato.prompts import store as prompt_rows
 from ostinato.releases import bundles, gates, store, tables
-from ostinato.releases.model import RUNNING, WITHDRAWN, Event, Readiness, Release, Verdict
+from ostinato.releases.model import RUNNING, WITHDRAWN, Event, Evidence, Readiness, Release, Verdict
 from ostinato.releases.settings import Settings
 
 REASON = 2_000
@@ -90,11 +90,23 @@ class Turn:
         context = gates.Context(
             connection=self.connection,
             release=release,
-            evidence=store.evidence(self.connection, release.id),
+            evidence=self._evidence(release),
             version=self.version(release, release.number),
             base=None if release.base_number is None else self.version(release, release.base_number),
         )
         return gates.judge_all(self.bench.gates, release.gates, context)
+
+    def _evidence(self, release: Release) -> tuple[Evidence, ...]:
+        """What is attached. Before the start, no good review counts of somebody who may not approve any more."""
+        found = store.evidence(self.connection, release.id)
+        reviewers = {one.principal for one in found if one.name == gates.DIFF_REVIEWED and one.passed}
+        if not reviewers or release.state in RUNNING:
+            return found
+        may, on = self.bench.rights(self.connection, self.now), resource(release)
+        gone = {one for one in reviewers if not may(one, "releases:approve", on, release.org)}
+        return tuple(
+            one for one in found if not (one.name == gates.DIFF_REVIEWED and one.passed and one.principal in gone)
+        )
 
     def tally(self, release: Release, *, lock: bool = True) -> approvals.Tally:
         """What the approvals come to, each giver's right judged anew."""
