@@ -240,3 +240,11 @@ def test_rendering_is_the_same_flat_and_by_steps():
     flat = "{{a}}-{{b.c}}-{{e}}-{{gone}}-{{b.gone}}"
     assert rendered(flat, values) == rendered("{{#always}}" + flat + "{{/always}}", {**values, "always": True})
     assert rendered(flat, values) == f"x-{json.dumps([1, {'d': None}], separators=(',', ':'))}-1.5--"
+
+
+def test_long_runs_of_backslashes_are_read_in_linear_time():
+    # In quadratic time this would take minutes, with the whole process waiting.
+    run = "\\" * 250_000
+    assert rendered(run) == run
+    assert rendered(run + "{{a}}", {"a": "x"}) == run[: len(run) // 2] + "x"
+    assert rendered(run + "\\{{a}}", {"a": "x"}) == run[: len(run) // 2] + "{{a}}"

@@ -18,7 +18,7 @@ import re
 from ostinato.templates.model import DEEPEST_BLOCKS, LONGEST_NAME, Use, faulty
 from ostinato.templates.nodes import Literal, Node, Partial, Section, Variable
 
-_OPEN = re.compile(r"(\\*)\{\{")
+_OPEN = re.compile(r"(?<!\\)(\\*)\{\{")  # from the first backslash only: else a long run takes quadratic time
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*(?:\.[A-Za-z0-9_-]+)*")
 _PARTIAL = re.compile(r"[a-z0-9][a-z0-9._/-]*")
 _LINE_END = re.compile(r"[ \t]*(?:\r?\n|\Z)")
