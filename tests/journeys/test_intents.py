@@ -70,6 +70,11 @@ def test_an_intent_of_low_stakes_from_declaration_to_explanation(gateway: Runnin
     told = owner.run("explain", seen[1])
     for line in ("Chatter", "hit-exact", seen[0], "absent: the caller sent messages of its own"):
         assert line in told
+    owner.run("prompts", "create", "small/talk", "--user", "{{said}}", "--intent", "chatter")
+    held = owner.refused("intents", "remove", "chatter")
+    assert held.code == "intent_in_use" and "small/talk" in held.message
+    assert owner.refused("intents", "set", "chatter", '{"key": "gossip"}').code == "intent_in_use"
+    owner.run("prompts", "archive", "small/talk")
     owner.run("intents", "remove", "chatter")
     assert "no longer declared" in owner.json("explain", seen[0])["absent"]["intent"]
 

@@ -113,7 +113,7 @@ def list_labels(project: str | None, as_json: bool) -> None:
             [
                 (
                     one["name"],
-                    "by releases" if _protected(one["protection"]) else "once" if one["immutable"] else "freely",
+                    _moved(one),
                     one["protection"]["approvals"],
                     ", ".join(one["protection"]["gates"]) or "-",
                     "built in" if one["builtin"] else when(one["created_at"]),
@@ -126,8 +126,11 @@ def list_labels(project: str | None, as_json: bool) -> None:
     )
 
 
-def _protected(protection: Any) -> bool:
-    return bool(protection["release_required"] or protection["approvals"] or protection["gates"])
+def _moved(one: Any) -> str:
+    protection = one["protection"]
+    if protection["release_required"] or protection["approvals"] or protection["gates"]:
+        return "by releases"
+    return "once" if one["immutable"] else "freely"
 
 
 @labels.command("declare")
@@ -161,7 +164,7 @@ def declare_label(
     show(
         call("PUT", f"/labels/{part(name)}", body, query=query),
         as_json,
-        lambda one: click.echo(f"The label {one['name']} is declared (version {one['version']})."),
+        lambda one: click.echo(f"The label {one['name']} is declared (version {one['version']}): moved {_moved(one)}."),
     )
 
 

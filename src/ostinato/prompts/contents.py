@@ -185,7 +185,8 @@ def check_name(name: str, what: str = "prompt", param: str = "name", most: int =
             f"{name[:80]!r} is no name for a {what}.",
             code="invalid_name",
             param=param,
-            hint=f"1 to {most} lowercase letters, digits, '.', '_', '-' and '/', such as 'support/answer'.",
+            hint=f"1 to {most} lowercase letters, digits, '.', '_', '-' and '/', such as "
+            + ("'staging'." if what == "label" else "'support/answer'."),
         )
     return name
 

@@ -120,6 +120,11 @@ class PromptSnapshot:
     def __len__(self) -> int:
         return len(self._by_id)
 
+    def of_intent(self, intent: str) -> list[tuple[str, str]]:
+        """(Project, name) of the prompts in use that belong to an intent, by its key."""
+        found = self._by_id.values()
+        return sorted((one.project, one.name) for one in found if one.intent == intent and not one.archived)
+
     def resolve(self, project: str, reference: str, seed: bytes = b"") -> Resolved:
         """What ``NAME``, ``NAME@LABEL`` or ``NAME@NUMBER`` means in ``project`` (its id) for ``seed``.
 

@@ -1,5 +1,6 @@
 """``/intents``: business purposes, the rules that hold for them, and changes that wait for others to agree."""
 
+from collections.abc import Mapping
 from typing import Annotated, Any, cast
 
 import msgspec
@@ -14,6 +15,7 @@ from ostinato.core import money
 from ostinato.core.errors import Conflict, NotFound
 from ostinato.intents import Change, Effective, Intent, Requirements, Wanted
 from ostinato.intents.changes import KIND
+from ostinato.prompts import Prompts
 from ostinato.storage import Change as Step
 from ostinato.storage import Declared
 from ostinato.web.api import declared
@@ -268,9 +270,34 @@ async def _told(request: Req, change: Change, before: object) -> Wanted:
 
 
 async def _judge(request: Req, standing: dict[str, tuple[Declared, object]], name: str, body: object) -> None:
-    """Raise ``Invalid`` if all that stands, with this one changed, cannot be obeyed."""
+    """Raise ``Invalid`` if all that stands, with this one changed, cannot be obeyed; ``Conflict`` if prompts
+    need what it takes away."""
     bodies = {other: placed for other, (_, placed) in standing.items() if other != name}
-    await plane_of(request).standing.judge(KIND, bodies if body is None else {**bodies, name: body})
+    after = bodies if body is None else {**bodies, name: body}
+    await plane_of(request).standing.judge(KIND, after)
+    if name in standing:
+        _keep_for_prompts(plane_of(request).prompts, _place(name, standing[name][1]), after)
+
+
+def _keep_for_prompts(prompts: Prompts, before: tuple[str, str], after: Mapping[str, object]) -> None:
+    """Raise ``Conflict`` if prompts in use would be left with an intent that there is not: every call would fail."""
+    owner, key = before
+    places = {_place(name, body) for name, body in after.items()}
+    found = prompts.snapshot.value.of_intent(key) if ("", key) not in places else []
+    left = [name for project, name in found if owner in ("", project) and (project, key) not in places]
+    if left:
+        raise Conflict(
+            f"Prompts in use belong to the intent {key!r}: {', '.join(left[:5])}{', ...' if len(left) > 5 else ''}.",
+            code="intent_in_use",
+            hint="Give them another one first (`ostinato prompts edit NAME --intent OTHER`), or archive them.",
+        )
+
+
+def _place(name: str, body: object) -> tuple[str, str]:
+    """Whose an intent is (empty: everybody's), and what requests call it."""
+    owner = declared.owner_of(body)
+    key = cast("dict[str, object]", body).get("key") if isinstance(body, dict) else None
+    return owner, key if isinstance(key, str) and key else name
 
 
 def _expected(name: str, standing: int, seen: int | None) -> int:
