@@ -202,7 +202,11 @@ def command_line() -> str:
         " holds an API key. `init`, `serve` and `config` need none. `--json` prints what programs read.\n",
     ]
     for path, command in _commands(cli, ["ostinato"]):
-        context = click.Context(command, info_name=" ".join(path), max_content_width=100, terminal_width=100)
+        # As the command line itself has it: a command remembers the names of its first context.
+        names = cli.context_settings.get("help_option_names")
+        context = click.Context(
+            command, info_name=" ".join(path), max_content_width=100, terminal_width=100, help_option_names=names
+        )
         out.append(f"## `{' '.join(path)}`\n")
         out.append(f"```text\n{command.get_help(context).rstrip()}\n```\n")
     return "\n".join(out)
