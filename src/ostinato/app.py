@@ -244,6 +244,7 @@ class App:
             self.notices,
             self.audit,
             intent_exists=lambda project, key: self.intents.value.of(project, key) is not None,
+            alias_exists=lambda project, alias: alias in self.catalog.value.aliases(project, "chat"),
             intent_binds=lambda project, key: self.intents.value.binds(project, key),  # noqa: PLW0108 - swapped
         )
         self._later("prompts", self.prompts.stop)

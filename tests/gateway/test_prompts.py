@@ -230,3 +230,16 @@ async def test_intents_rule_the_cache_and_who_may_ask(world: World) -> None:
     assert (await world.chat("hello", {"ostinato-intent": "billing"}, key=bound)).status == 403
     told = Counter((row.intent, row.cache) for row in await world.rows(6) if row.status == 200)
     assert told == {("billing", "bypass"): 2, ("faq", "miss"): 1, ("faq", "hit-exact"): 1}
+
+
+async def test_the_linter_knows_what_could_not_be_called(world: World) -> None:
+    project = await world.first_project()
+
+    async def codes(**params: Any) -> list[str]:
+        draft = Draft(messages=(Turn("user", "{{question}}"),), params=params)
+        return [one.code for one in await world.app.prompts.lint(SYSTEM, project, "chat", draft)]
+
+    assert await codes(model="plain") == []
+    assert await codes() == ["no-model"]
+    assert await codes(model="vectors") == ["unknown-model"], "an alias for embeddings cannot be asked"
+    assert await codes(model="nothing") == ["unknown-model"]

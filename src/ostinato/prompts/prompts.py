@@ -89,7 +89,15 @@ class Prompts(Labelling):
             saved = None
             if draft is not None:
                 saved = writing.add_version(
-                    connection, made, draft, message=message, source=source, expect=None, actor=actor, now=now
+                    connection,
+                    made,
+                    draft,
+                    message=message,
+                    source=source,
+                    expect=None,
+                    actor=actor,
+                    now=now,
+                    alias_exists=self.aliases(home),
                 )
                 self.see_partials(connection, actor, home, saved.version.content)
                 made = msgspec.structs.replace(made, latest=saved.version.number)
@@ -207,7 +215,15 @@ class Prompts(Labelling):
         def work(connection: sa.Connection, home: Project, now: int) -> tuple[Saved, audit.Deed | None]:
             found = self.own(connection, actor, home, ref, "prompts:write")
             saved = writing.add_version(
-                connection, found, draft, message=message, source=source, expect=expect, actor=actor, now=now
+                connection,
+                found,
+                draft,
+                message=message,
+                source=source,
+                expect=expect,
+                actor=actor,
+                now=now,
+                alias_exists=self.aliases(home),
             )
             self.see_partials(connection, actor, home, saved.version.content)
             if not saved.created:
@@ -255,7 +271,7 @@ class Prompts(Labelling):
             require(actor, "prompts:read", Resource(project=home.id))
             content = writing.build(connection, "", kind, home.id, draft)
             self.see_partials(connection, actor, home, content)
-            return writing.findings(content, store.Pieces(connection, home.id))
+            return writing.findings(content, store.Pieces(connection, home.id), self.aliases(home))
 
         return await self.database.read(work)
 

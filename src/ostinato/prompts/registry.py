@@ -35,6 +35,7 @@ class Registry:
         *,
         intent_exists: Exists | None = None,
         intent_binds: Exists | None = None,
+        alias_exists: Exists | None = None,
     ) -> None:
         self.database = database
         self._clock = clock
@@ -44,6 +45,8 @@ class Registry:
         """``None``: any key is taken."""
         self.intent_binds = intent_binds
         """Whether its stakes bind: then who takes a prompt out of it must be somebody who may approve."""
+        self.alias_exists = alias_exists
+        """Whether a project may call a model alias, for the linter; ``None``: it does not look."""
         self._now = PromptSnapshot()
         self.snapshot = storage.Snapshot(self._load, notices, TOPIC, clock)
         """Every prompt; ``failing`` tells when they could not be read again."""
@@ -56,6 +59,11 @@ class Registry:
     async def stop(self) -> None:
         """Stop following changes; the last snapshot stays."""
         await self.snapshot.close()
+
+    def aliases(self, home: Project) -> Callable[[str], bool] | None:
+        """Whether the project may call a model alias, for the linter."""
+        exists = self.alias_exists
+        return None if exists is None else lambda alias: exists(home.id, alias)
 
     def see_intent(self, home: Project, intent: str) -> None:
         if intent and self.intent_exists is not None and not self.intent_exists(home.id, intent):

@@ -1,7 +1,7 @@
 """Creating prompts and adding versions. Each function runs in an open transaction, and judges nobody's rights."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import msgspec
 import sqlalchemy as sa
@@ -171,14 +171,31 @@ def _cyclic(name: str) -> Invalid:
     )
 
 
-def findings(content: Content, pieces: contents.Pieces) -> tuple[Finding, ...]:
-    """What the linter says of a content."""
+def findings(
+    content: Content, pieces: contents.Pieces, alias_exists: Callable[[str], bool] | None = None
+) -> tuple[Finding, ...]:
+    """What the linter says of a content: whether it can be called (as far as ``alias_exists`` tells), and cached."""
     compiled = contents.compile_texts(content, pieces)
     sources = [
         templates.Source(where, template)
         for (where, _), template in zip(contents.texts(content), compiled, strict=True)
     ]
-    return tuple(templates.lint(sources, schema=content.variables, tools=content.tools))
+    found = templates.lint(sources, schema=content.variables, tools=content.tools)
+    return (*_uncallable(content, alias_exists), *found)
+
+
+def _uncallable(content: Content, alias_exists: Callable[[str], bool] | None) -> tuple[Finding, ...]:
+    """Why a call over ``/v1`` would be refused. Clients that render by themselves may do without a model."""
+    if content.kind == "partial":
+        return ()
+    model: object = content.params.get("model")
+    if not model:
+        message = "It names no model to call: requests over /v1 are refused. Give an alias as `model` among its params."
+        return (Finding(code="no-model", message=message, where="params.model"),)
+    if alias_exists is not None and not alias_exists(str(model)):
+        message = f"There is no model alias {str(model)[:80]!r} here: requests over /v1 are refused until there is."
+        return (Finding(code="unknown-model", message=message, where="params.model"),)
+    return ()
 
 
 def add_version(
@@ -191,6 +208,7 @@ def add_version(
     expect: int | None,
     actor: access.Actor,
     now: int,
+    alias_exists: Callable[[str], bool] | None = None,
 ) -> Saved:
     """The version that a draft comes to: a new one, or the one that says the same already.
 
@@ -218,7 +236,7 @@ def add_version(
             code="too_many_versions",
             hint="Go on under another name.",
         )
-    found = findings(content, store.Pieces(connection, prompt.project_id))
+    found = findings(content, store.Pieces(connection, prompt.project_id), alias_exists)
     version = Version(
         prompt=prompt.name,
         number=prompt.latest + 1,

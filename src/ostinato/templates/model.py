@@ -44,7 +44,8 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     """Something that the linter noticed. It keeps nobody from saving."""
 
     code: str
-    """Stable: ``cache-buster``, ``late-static``, ``unordered-tools``, ``unordered-keys``."""
+    """Stable: ``no-model``, ``unknown-model``, ``cache-buster``, ``late-static``, ``unordered-tools``,
+    ``unordered-keys``."""
     level: Literal["warning", "error"] = "warning"
     message: str
     where: str = ""
