@@ -230,9 +230,7 @@ class Changes:
         before = _refuse_stale(connection, change)
         version = 0
         if change.body is None:
-            declarations.remove(
-                connection, KIND, change.name, actor=name, source="api", now=now, expect=change.version
-            )
+            declarations.remove(connection, KIND, change.name, actor=name, source="api", now=now, expect=change.version)
         else:
             version, _ = declarations.put(
                 connection, KIND, change.name, change.body, actor=name, source="api", now=now, expect=change.version
