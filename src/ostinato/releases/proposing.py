@@ -9,6 +9,7 @@ from ostinato import access, approvals, prompts
 from ostinato.access import Resource, permissions
 from ostinato.core import hashing, ids
 from ostinato.core.errors import Conflict, Denied, Invalid, OstinatoError
+from ostinato.intents.model import Requirements
 from ostinato.releases import bundles, gates, store
 from ostinato.releases.model import (
     APPROVED,
@@ -68,17 +69,9 @@ def propose(turn: Turn, org: str, project: str, wish: Proposal) -> Release:
         "releases:propose",
         Resource(project=project, prompt=head.name, label=wish.label, intent=head.intent),
     )
-    # As it comes back from the database: a whole number given for a share must not make another digest.
-    plan = msgspec.convert(msgspec.to_builtins(wish.plan.check()), Plan)
     reason = reason_of(wish.reason, required=True)
     requirements = turn.bench.requirements_of(project, head.intent)
-    if plan.auto and not requirements.auto_rollout:
-        raise Invalid(
-            "This prompt's intent does not let a rollout go on by itself.",
-            code="automatic_refused",
-            param="plan.auto",
-            hint="Leave auto out; somebody who may operate releases advances it.",
-        )
+    plan = _plan(wish, requirements)
     label = prompts.label(connection, project, wish.label)
     draft = Release(
         id=ids.new(turn.now),
@@ -99,19 +92,7 @@ def propose(turn: Turn, org: str, project: str, wish: Proposal) -> Release:
     )
     _make_way(turn, draft.slot)
     standing = prompts.assignment(connection, project, head.name, wish.label)
-    if standing is not None and standing.number == wish.number and standing.canary is None:
-        raise Conflict(
-            f"The label {wish.label!r} of {head.name!r} points at version {wish.number} already.",
-            code="nothing_to_release",
-            hint="Propose another version.",
-        )
-    if standing is None and plan.steps:
-        raise Invalid(
-            f"The label {wish.label!r} of {head.name!r} points at nothing yet: a canary has nothing to stand beside.",
-            code="no_base",
-            param="plan.steps",
-            hint="Leave the steps out for the first release.",
-        )
+    _see_a_purpose(wish, head.name, standing)
     required = gates.required(turn.bench.settings.gates, label.protection.gates, requirements)
     draft = msgspec.structs.replace(
         draft,
@@ -141,6 +122,36 @@ def propose(turn: Turn, org: str, project: str, wish: Proposal) -> Release:
     for one in wish.evidence:
         _attach(turn, release, one)
     return turn.done(None, release, "propose", reason, {"approvals_needed": release.approvals_needed})
+
+
+def _plan(wish: Proposal, requirements: Requirements) -> Plan:
+    """The plan as it comes back from the database: a whole number given for a share must not make another digest."""
+    plan = msgspec.convert(msgspec.to_builtins(wish.plan.check()), Plan)
+    if plan.auto and not requirements.auto_rollout:
+        raise Invalid(
+            "This prompt's intent does not let a rollout go on by itself.",
+            code="automatic_refused",
+            param="plan.auto",
+            hint="Leave auto out; somebody who may operate releases advances it.",
+        )
+    return plan
+
+
+def _see_a_purpose(wish: Proposal, prompt: str, standing: prompts.Assignment | None) -> None:
+    """Refuse what would change nothing, and a canary that has nothing to stand beside."""
+    if standing is not None and standing.number == wish.number and standing.canary is None:
+        raise Conflict(
+            f"The label {wish.label!r} of {prompt!r} points at version {wish.number} already.",
+            code="nothing_to_release",
+            hint="Propose another version.",
+        )
+    if standing is None and wish.plan.steps:
+        raise Invalid(
+            f"The label {wish.label!r} of {prompt!r} points at nothing yet: a canary has nothing to stand beside.",
+            code="no_base",
+            param="plan.steps",
+            hint="Leave the steps out for the first release.",
+        )
 
 
 def _make_way(turn: Turn, slot: str) -> None:
