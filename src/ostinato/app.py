@@ -115,6 +115,7 @@ class App:
             self.directory.prepare()
         self.control = await self._database("control", self.directory.control)
         self.ledger_database = await self._database("traces", self.directory.traces)
+        self.work = await self._database("work", self.directory.work)
         with _about("storage.valkey"):
             self.notices = Notices(
                 None if self.embedded else self.control,

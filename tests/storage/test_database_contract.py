@@ -45,7 +45,7 @@ def test_down_and_up_again(control):
 
 
 def test_every_revision_can_be_taken_back_alone(database_url):
-    for name in ("control", "traces"):
+    for name in ("control", "traces", "work"):
         database = storage.open_database(name, database_url)
         try:
             head = storage.migrate(database)

@@ -41,6 +41,20 @@ DESCRIPTIONS: dict[str, str] = {
     "releases:propose": "propose a release",
     "releases:approve": "approve or reject what somebody else proposed",
     "releases:operate": "start, advance, promote and roll back an approved release",
+    "feedback:write": "send feedback and outcomes of requests through the data plane (/v1/feedback)",
+    "signals:read": "see feedback, outcomes and scores of requests",
+    "datasets:read": "see datasets: versions, counts, leakage; no texts",
+    "datasets:text": "see the examples of datasets and the answers of experiments, sealed holdouts excepted",
+    "datasets:write": "create datasets and versions of them, and erase examples",
+    "scorers:read": "see scorers and what is sampled",
+    "scorers:write": "declare scorers and which share of the traffic they score",
+    "evals:read": "see experiments, their figures and comparisons",
+    "evals:run": "run experiments, which call models",
+    "reviews:read": "see review queues, their figures and agreement; no texts",
+    "reviews:write": "declare review queues and put items into them",
+    "reviews:decide": "take review items, read them and give verdicts",
+    "optimizations:read": "see optimization runs and their reports",
+    "optimizations:run": "plan, start, pause and cancel optimization runs, which call models",
     "audit:read": "read the audit log, its checkpoints and proofs",
     "audit:export": "export the audit log as a bundle, and anchor its checkpoints",
     "audit:witness": "leave another installation's checkpoints here, as its anchor",
@@ -68,6 +82,12 @@ _LOOKING = frozenset(
         "traces:read",
         "stats:read",
         "explain:read",
+        "signals:read",
+        "datasets:read",
+        "scorers:read",
+        "evals:read",
+        "reviews:read",
+        "optimizations:read",
     }
 )
 """What everybody who works with prompts may see; no texts of requests, no keys, no people."""
@@ -76,9 +96,23 @@ ROLES: dict[str, frozenset[str]] = {
     # Everything: the first administrator.
     "owner": ALL,
     # Writes prompts and proposes releases. Cannot approve, start or protect anything.
-    "prompt-editor": _LOOKING | {"chat:call", "prompts:call", "prompts:write", "labels:move", "releases:propose"},
-    # Looks at prompts, releases and real answers; changes nothing.
-    "reviewer": _LOOKING | {"traces:text"},
+    "prompt-editor": _LOOKING
+    | {
+        "chat:call",
+        "prompts:call",
+        "prompts:write",
+        "labels:move",
+        "releases:propose",
+        "feedback:write",
+        "datasets:text",
+        "datasets:write",
+        "scorers:write",
+        "evals:run",
+        "reviews:write",
+        "optimizations:run",
+    },
+    # Looks at prompts, releases and real answers, and gives verdicts on them; changes nothing else.
+    "reviewer": _LOOKING | {"traces:text", "datasets:text", "reviews:decide"},
     # Says yes or no to what somebody else proposed, and sees what it rests on.
     "approver": _LOOKING | {"releases:approve"},
     # Runs the gateway of one organization. Reads no texts, creates no organizations; does not approve, decide who may
@@ -88,6 +122,8 @@ ROLES: dict[str, frozenset[str]] = {
         "organizations:read",
         "organizations:write",
         "traces:text",
+        "datasets:text",
+        "reviews:decide",
         "releases:approve",
         "principals:write",
         "roles:write",
@@ -105,12 +141,18 @@ ROLES: dict[str, frozenset[str]] = {
             "traces:read",
             "stats:read",
             "metrics:read",
+            "signals:read",
+            "datasets:read",
+            "evals:read",
+            "reviews:read",
+            "optimizations:read",
         }
     ),
     # Checks who may do what and who did what; sees no texts and changes nothing.
     "auditor": _LOOKING | {"audit:read", "audit:export", "keys:read", "principals:read", "roles:read", "metrics:read"},
-    # An application in production: it calls models, directly or through prompts, and nothing else.
-    "service": frozenset({"chat:call", "prompts:call"}),
+    # An application in production: it calls models, directly or through prompts, tells how
+    # it went, and nothing else.
+    "service": frozenset({"chat:call", "prompts:call", "feedback:write"}),
 }
 """All roles there are. What fits none of them is said as a list of permissions; there is no third way."""
 

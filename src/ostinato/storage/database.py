@@ -148,7 +148,7 @@ class Database:
 
 
 def open_database(name: str, url: str | Path, *, readers: int = 4) -> Database:
-    """Open database ``name`` (``control`` or ``traces``) at ``url``, and see that it answers. Blocking.
+    """Open database ``name`` (``control``, ``traces`` or ``work``) at ``url``, and see that it answers. Blocking.
 
     ``url`` is ``sqlite:///path`` (or a ``Path``) or ``postgresql://user@host/name``. ``readers``: read threads and
     connections. Raises ``Invalid`` for a wrong URL, ``Unavailable`` when the file is damaged or cannot be written, or

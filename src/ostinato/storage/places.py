@@ -53,8 +53,13 @@ class DataDirectory:
         return self.path / "cache.db"
 
     @property
+    def work(self) -> Path:
+        """What experiments and optimization runs have paid for and found; back it up."""
+        return self.path / "work.db"
+
+    @property
     def jobs(self) -> Path:
-        """Durable work."""
+        """Durable work: which jobs there are, and how far each has come."""
         return self.path / "jobs.db"
 
     @property

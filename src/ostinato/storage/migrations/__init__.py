@@ -1,1 +1,1 @@
-"""One Alembic tree per database: ``control`` and ``traces``. How to write a revision: see ``storage.migrating``."""
+"""One Alembic tree per database: ``control``, ``traces``, ``work``. See ``storage.migrating`` for how to write one."""

@@ -1,0 +1,3 @@
+"""Experiments: versions of a dataset and of prompts, targets and scorers; compared in pairs."""
+
+__all__ = []
