@@ -1,3 +1,3 @@
-"""Reviews by people: queues, rubrics, reservations, verdicts, agreement; and answers that are held until somebody looked."""
+"""Reviews by people: queues, rubrics, reservations, verdicts, agreement; and answers held until somebody looked."""
 
 __all__ = []
