@@ -145,6 +145,16 @@ def test_a_request_takes_what_it_does_not_say_itself():
     assert made.tools[0].name == "other" and made.response_format == {"type": "text"}
 
 
+def test_fields_of_one_provider_go_into_extra_body_and_nothing_else_does():
+    """OpenAI's own name for them, so the parameters of a prompt fit the SDK as they are."""
+    prompt = chat("Yes or no?", params={"seed": 7, "extra_body": {"grammar": 'root ::= "yes" | "no"', "n_probs": 5}})
+    made = prompt.render({}).into(ChatRequest("prompt:p", ()))
+    assert made.extra == {"openai.chat": {"seed": 7, "grammar": 'root ::= "yes" | "no"', "n_probs": 5}}
+    for hidden in ({"n": 2}, {"user": "somebody"}, {"max_tokens": 9}, {"stream": True}, {"model": "dear"}, ["grammar"]):
+        with pytest.raises(Invalid):
+            chat("Yes or no?", params={"extra_body": hidden})
+
+
 def test_a_prompt_without_parameters_adds_messages_only():
     request = ChatRequest("prompt:p", (Message("user", (Text("x"),)),), temperature=0.5)
     made = chat("a").render().into(request)

@@ -40,9 +40,11 @@ PARAMS: Final = frozenset(
         "logit_bias",
         "logprobs",
         "top_logprobs",
+        "extra_body",
     }
 )
-"""The parameters that a prompt may set, by their names in OpenAI's Chat Completions."""
+"""The parameters that a prompt may set, by their names in OpenAI's Chat Completions. ``extra_body`` is what OpenAI's SDK
+means by it: fields that only some providers know, such as llama.cpp's ``grammar``."""
 
 _ALIAS: Final = 200
 _NAME = re.compile(r"[a-z0-9](?:[a-z0-9._/-]*[a-z0-9])?")
@@ -155,13 +157,28 @@ def compile_partials(pinned: Mapping[str, int], pieces: Pieces) -> dict[str, tem
 
 def request_of(content: Content) -> ChatRequest:
     """Tools, parameters and the answer's format of a content, as a request without messages. Raises ``Invalid``."""
-    body: Json = {"messages": [{"role": "user", "content": "-"}], **content.params}
+    own = dict(content.params)
+    more = _extra_body(own.pop("extra_body", None))
+    body: Json = {"messages": [{"role": "user", "content": "-"}], **more, **own}
     body["model"] = body.get("model") or "-"
     if content.tools:
         body["tools"] = list(content.tools)
     if content.response_schema is not None:
         body["response_format"] = response_format(content)
-    return wire.codec("openai.chat").read_request(body)
+    request = wire.codec("openai.chat").read_request(body)
+    for name in more:
+        # Whatever the canonical request knows has a place of its own, where it is judged and takes effect.
+        if name not in (request.extra or {}).get("openai.chat", {}):
+            raise Invalid(f"{name[:80]!r} cannot be set there.", param=f"extra_body.{name[:80]}")
+    return request
+
+
+def _extra_body(given: object) -> Json:
+    if given is None:
+        return {}
+    if not isinstance(given, dict):
+        raise Invalid("It holds fields by name.", param="extra_body")
+    return cast("Json", given)
 
 
 def response_format(content: Content) -> Json | None:
