@@ -43,8 +43,8 @@ PARAMS: Final = frozenset(
         "extra_body",
     }
 )
-"""The parameters that a prompt may set, by their names in OpenAI's Chat Completions. ``extra_body`` is what OpenAI's SDK
-means by it: fields that only some providers know, such as llama.cpp's ``grammar``."""
+"""The parameters that a prompt may set, by their names in OpenAI's Chat Completions. ``extra_body`` is what OpenAI's
+SDK means by it: fields that only some providers know, such as llama.cpp's ``grammar``."""
 
 _ALIAS: Final = 200
 _NAME = re.compile(r"[a-z0-9](?:[a-z0-9._/-]*[a-z0-9])?")
