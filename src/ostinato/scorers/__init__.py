@@ -1,6 +1,33 @@
 """Scorers: what says how good an answer is. A value from 0 to 1, or *unscored*, never 0 for a failure.
 
-The same scorers run in experiments, in optimization and on a sampled share of the traffic.
+``build`` makes a scorer of a declared ``Spec``; ``score_all`` asks several and never raises; ``mean`` weighs what they
+say, and knows no mean where a measurement is missing. ``KINDS`` lists the kinds; packages bring more by the entry-point
+group ``ostinato.scorers``. The same scorers run in experiments, in optimization and on a sampled share of the traffic.
 """
 
-__all__ = []
+from ostinato.scorers.building import Built, build, build_all, mean, name_of, score_all, unscored
+from ostinato.scorers.catalog import KINDS
+from ostinato.scorers.kinds import Context, Kind, Said
+from ostinato.scorers.model import Score, Scorer, Scorers, Spec, Subject
+from ostinato.scorers.settings import Hook, Settings
+
+__all__ = [
+    "KINDS",
+    "Built",
+    "Context",
+    "Hook",
+    "Kind",
+    "Said",
+    "Score",
+    "Scorer",
+    "Scorers",
+    "Settings",
+    "Spec",
+    "Subject",
+    "build",
+    "build_all",
+    "mean",
+    "name_of",
+    "score_all",
+    "unscored",
+]
