@@ -21,6 +21,7 @@ from ostinato import (
     approvals,
     audit,
     cache,
+    calls,
     explaining,
     intents,
     outbound,
@@ -143,6 +144,8 @@ class App:
         self._start_releases()
         self.router = routing.Router(self.providers, clock, config.routing)
         self.catalog.on_swap(lambda catalog: self.router.keep(catalog.targets()))
+        self.calls = calls.Calls(self.work, self.router, self.catalog, self.prices, self.recorder, clock, config.calls)
+        self._later("our own calls", self.calls.stop)
         await self._start_gateway()
         self.desk = Desk(self.control, clock, self.audit, secret=self.secret)
         self.desk.start()

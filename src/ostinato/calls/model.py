@@ -26,6 +26,8 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     prompt: str = ""
     prompt_version: int = 0
     intent: str = ""
+    example: str = ""
+    """Id of the example that it is about: what is erased with it."""
 
 
 class Called(msgspec.Struct, frozen=True, kw_only=True):

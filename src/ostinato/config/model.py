@@ -7,6 +7,7 @@ import msgspec
 from ostinato.access import Settings as AccessSettings
 from ostinato.audit import Settings as AuditSettings
 from ostinato.cache import Settings as CacheSettings
+from ostinato.calls import Settings as CallsSettings
 from ostinato.checks import Settings as ChecksSettings
 from ostinato.gateway import Settings as GatewaySettings
 from ostinato.outbound import Settings as OutboundSettings
@@ -52,6 +53,7 @@ class Config(msgspec.Struct, frozen=True):
     traces: TracesSettings = TracesSettings()
     outbound: OutboundSettings = OutboundSettings()
     checks: ChecksSettings = ChecksSettings()
+    calls: CallsSettings = CallsSettings()
     providers: dict[str, ProviderSettings] = {}
     models: dict[str, Json] = {}
     """Declarations of routes: ``[models.ALIAS]``."""
@@ -78,6 +80,7 @@ SECTIONS: dict[str, type[msgspec.Struct]] = {
     "traces": TracesSettings,
     "outbound": OutboundSettings,
     "checks": ChecksSettings,
+    "calls": CallsSettings,
 }
 """Sections with fixed keys."""
 
