@@ -6,11 +6,9 @@ obeyed, does, with the reason.
 """
 
 import asyncio
-import contextlib
 import gc
 import logging
-import secrets
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +22,7 @@ from ostinato import (
     calls,
     explaining,
     intents,
+    opening,
     outbound,
     prompts,
     providers,
@@ -37,7 +36,6 @@ from ostinato.cache.flights import Sharing
 from ostinato.config import Config
 from ostinato.core import ids
 from ostinato.core.clock import Clock, SystemClock
-from ostinato.core.errors import Invalid, OstinatoError
 from ostinato.gateway import Epoch, Gateway, Renderer, Rooms
 from ostinato.gateway.asking import Item, Outcome
 from ostinato.providers import Provider
@@ -52,8 +50,6 @@ _log = logging.getLogger("ostinato")
 
 _GRACE = 2.0
 """Seconds that calls nobody waits for (renewals in the background) may take when all connections are closed."""
-
-_SECRET = "installation"  # noqa: S105 - the name of a secret
 
 
 class App:
@@ -111,13 +107,13 @@ class App:
         config, clock = self.config, self.clock
         if self.embedded:
             self.directory.acquire()
-            self._later("the data directory", _plain(self.directory.release))
+            self._later("the data directory", opening.plain(self.directory.release))
         else:
             self.directory.prepare()
         self.control = await self._database("control", self.directory.control)
         self.ledger_database = await self._database("traces", self.directory.traces)
         self.work = await self._database("work", self.directory.work)
-        with _about("storage.valkey"):
+        with opening.about("storage.valkey"):
             self.notices = Notices(
                 None if self.embedded else self.control,
                 config.storage.valkey,
@@ -126,7 +122,7 @@ class App:
             await self.notices.start()
         self._later("notices", self.notices.close)
         self.declarations = Declarations(self.control, clock, self.notices, topics=TOPICS)
-        self.secret = await _installation_secret(self.directory if self.embedded else None, self.declarations)
+        self.secret = await opening.installation_secret(self.directory if self.embedded else None, self.declarations)
         self.audit = audit.Log(self.control, clock, self.notices, config.audit, secret=self.secret)
         self.declarations.on_change = audit.follow(self.audit)
         self.epoch = Epoch()
@@ -153,8 +149,8 @@ class App:
 
     async def _database(self, name: str, path: Path) -> Database:
         where = path if self.embedded else self.config.storage.url
-        with _about("storage.url"):
-            database = await asyncio.to_thread(open_migrated, name, where)
+        with opening.about("storage.url"):
+            database = await asyncio.to_thread(opening.open_migrated, name, where)
         self._later(f"database {name}", lambda: asyncio.to_thread(database.close))
         return database
 
@@ -175,7 +171,7 @@ class App:
         self._later("the outbound client", self.client.close)
         self.providers: dict[str, Provider] = {}
         for name, settings in self.config.providers.items():
-            with _about(f"providers.{name}"):
+            with opening.about(f"providers.{name}"):
                 provider = providers.build(name, settings, self.client, self.clock)
             self.providers[name] = provider
             self._later(f"provider {name}", provider.close)
@@ -270,7 +266,7 @@ class App:
         if settings.url:
             from ostinato.storage.records_valkey import ValkeyRecordStore  # noqa: PLC0415 - only with the extra
 
-            with _about("cache.url"):
+            with opening.about("cache.url"):
                 return ValkeyRecordStore(settings.url, clock=self.clock)
         if not self.embedded:
             return None
@@ -378,76 +374,3 @@ class App:
 
     def _later(self, name: str, undo: Callable[[], Awaitable[None]]) -> None:
         self._undo.append((name, undo))
-
-
-async def _installation_secret(directory: DataDirectory | None, declarations: Declarations) -> bytes:
-    """What keys digests of users and inputs: a file when embedded, else shared through ``control``."""
-    if directory is not None:
-        found = directory.read_key(_SECRET)
-        if found is None:
-            found = secrets.token_bytes(32)
-            directory.write_key(_SECRET, found)
-        return found
-    if not await declarations.load(_SECRET):
-        try:
-            await declarations.put(_SECRET, "secret", secrets.token_hex(32), "system", expect=0)
-        except OstinatoError:
-            _log.info("Another process was first to make the installation's secret; using it.")
-    return bytes.fromhex(str((await declarations.load(_SECRET))["secret"]))
-
-
-@contextlib.contextmanager
-def _about(param: str) -> Generator[None]:
-    """Let an error say which part of the configuration it is about, where it does not know."""
-    try:
-        yield
-    except Invalid as error:
-        if not error.param:
-            error.param = param
-        elif not error.param.startswith(param.partition(".")[0]):
-            error.param = f"{param}.{error.param}"
-        raise
-
-
-def _plain(function: Callable[[], None]) -> Callable[[], Awaitable[None]]:
-    async def call() -> None:
-        function()
-
-    return call
-
-
-async def first_start(config: Config, *, recover: bool = False) -> str:
-    """Make the first organization, project and administrator key; gives the key's secret, once.
-
-    Raises ``Conflict`` where there is such a key already, unless told to ``recover``, or where a server owns the data
-    directory.
-    """
-    clock = SystemClock()
-    directory = DataDirectory(config.storage.directory, clock)
-    embedded = not config.storage.url
-    if embedded:
-        directory.acquire()
-    try:
-        control = await asyncio.to_thread(open_migrated, "control", config.storage.url or directory.control)
-        try:
-            vault = await _installation_secret(directory if embedded else None, Declarations(control, clock))
-            log = audit.Log(control, clock, settings=config.audit, secret=vault)
-            door = access.Access(control, Notices(), clock, config.access, log)
-            _, _, secret = await door.first_start(recover=recover)
-            return secret
-        finally:
-            control.close()
-    finally:
-        if embedded:
-            directory.release()
-
-
-def open_migrated(name: str, where: str | Path) -> Database:
-    """A database of this version's tables. Blocking."""
-    database = storage.open_database(name, where)
-    try:
-        storage.migrate(database)
-    except BaseException:
-        database.close()
-        raise
-    return database
