@@ -1,0 +1,158 @@
+"""Tests of paired results: exact where that can be, by seeded permutation where not; and several at once."""
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+from ostinato.core.errors import Invalid
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
+
+    Floats: TypeAlias = NDArray[Any]
+
+Alternative: TypeAlias = Literal["greater", "less", "two-sided"]
+
+_ENUMERATED = 16
+"""Differences that are not 0, up to which a permutation test looks at all signs: 65,536."""
+_CHUNK = 4_000_000
+_UNCONDITIONAL = 5_000
+"""Pairs up to which McNemar's test can look for the worst share of discordant pairs."""
+
+
+def mcnemar(wins: int, losses: int, alternative: Alternative = "greater", *, n: int | None = None) -> float:
+    """P-value of McNemar's exact test on discordant pairs: ``wins`` for the candidate, ``losses`` for the base.
+
+    Without ``n``: conditional on ``wins + losses``, the binomial test (McNemar 1947). With ``n``, the number of all
+    pairs (at most 5,000, else as without): the exact unconditional test, ordered by the mid-p value and maximized over
+    the unknown share of discordant pairs (Suissa and Shuster 1991; Fagerland, Lydersen and Laake 2013). It keeps its
+    level just as strictly and wastes less of it: at n = 400, a gain of 8 points among 25 % discordant pairs, level 1 %,
+    its power is 82 % where the conditional test has 79 %.
+    """
+    if wins < 0 or losses < 0 or (n is not None and n < wins + losses):
+        raise Invalid("Wins and losses are counts, and together no more than the pairs.", code="invalid_counts")
+    if alternative == "two-sided":
+        return min(1.0, 2 * mcnemar(max(wins, losses), min(wins, losses), n=n))
+    if alternative == "less":
+        wins, losses = losses, wins
+    discordant = wins + losses
+    if discordant == 0:
+        return 1.0
+    from scipy import stats as scipy_stats  # noqa: PLC0415 - loaded when a figure is asked for
+
+    stats: Any = scipy_stats
+    conditional = float(stats.binom.sf(wins - 1, discordant, 0.5))
+    middle = conditional - 0.5 * float(stats.binom.pmf(wins, discordant, 0.5))
+    if n is None or n > _UNCONDITIONAL or middle > 0.2:
+        return conditional
+    return min(conditional, size(n, middle))
+
+
+def size(n: int, threshold: float) -> float:
+    """Chance to see a mid-p value of at most ``threshold`` in ``n`` pairs without a difference, at its worst."""
+    import numpy as np  # noqa: PLC0415
+
+    tails = _tails(n, critical(n, threshold))
+    weights = _discordant(n)
+    return float(np.max(weights @ tails))
+
+
+def critical(n: int, threshold: float) -> "Floats":
+    """For 0 to ``n`` discordant pairs the fewest wins whose mid-p value is at most ``threshold``; ``n + 2``: none."""
+    import numpy as np  # noqa: PLC0415
+    from scipy import stats as scipy_stats  # noqa: PLC0415
+
+    binom: Any = scipy_stats.binom
+    counts = np.arange(n + 1)
+    # isf is within one of the answer: sf(w) <= t there, and mid-p lies between sf(w) and sf(w - 1).
+    wins = np.asarray(binom.isf(threshold, counts, 0.5), dtype=np.int64)
+    for _ in range(3):
+        lower = binom.sf(wins - 1, counts, 0.5) + 0.5 * binom.pmf(wins - 1, counts, 0.5)
+        wins = np.where((wins > 0) & (lower <= threshold), wins - 1, wins)
+        here = binom.sf(wins, counts, 0.5) + 0.5 * binom.pmf(wins, counts, 0.5)
+        wins = np.where(here > threshold, wins + 1, wins)
+    return np.where(wins > counts, n + 2, wins)
+
+
+@lru_cache(maxsize=64)
+def threshold_of(n: int, alpha: float) -> float:
+    """The largest mid-p value that is significant at ``alpha`` in ``n`` pairs."""
+    low, high = alpha / 4, min(0.5, 2 * alpha)
+    for _ in range(30):
+        middle = (low + high) / 2
+        low, high = (middle, high) if size(n, middle) <= alpha else (low, middle)
+    return low
+
+
+def _tails(n: int, wins: "Floats") -> "Floats":
+    """For each number of discordant pairs the chance of so many wins, if either is as likely."""
+    import numpy as np  # noqa: PLC0415
+    from scipy import stats as scipy_stats  # noqa: PLC0415
+
+    binom: Any = scipy_stats.binom
+    return np.asarray(binom.sf(wins - 1, np.arange(n + 1), 0.5))
+
+
+@lru_cache(maxsize=8)
+def _discordant(n: int) -> "Floats":
+    """Chances of 0 to ``n`` discordant pairs, for a grid of shares: (shares, n + 1)."""
+    import numpy as np  # noqa: PLC0415
+    from scipy import stats as scipy_stats  # noqa: PLC0415
+
+    binom: Any = scipy_stats.binom
+    shares = np.linspace(0.005, 1.0, 200)[:, None]
+    return np.asarray(binom.pmf(np.arange(n + 1)[None, :], n, shares))
+
+
+def permutation(diffs: "ArrayLike", *, seed: int, draws: int = 20_000, alternative: Alternative = "greater") -> float:
+    """P-value of the sign-flip test that paired differences (shape ``(n,)``, any unit) have mean 0.
+
+    Up to 16 differences that are not 0: all signs, exact. Else ``draws`` seeded ones, with ``(1 + k) / (1 + draws)``,
+    which keeps the level (Phipson and Smyth 2010). The same seed gives the same p-value.
+    """
+    import numpy as np  # noqa: PLC0415
+
+    values = _finite(diffs)
+    values = values[values != 0]
+    if alternative == "two-sided":
+        greater = permutation(values, seed=seed, draws=draws)
+        return min(1.0, 2 * min(greater, permutation(-values, seed=seed, draws=draws)))
+    if alternative == "less":
+        values = -values
+    if values.size == 0:
+        return 1.0
+    seen = float(values.sum())
+    slack = 1e-9 * float(np.abs(values).sum())
+    if values.size <= _ENUMERATED:
+        all_signs: Any = 1 - 2 * ((np.arange(2**values.size)[:, None] >> np.arange(values.size)) & 1)
+        return float(np.mean(all_signs @ values >= seen - slack))
+    random = np.random.default_rng(seed)
+    reached, left, most = 0, draws, max(1, _CHUNK // values.size)
+    while left:
+        some = min(left, most)
+        signs = random.integers(0, 2, size=(some, values.size), dtype=np.int8)
+        sums = 2 * (signs @ values) - values.sum()
+        reached += int(np.count_nonzero(sums >= seen - slack))
+        left -= some
+    return (1 + reached) / (1 + draws)
+
+
+def holm(ps: Sequence[float]) -> tuple[float, ...]:
+    """P-values adjusted for their number (Holm 1979), in the order given: compare each with the whole level."""
+    if any(not 0 <= p <= 1 for p in ps):
+        raise Invalid("A p-value is from 0 to 1.", code="invalid_p_value")
+    adjusted = [0.0] * len(ps)
+    highest = 0.0
+    for rank, index in enumerate(sorted(range(len(ps)), key=lambda one: ps[one])):
+        highest = max(highest, min(1.0, (len(ps) - rank) * ps[index]))
+        adjusted[index] = highest
+    return tuple(adjusted)
+
+
+def _finite(values: "ArrayLike") -> "Floats":
+    import numpy as np  # noqa: PLC0415
+
+    found = np.asarray(values, dtype=np.float64)
+    if found.ndim != 1 or not np.all(np.isfinite(found)):
+        raise Invalid("Differences are a list of finite numbers.", code="invalid_values")
+    return found
