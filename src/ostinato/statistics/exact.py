@@ -124,8 +124,10 @@ def permutation(diffs: "ArrayLike", *, seed: int, draws: int = 20_000, alternati
     seen = float(values.sum())
     slack = 1e-9 * float(np.abs(values).sum())
     if values.size <= _ENUMERATED:
-        all_signs: Any = 1 - 2 * ((np.arange(2**values.size)[:, None] >> np.arange(values.size)) & 1)
-        return float(np.mean(all_signs @ values >= seen - slack))
+        numbers: Any = np.arange(2**values.size)[:, None]
+        flips: Any = 1 - 2 * ((numbers >> np.arange(values.size)) & 1)
+        reached = int((flips @ values >= seen - slack).sum())
+        return reached / len(flips)
     random = np.random.default_rng(seed)
     reached, left, most = 0, draws, max(1, _CHUNK // values.size)
     while left:
