@@ -11,7 +11,8 @@ import sqlalchemy as sa
 from ostinato.core.clock import Clock
 from ostinato.optimization import tables
 from ostinato.optimization.model import Candidate, Measured
-from ostinato.optimization.run import Decided, Record, Round
+from ostinato.optimization.run import Decided, Record
+from ostinato.optimization.search.model import Round
 from ostinato.storage import Database
 from ostinato.wire.model import Json
 
@@ -42,7 +43,7 @@ class Records:
     async def round(self, run: str, found: Round) -> None:
         """Write down a complete round."""
         table = tables.round_
-        values = {"run": run, "stage": found.stage, "number": found.number}
+        values = {"run": run, "stage": found.phase, "number": found.number}
 
         def write(connection: sa.Connection) -> None:
             connection.execute(table.delete().where(*(table.c[name] == value for name, value in values.items())))
@@ -107,8 +108,8 @@ class Records:
         query = sa.select(table.c.body).where(table.c.run == run).order_by(table.c.stage, table.c.number)
         rows = await self._work.read(lambda connection: connection.scalars(query).all())
         found = msgspec.convert(rows, tuple[Round, ...])
-        order = ("headroom", "search", "reflection", "polish")
-        return tuple(sorted(found, key=lambda one: (order.index(one.stage) if one.stage in order else 9, one.number)))
+        order = ("headroom", "race", "reflection", "polish")
+        return tuple(sorted(found, key=lambda one: (order.index(one.phase), one.number)))
 
     async def all_measured(self, run: str, stage: str = "") -> tuple[Record, ...]:
         """Of all stages, or of one."""

@@ -6,6 +6,7 @@ import msgspec
 
 from ostinato.calls.model import Limits, Spent
 from ostinato.optimization.model import Candidate, Measured
+from ostinato.optimization.search.model import Round
 from ostinato.releases.model import Plan as Rollout
 from ostinato.scorers.model import Spec
 from ostinato.wire.model import Json
@@ -31,8 +32,8 @@ OPEN: frozenset[State] = frozenset({"planned", "running", "paused", "reviewing"}
 Phase: TypeAlias = Literal["select", "headroom", "search", "prove", "review", "release"]
 PHASES: tuple[Phase, ...] = ("select", "headroom", "search", "prove", "review", "release")
 
-Stage: TypeAlias = Literal["headroom", "search", "reflection", "polish", "holdout", "confidence"]
-"""What a measurement was made for."""
+Stage: TypeAlias = Literal["search", "holdout"]
+"""What a measurement was made for: ``search`` on the open examples, ``holdout`` on the sealed ones."""
 
 WORDS: dict[State, str] = {
     "planned": "waits for its turn",
@@ -84,6 +85,8 @@ class Wish(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     """Name of the search; left out: the built-in race of edits."""
     polish: bool = True
     """Whether to look for a shorter prompt that is no worse."""
+    retrieval: Json | None = None
+    """A chain: how passages are found before the prompt is filled in; see ``evals.retrieval``."""
     slices: tuple[str, ...] = ()
     """Parts of the examples (strata) that must not lose, beside those of the prompt's intent."""
     review: bool | None = None
@@ -138,8 +141,8 @@ class RunPlan(msgspec.Struct, frozen=True, kw_only=True):
     alpha: float
     alpha_left: float | None = None
     """What earlier looks at these sealed examples have left of the prompt's share; ``None``: not known."""
-    smallest_gain: float
-    """The smallest improvement that these sealed examples can prove with 80 % power, as a share."""
+    smallest_gain: float | None
+    """The smallest improvement that these sealed examples can prove with 80 % power, as a share; ``None``: none."""
     pairs: int
     """Sealed examples."""
     pairs_needed: int | None = None
@@ -216,35 +219,6 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
         """What the run is doing, or what became of it."""
         why = f": {self.why.rstrip('.')}" if self.why else ""
         return f"The run {self.id} on {self.prompt}@{self.label} {WORDS[self.state]}{why}."
-
-
-class Stand(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """How a candidate stands in a round."""
-
-    candidate: str
-    value: float | None
-    n: int
-
-
-class Dropped(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A candidate that went out, and why."""
-
-    candidate: str
-    reason: str
-
-
-class Round(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One round of a search, as it stands when it is complete."""
-
-    stage: str
-    number: int
-    examples: int = 0
-    """That each candidate has been measured on so far."""
-    standing: tuple[Stand, ...] = ()
-    """Best first."""
-    dropped: tuple[Dropped, ...] = ()
-    calls: int = 0
-    """Measurements made until here, in this stage."""
 
 
 class Decided(msgspec.Struct, frozen=True, kw_only=True):

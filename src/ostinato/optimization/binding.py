@@ -1,0 +1,215 @@
+"""The other rooms, as runs need them: see ``needs`` for what each of these is asked."""
+
+from collections.abc import Callable, Sequence
+
+from ostinato import calls, datasets, evals, scorers, statistics
+from ostinato.access import Actor, SystemActor
+from ostinato.calls.model import Asked, Purpose, Spent
+from ostinato.core.errors import NotFound
+from ostinato.datasets.model import DatasetVersion, Example, Finding, Split
+from ostinato.evals.model import Cell, Variant
+from ostinato.optimization import search
+from ostinato.optimization.meter import stratum
+from ostinato.optimization.model import Candidate
+from ostinato.optimization.needs import Ask
+from ostinato.optimization.planning import Provable
+from ostinato.optimization.run import Notice, Run, Wish
+from ostinato.optimization.search.model import Evaluate, Headroom, OnRound, SearchPlan, SearchResult
+from ostinato.prompts import Prompts, contents
+from ostinato.wire.model import ChatRequest, Message, Text
+
+PROVABLE = Provable(smallest_gain=statistics.smallest_gain, pairs_needed=statistics.pairs_needed)
+
+_SYSTEM = SystemActor("optimizer")
+_MOST_LABELS = 50
+"""Different references above which they are no list of labels."""
+_REFLECTION_TOKENS = 4_096
+
+
+class Data:
+    """Datasets."""
+
+    def __init__(self, rooms: datasets.Datasets) -> None:
+        self._datasets = rooms
+
+    async def version(self, actor: Actor, project: str, name: str, number: int | None) -> DatasetVersion:
+        """See ``needs.Data``."""
+        return await self._datasets.version(actor, name, number, project=project)
+
+    async def findings(self, version_id: str) -> Sequence[Notice]:
+        """See ``needs.Data``."""
+        return [_notice(one) for one in await self._datasets.leaks(version_id)]
+
+    async def load(self, version_id: str, splits: tuple[Split, ...]) -> tuple[Example, ...]:
+        """See ``needs.Data``."""
+        return await self._datasets.load(version_id, splits)
+
+    async def alpha_left(self, project: str, prompt: str, version: DatasetVersion) -> float | None:
+        """See ``needs.Data``."""
+        return await self._datasets.alpha_left(version.id, prompt)
+
+    async def open_holdout(self, run: Run, alpha: float) -> tuple[Example, ...]:
+        """See ``needs.Data``."""
+        return await self._datasets.open_holdout(
+            run.dataset_version, prompt=run.prompt, run=run.id, alpha=alpha, actor=_SYSTEM
+        )
+
+
+def _notice(found: Finding) -> Notice:
+    examples = f"Such as {', '.join(found.examples[:5])}." if found.examples else ""
+    return Notice(level=found.severity, code=found.kind.replace("-", "_"), message=found.message, hint=examples)
+
+
+class Measuring:
+    """Runner and scorers, with the journal."""
+
+    def __init__(
+        self,
+        rooms: calls.Calls,
+        runner: evals.Runner,
+        context: Callable[..., scorers.Context],
+        concurrency: int,
+    ) -> None:
+        """``context(org=, project=, budget=, namespace=)``: what scorers may use, and for whom they work."""
+        self._calls = rooms
+        self._runner = runner
+        self._context = context
+        self._concurrency = concurrency
+
+    def check(self, wish: Wish, project: str) -> bool:
+        """See ``needs.Measuring``."""
+        scorers.build_all(wish.scorers, self._context(org="", project=project, budget=None, namespace=""))
+        counting = [spec for spec in wish.scorers if spec.weight]
+        return any("reference" in scorers.KINDS[spec.kind].needs for spec in counting if spec.kind in scorers.KINDS)
+
+    async def measure(
+        self,
+        run: Run,
+        variant: Variant,
+        examples: Sequence[Example],
+        *,
+        purpose: Purpose,
+        budget: calls.Budget,
+        confidence: bool = False,
+    ) -> Sequence[Cell]:
+        """See ``needs.Measuring``."""
+        context = self._context(org=run.org, project=run.project, budget=budget, namespace=run.id)
+        return await self._runner.run_many(
+            [(variant, example) for example in examples],
+            scorers.build_all(run.wish.scorers, context),
+            specs=run.wish.scorers,
+            org=run.org,
+            project=run.project,
+            namespace=run.id,
+            purpose=purpose,
+            budget=budget,
+            confidence=confidence,
+            labels=labels_of(examples) if confidence else (),
+            concurrency=self._concurrency,
+        )
+
+    def reflect(self, run: Run, budget: calls.Budget) -> Ask:
+        """See ``needs.Measuring``."""
+        asked: dict[str, int] = {}
+
+        async def ask(prompt: str) -> str:
+            # The same question again is another one: a reflection model shall think anew.
+            replicate = asked.get(prompt, 0)
+            asked[prompt] = replicate + 1
+            request = ChatRequest(
+                model=run.wish.reflection,
+                messages=(Message("user", (Text(prompt),)),),
+                max_tokens=_REFLECTION_TOKENS,
+            )
+            found = await self._calls.ask(
+                Asked(
+                    org=run.org,
+                    project=run.project,
+                    alias=run.wish.reflection,
+                    request=request,
+                    purpose="reflection",
+                    namespace=run.id,
+                    replicate=replicate,
+                    prompt=run.prompt,
+                ),
+                budget,
+                timeout=300.0,
+            )
+            return found.text
+
+        return ask
+
+    async def spent(self, run_id: str) -> Spent:
+        """See ``needs.Measuring``."""
+        return await self._calls.journal(run_id)
+
+    async def forget(self, run_id: str) -> None:
+        """See ``needs.Measuring``."""
+        await self._calls.erase(namespace=run_id)
+
+
+def labels_of(examples: Sequence[Example]) -> tuple[str, ...]:
+    """The answers that there can be, where they are few and short texts."""
+    found = {one.reference for one in examples if isinstance(one.reference, str) and one.reference == stratum(one)}
+    return tuple(sorted(found)) if 2 <= len(found) <= _MOST_LABELS else ()
+
+
+class Searching:
+    """The built-in search."""
+
+    def __init__(self, prompts: Prompts) -> None:
+        self._prompts = prompts
+
+    async def probe(
+        self,
+        base: Candidate,
+        train: Sequence[Example],
+        dev: Sequence[Example],
+        evaluate: Evaluate,
+        plan: SearchPlan,
+        *,
+        seed: int,
+        on_round: OnRound,
+        project: str,
+    ) -> Headroom:
+        """See ``needs.Searching``."""
+        found = await search.race(
+            base,
+            train,
+            dev,
+            evaluate,
+            plan,
+            seed=seed,
+            on_round=on_round,
+            pieces=self._pieces(project),
+            probe_only=True,
+        )
+        if found.headroom is None:
+            return Headroom(base=None, best=0.0, best_edit="", upper=1.0, n=0, nothing=False, reason=found.stopped)
+        return found.headroom
+
+    async def search(
+        self,
+        base: Candidate,
+        train: Sequence[Example],
+        dev: Sequence[Example],
+        evaluate: Evaluate,
+        plan: SearchPlan,
+        *,
+        seed: int,
+        on_round: OnRound,
+        project: str,
+        name: str,
+        reflect: Ask | None,
+        polish: bool,
+    ) -> SearchResult:
+        """See ``needs.Searching``."""
+        if name:
+            raise NotFound(f"There is no optimizer {name!r}.", code="optimizer_not_found", param="optimizer")
+        return await search.race(
+            base, train, dev, evaluate, plan, seed=seed, on_round=on_round, pieces=self._pieces(project)
+        )
+
+    def _pieces(self, project: str) -> contents.Pieces:
+        snapshot = self._prompts.snapshot.value
+        return lambda name, number: snapshot.content(project, name, number)

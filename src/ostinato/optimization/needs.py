@@ -1,0 +1,198 @@
+"""What runs need of other rooms: ``app`` hands it over, tests bring small ones of their own."""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, Generic, Protocol, TypeVar
+
+import msgspec
+
+from ostinato import audit, calls, prompts, releases
+from ostinato.access import Actor
+from ostinato.calls.model import Purpose, Spent
+from ostinato.core.clock import Clock
+from ostinato.datasets.model import DatasetVersion, Example, Split
+from ostinato.evals.model import Cell, Variant
+from ostinato.intents.model import Requirements
+from ostinato.optimization.model import Candidate
+from ostinato.optimization.planning import Provable
+from ostinato.optimization.run import Notice, Run, Wish
+from ostinato.optimization.search.model import Evaluate, Headroom, OnRound, SearchPlan, SearchResult
+from ostinato.optimization.settings import Settings
+from ostinato.releases import Release
+from ostinato.releases.turn import Rights
+from ostinato.routing import Catalog
+from ostinato.storage import Database
+from ostinato.traces import PriceBook
+from ostinato.wire.model import Json
+
+T_co = TypeVar("T_co", covariant=True)
+
+
+class Current(Protocol, Generic[T_co]):
+    """A snapshot: ``value`` is swapped whole."""
+
+    @property
+    def value(self) -> T_co: ...
+
+
+class Ask(Protocol):
+    """Asks the reflection model one question: text in, text out; journalled and within the budget."""
+
+    def __call__(self, prompt: str) -> Awaitable[str]: ...
+
+
+class Data(Protocol):
+    """Datasets, as runs use them."""
+
+    async def version(self, actor: Actor, project: str, name: str, number: int | None) -> DatasetVersion:
+        """The version that somebody means and may use."""
+        ...
+
+    async def findings(self, version_id: str) -> Sequence[Notice]:
+        """What is wrong with a version: leaks between its parts."""
+        ...
+
+    async def load(self, version_id: str, splits: tuple[Split, ...]) -> tuple[Example, ...]:
+        """Its open examples, in an order that stays."""
+        ...
+
+    async def alpha_left(self, project: str, prompt: str, version: DatasetVersion) -> float | None:
+        """What is left for this prompt of the chance of error that its sealed examples may carry."""
+        ...
+
+    async def open_holdout(self, run: Run, alpha: float) -> tuple[Example, ...]:
+        """The sealed examples of the run's version; spends ``alpha`` once, however often it is asked."""
+        ...
+
+
+class Measuring(Protocol):
+    """Asks models and scores their answers, through the journal of the run."""
+
+    def check(self, wish: Wish, project: str) -> bool:
+        """Whether a scorer that counts needs references. Raises ``Invalid`` for scorers that cannot work."""
+        ...
+
+    async def measure(
+        self,
+        run: Run,
+        variant: Variant,
+        examples: Sequence[Example],
+        *,
+        purpose: Purpose,
+        budget: calls.Budget,
+        confidence: bool = False,
+    ) -> Sequence[Cell]:
+        """One cell for each example, in their order."""
+        ...
+
+    def reflect(self, run: Run, budget: calls.Budget) -> Ask:
+        """Who asks the run's reflection model."""
+        ...
+
+    async def spent(self, run_id: str) -> Spent:
+        """What the journal knows as paid for."""
+        ...
+
+    async def forget(self, run_id: str) -> None:
+        """Erase the answers of a run; what they cost stays known."""
+        ...
+
+
+class Searching(Protocol):
+    """Looks for better prompts. Equal answers and an equal seed give an equal result."""
+
+    async def probe(
+        self,
+        base: Candidate,
+        train: Sequence[Example],
+        dev: Sequence[Example],
+        evaluate: Evaluate,
+        plan: SearchPlan,
+        *,
+        seed: int,
+        on_round: OnRound,
+        project: str,
+    ) -> Headroom:
+        """Whether there is something to gain; what it measures is the first round of the search."""
+        ...
+
+    async def search(
+        self,
+        base: Candidate,
+        train: Sequence[Example],
+        dev: Sequence[Example],
+        evaluate: Evaluate,
+        plan: SearchPlan,
+        *,
+        seed: int,
+        on_round: OnRound,
+        project: str,
+        name: str,
+        reflect: Ask | None,
+        polish: bool,
+    ) -> SearchResult:
+        """The best of what it tried."""
+        ...
+
+
+class Decision(msgspec.Struct, frozen=True, kw_only=True):
+    """What the gate says, as runs need it; ``body`` holds all of it."""
+
+    promoted: str
+    """Id of the candidate that may be promoted; empty: none."""
+    sentence: str
+    body: Json
+
+
+class Judging(Protocol):
+    """The gate: pure."""
+
+    def __call__(
+        self,
+        run: Run,
+        examples: Sequence[Example],
+        cells: Mapping[str, Sequence[Cell]],
+        base: str,
+        finalists: Sequence[str],
+    ) -> Decision:
+        """Judge the finalists by the cells of each candidate on the sealed examples, in their order."""
+        ...
+
+
+class Reviewing(Protocol):
+    """People who look at answers."""
+
+    async def ask(self, run: Run, cells: Mapping[str, Sequence[Cell]], examples: Sequence[Example]) -> int:
+        """Put answers of the run before reviewers, once; gives how many."""
+        ...
+
+    async def verdict(self, run: Run) -> tuple[bool | None, Json]:
+        """What they say: ``None``: not yet; and the figures."""
+        ...
+
+
+class Rooms(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything that runs work with."""
+
+    control: Database
+    work: Database
+    log: audit.Log
+    clock: Clock
+    prompts: prompts.Prompts
+    releases: releases.Releases
+    data: Data
+    measuring: Measuring
+    searching: Searching
+    judging: Judging
+    provable: Provable
+    requirements_of: Callable[[str, str], Requirements]
+    slices_of: Callable[[str, str], tuple[str, ...]]
+    """(Project, intent) -> the slices that the intent declares."""
+    catalog: Current[Catalog]
+    prices: Current[PriceBook]
+    rights: Rights
+    evaluated: Callable[[Release, Run, Decision], Awaitable[None]]
+    """Attach the gate's decision to a release, as evidence of our own."""
+    enqueue: Callable[..., Awaitable[Any]]
+    """``enqueue(name, subject_id, key=...)``: see ``jobs``."""
+    settings: Settings = Settings()
+    reviewing: Reviewing | None = None

@@ -1,0 +1,359 @@
+"""The plan of a run, made before anything is spent: what it takes, what can be proved, and what stands in the way.
+
+Pure: everything that it looks at is handed to it. An error among its notices keeps the run from beginning.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+
+import msgspec
+
+from ostinato.core import hashing
+from ostinato.core.errors import Invalid, OstinatoError
+from ostinato.datasets.model import SPLITS, DatasetVersion, Example
+from ostinato.optimization.run import Estimate, Notice, RunPlan, Wish
+from ostinato.optimization.settings import Settings
+from ostinato.prompts import Compiled
+from ostinato.routing.model import Target
+from ostinato.traces import PriceBook
+from ostinato.wire.model import Text, Usage
+
+PROBE = 210
+"""Calls of the headroom probe: base and six cheap edits on 30 examples; the first round of the search."""
+_REFLECTION = 40
+"""Calls of the reflection model, about."""
+_POLISH = 120
+"""Calls of the search for a shorter prompt, about."""
+_BYTES = 4
+"""Bytes of a token, about."""
+_ANSWER = 64
+"""Tokens of an answer, about, where the prompt does not limit them."""
+_SHOTS = 8
+"""Examples in a prompt, about: half of the candidates have some."""
+_TOLD = 5
+"""Examples that are named in a notice."""
+_FEW_CONTRADICTIONS = 0.05
+"""Share of contradictory examples that are only warned of."""
+_LARGEST_ONE = 100_000
+_MOST_PAIRS = 5_000
+"""Beyond them power is not computed."""
+
+
+class Provable(msgspec.Struct, frozen=True):
+    """What statistics say of so many sealed examples."""
+
+    smallest_gain: Callable[[int, float], float | None]
+    """(Pairs, alpha) -> the smallest gain that is found with 80 % power, as a share; ``None``: not even 1."""
+    pairs_needed: Callable[[float, float], int | None]
+    """(Gain, alpha) -> pairs; ``None``: more than anybody has."""
+
+
+class Ground(msgspec.Struct, frozen=True, kw_only=True):
+    """What a plan is made of."""
+
+    wish: Wish
+    version: DatasetVersion
+    examples: Sequence[Example]
+    """Of the open splits."""
+    base_number: int
+    compiled: Compiled
+    alias: str
+    targets: Sequence[Target]
+    slices: tuple[str, ...]
+    review: bool
+    alpha_left: float | None
+    findings: Sequence[Notice]
+    """What is wrong with the dataset, by its own report."""
+    needs_reference: bool
+    """Whether a scorer that counts compares with the reference."""
+    prices: PriceBook
+    settings: Settings
+    provable: Provable
+    now: int
+
+
+def make(ground: Ground) -> RunPlan:
+    """The plan."""
+    wish, settings = ground.wish, ground.settings
+    pairs = ground.version.counts.get("holdout", 0)
+    alpha = settings.alpha if wish.alpha is None else wish.alpha
+    if not 0 < alpha <= 0.2:
+        raise Invalid("A chance of error is above 0 and at most 0.2.", code="invalid_alpha", param="alpha")
+    proof = pairs * (1 + settings.finalists)
+    search = search_calls(wish, settings, proof)
+    stages = _stages(ground, search, proof)
+    needed = None
+    if wish.gain is not None:
+        if not 0 < wish.gain < 1:
+            raise Invalid("A gain is a share, such as 0.05 for five points.", code="invalid_gain", param="gain")
+        needed = ground.provable.pairs_needed(wish.gain, alpha)
+    notices = [
+        *_of_examples(ground),
+        *_of_budget(ground, search, proof, stages),
+        *_of_proof(ground, pairs, alpha, needed or (_MOST_PAIRS + 1 if wish.gain is not None else None)),
+        *ground.findings,
+    ]
+    priced = [one.nano for one in stages]
+    return RunPlan(
+        prompt=wish.prompt,
+        label=wish.label,
+        base_number=ground.base_number,
+        alias=ground.alias,
+        targets=tuple(one.name for one in ground.targets),
+        dataset=ground.version.dataset,
+        dataset_version=ground.version.number,
+        counts={split: ground.version.counts.get(split, 0) for split in SPLITS},
+        stages=stages,
+        calls=sum(one.calls for one in stages),
+        tokens=sum(one.tokens for one in stages),
+        nano=None if None in priced else sum(one or 0 for one in priced),
+        unpriced=tuple(one.name for one in ground.targets if _price(ground, one, 1, 1) is None),
+        alpha=alpha,
+        alpha_left=ground.alpha_left,
+        smallest_gain=ground.provable.smallest_gain(min(pairs, _MOST_PAIRS), alpha) if pairs else None,
+        pairs=pairs,
+        pairs_needed=needed,
+        slices=ground.slices,
+        review=ground.review,
+        notices=tuple(notices),
+    )
+
+
+def search_calls(wish: Wish, settings: Settings, proof: int) -> int:
+    """Measurements that the search may make: what is left once the sealed examples are counted apart."""
+    limit = settings.calls
+    if wish.limits.calls is not None:
+        limit = min(max(limit, settings.calls), wish.limits.calls - proof)
+    return max(0, min(limit, settings.most_calls - proof))
+
+
+def refuse(plan: RunPlan) -> None:
+    """Raise ``Invalid`` with everything that keeps a run of this plan from beginning."""
+    errors = plan.errors
+    if errors:
+        raise Invalid(
+            " ".join(one.message for one in errors),
+            code=errors[0].code,
+            hint=" ".join(dict.fromkeys(one.hint for one in errors if one.hint)),
+        )
+
+
+# --- what it takes ------------------------------------------------------------------------------------------------
+
+
+def _stages(ground: Ground, search: int, proof: int) -> tuple[Estimate, ...]:
+    wish = ground.wish
+    probe = min(PROBE, search)
+    wanted = [("headroom", probe), ("search", search - probe)]
+    if wish.reflection:
+        wanted.append(("reflection", _REFLECTION))
+    if wish.polish:
+        wanted.append(("polish", _POLISH))
+    wanted.append(("holdout", proof))
+    size, answer = _sizes(ground)
+    return tuple(_estimate(ground, stage, calls, size, answer) for stage, calls in wanted)
+
+
+def _estimate(ground: Ground, stage: str, calls: int, size: int, answer: int) -> Estimate:
+    said = size * (1 + _SHOTS // 2)
+    priced = [_price(ground, target, said, answer) for target in ground.targets]
+    known = [one for one in priced if one is not None]
+    nano = max(known) * calls if known and len(known) == len(priced) else None
+    if stage == "reflection":
+        # Another model, whose prompts hold many examples: nobody can tell before.
+        return Estimate(stage=stage, calls=calls, tokens=calls * size * 2 * _SHOTS, nano=None if nano is None else nano)
+    return Estimate(stage=stage, calls=calls, tokens=calls * (said + answer), nano=nano)
+
+
+def _sizes(ground: Ground) -> tuple[int, int]:
+    """Tokens of the base's prompt and of its answer, about."""
+    content = ground.compiled.content
+    limit: object = content.params.get("max_tokens") or content.params.get("max_completion_tokens")
+    sizes: list[int] = []
+    for example in ground.examples[:50]:
+        try:
+            rendered = ground.compiled.render(example.inputs)
+        except OstinatoError:
+            continue
+        blocks = [block for message in rendered.messages for block in message.content]
+        sizes.append(sum(len(block.text.encode()) for block in blocks if isinstance(block, Text)))
+    mean = sum(sizes) // len(sizes) if sizes else 0
+    return mean // _BYTES + 1, min(limit, _LARGEST_ONE) if isinstance(limit, int) else _ANSWER
+
+
+def _price(ground: Ground, target: Target, said: int, answer: int) -> int | None:
+    return ground.prices.price(target.provider, target.model, Usage(input=said, output=answer), ground.now)
+
+
+# --- what stands in the way ---------------------------------------------------------------------------------------
+
+
+def _of_examples(ground: Ground) -> list[Notice]:
+    version, least = ground.version, ground.settings.min_examples
+    found: list[Notice] = []
+    total = sum(version.counts.values())
+    if not total:
+        return [_error("empty_dataset", f"The dataset {version.dataset!r} has no examples.", "Add some first.")]
+    for split in SPLITS:
+        count = version.counts.get(split, 0)
+        if count < least:
+            found.append(
+                _error(
+                    "too_few_examples",
+                    f"The part {split!r} of {version.dataset!r} has {count} examples; a run needs at least {least}.",
+                    "Add examples, or change the shares of the dataset's parts.",
+                )
+            )
+    answers = Counter(hashing.canonical_json(one.reference) for one in ground.examples if one.reference is not None)
+    with_reference = sum(answers.values())
+    if ground.needs_reference and with_reference < len(ground.examples):
+        found.append(_references_missing(ground, len(ground.examples) - with_reference))
+    if len(ground.examples) > 1 and len(answers) == 1 and with_reference == len(ground.examples):
+        found.append(
+            _error(
+                "one_class",
+                f"Every example of {version.dataset!r} has the same reference: whoever always says it is right.",
+                "Add examples with other answers.",
+            )
+        )
+    found += _contradictions(ground)
+    found += _unrenderable(ground)
+    return found
+
+
+def _references_missing(ground: Ground, missing: int) -> Notice:
+    every = missing == len(ground.examples)
+    message = (
+        f"{'No' if every else missing} of {len(ground.examples)} examples {'has' if every else 'have no'} reference"
+    )
+    if every:
+        message = "No example has a reference"
+    hint = "Add references, or use scorers that need none, such as a judge."
+    return Notice(
+        level="error" if every else "warning",
+        code="no_reference",
+        message=f"{message}, and a scorer compares with it: such answers stay unscored.",
+        hint=hint,
+    )
+
+
+def _contradictions(ground: Ground) -> list[Notice]:
+    """Examples that ask the same and want another answer: no prompt can get all of them right."""
+    seen: dict[bytes, dict[bytes, list[str]]] = {}
+    for one in ground.examples:
+        answers = seen.setdefault(hashing.canonical_json(one.inputs), {})
+        answers.setdefault(hashing.canonical_json(one.reference), []).append(one.id)
+    caught = [name for answers in seen.values() if len(answers) > 1 for names in answers.values() for name in names]
+    if not caught or not ground.needs_reference:
+        return []
+    share = len(caught) / len(ground.examples)
+    return [
+        Notice(
+            level="error" if share > _FEW_CONTRADICTIONS else "warning",
+            code="contradictory_examples",
+            message=f"{len(caught)} examples ({100 * share:.1f} %) ask the same and want different answers.",
+            hint=f"Settle them first: {', '.join(caught[:_TOLD])}{' ...' if len(caught) > _TOLD else ''}.",
+        )
+    ]
+
+
+def _unrenderable(ground: Ground) -> list[Notice]:
+    """Examples that the prompt cannot be filled in with."""
+    if ground.wish.retrieval is not None:
+        return []  # Its variables come of the retrieval, too.
+    faults: Counter[str] = Counter()
+    for one in ground.examples:
+        try:
+            ground.compiled.render(one.inputs)
+        except OstinatoError as error:
+            faults[error.message.rstrip(".")] += 1
+    if not faults:
+        return []
+    told = "; ".join(
+        f"{message} ({count} of {len(ground.examples)} examples)" for message, count in faults.most_common(3)
+    )
+    return [
+        _error(
+            "variables_do_not_fit",
+            f"The prompt cannot be filled in with the examples: {told}.",
+            "Name the columns of the dataset as the prompt names its variables.",
+        )
+    ]
+
+
+def _of_budget(ground: Ground, search: int, proof: int, stages: Sequence[Estimate]) -> list[Notice]:
+    limits, found = ground.wish.limits, list[Notice]()
+    for name, value in msgspec.structs.asdict(limits).items():
+        if value == 0:
+            found.append(_error("budget_zero", f"A budget of 0 {_UNITS[name]} lets nothing be tried.", "Give it more."))
+        elif isinstance(value, int) and value < 0:
+            found.append(_error("invalid_budget", "A limit is 0 or more.", "Leave it out to have none."))
+    least = min(PROBE, ground.settings.calls) + proof
+    if limits.calls and search < min(PROBE, ground.settings.calls):
+        found.append(
+            _error(
+                "budget_too_small",
+                f"{limits.calls} calls are too few: the probe takes {PROBE}, and the {proof} calls on sealed examples "
+                "come on top.",
+                f"Allow at least {least} calls, or use fewer sealed examples.",
+            )
+        )
+    if limits.nano and any(one.nano is None for one in stages):
+        found.append(
+            _error(
+                "price_unknown",
+                "The budget limits money, and a model's price is not known.",
+                "Declare its price under [prices], or limit calls and tokens instead.",
+            )
+        )
+    about = sum(one.tokens for one in stages)
+    if limits.tokens and about > limits.tokens:
+        found.append(
+            Notice(
+                level="warning",
+                code="tokens_may_not_suffice",
+                message=f"The run takes about {about:,} tokens, and {limits.tokens:,} are allowed.",
+                hint="It pauses when they are used up, and goes on with more.",
+            )
+        )
+    return found
+
+
+_UNITS: Mapping[str, str] = {"calls": "calls", "tokens": "tokens", "nano": "dollars"}
+
+
+def _of_proof(ground: Ground, pairs: int, alpha: float, needed: int | None) -> list[Notice]:
+    found: list[Notice] = []
+    if not any(spec.weight for spec in ground.wish.scorers):
+        found.append(
+            _error(
+                "no_scorers", "No scorer says how good an answer is.", "Name at least one, such as `label` or `exact`."
+            )
+        )
+    if needed is not None and pairs < needed:
+        found.append(
+            _error(
+                "holdout_too_small",
+                f"{pairs} sealed examples cannot prove a gain of {_points(ground.wish.gain or 0)} at "
+                f"{100 * alpha:g} %: that takes about {needed}.",
+                "Add examples, ask for a larger gain, or allow a larger chance of error.",
+            )
+        )
+    if ground.alpha_left is not None and ground.alpha_left < alpha:
+        found.append(
+            _error(
+                "holdout_spent",
+                f"Earlier runs have looked at these sealed examples: {ground.alpha_left:g} of the chance of error is "
+                f"left, and this run asks for {alpha:g}.",
+                "Make a version of the dataset with new sealed examples.",
+            )
+        )
+    return found
+
+
+def _points(share: float) -> str:
+    return f"{100 * share:g} points"
+
+
+def _error(code: str, message: str, hint: str = "") -> Notice:
+    return Notice(level="error", code=code, message=message, hint=hint)

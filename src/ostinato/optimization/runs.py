@@ -1,0 +1,373 @@
+"""The room's one object with a life: :class:`Optimizations` carries out what people ask of runs."""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeVar
+
+import msgspec
+import sqlalchemy as sa
+
+from ostinato import access, audit, prompts
+from ostinato.access import Actor, Resource, manage, permissions
+from ostinato.calls.model import Limits
+from ostinato.core import ids
+from ostinato.core.errors import Conflict, Invalid
+from ostinato.datasets.model import DatasetVersion
+from ostinato.optimization import findings, planning, report, store
+from ostinato.optimization.carrying import Carrier
+from ostinato.optimization.needs import Rooms
+from ostinato.optimization.planning import Ground
+from ostinato.optimization.run import OPEN, Detail, Progress, Run, RunPlan, Wish
+from ostinato.optimization.search.model import Round
+from ostinato.prompts import Compiled, Version
+from ostinato.prompts import store as prompt_rows
+
+T = TypeVar("T")
+
+JOB = "optimization"
+"""What a run's job is called."""
+_REASON = 2_000
+
+
+class _Found(msgspec.Struct, frozen=True):
+    """What a wish means."""
+
+    org: str
+    project: str
+    prompt: prompts.Prompt
+    base: Version
+    assigned: int | None
+
+
+class Optimizations:
+    """Optimization runs. Every change that somebody asks for is one transaction with its leaf of the audit log.
+
+    A run beyond the actor's reach does not exist. ``carrier.phases()`` is what ``jobs`` runs under the name ``JOB``.
+    """
+
+    def __init__(self, rooms: Rooms) -> None:
+        rooms.settings.check()
+        self.carrier = Carrier(rooms)
+        self._rooms = rooms
+
+    # -- before and at the beginning -------------------------------------------------------------------------------
+
+    async def plan(self, actor: Actor, wish: Wish, project: str | None = None) -> RunPlan:
+        """What a run would do and take. Nothing is spent or written; errors stand among its notices.
+
+        Raises ``NotFound`` (prompt, version, dataset, model), ``Invalid`` (scorers), ``Denied``.
+        """
+        plan, _, _ = await self._plan(actor, wish, project)
+        return plan
+
+    async def start(self, actor: Actor, wish: Wish, project: str | None = None) -> Run:
+        """A new run, waiting for its turn.
+
+        Raises ``Invalid`` with all that keeps it from beginning, and ``Conflict`` where a run on this prompt is open.
+        """
+        plan, found, version = await self._plan(actor, wish, project)
+        planning.refuse(plan)
+        now = self._rooms.clock.now()
+        run = Run(
+            id=ids.new(now),
+            org=found.org,
+            project=found.project,
+            prompt=found.prompt.name,
+            prompt_id=found.prompt.id,
+            label=wish.label,
+            intent=found.prompt.intent,
+            alias=plan.alias,
+            dataset=version.dataset,
+            dataset_number=version.number,
+            dataset_version=version.id,
+            holdout_digest=version.holdout_digest,
+            base_number=found.base.number,
+            base_digest=found.base.digest,
+            assigned_number=found.assigned,
+            wish=wish,
+            plan=plan,
+            turns=1,
+            author=access.principal_of(actor),
+            started_by=access.actor_name(actor),
+            created_at=now,
+        )
+        occasion = audit.occasion()
+
+        def work(connection: sa.Connection) -> None:
+            # The prompt's row is what two who start at once wait for.
+            prompt_rows.find(connection, found.project, found.prompt.name, lock=True)
+            store.insert(connection, run)
+            self.carrier.leaf(connection, actor, None, run, "start", occasion, wish.note[:_REASON])
+
+        await self._rooms.control.run(work)
+        await self._enqueue(run)
+        return run
+
+    # -- while it lasts --------------------------------------------------------------------------------------------
+
+    async def pause(self, actor: Actor, run_id: str, reason: str = "") -> Run:
+        """The run, which begins no further call; it is paused when those under way have ended."""
+        run = await self._change(actor, run_id, "pause", reason, _pause)
+        self.carrier.pull(run_id, run.wanted)
+        return run
+
+    async def resume(self, actor: Actor, run_id: str, limits: Limits | None = None, reason: str = "") -> Run:
+        """A paused run, going on where it stopped; with other ``limits`` where some are given."""
+
+        def work(connection: sa.Connection, run: Run) -> Run:
+            if run.state not in ("paused", "reviewing"):
+                raise _wrong_state(run, "resumed")
+            wish = run.wish if limits is None else msgspec.structs.replace(run.wish, limits=limits)
+            if 0 in (wish.limits.calls, wish.limits.tokens, wish.limits.nano):
+                raise Invalid("A budget of 0 lets nothing be tried.", code="budget_zero", param="limits")
+            return store.change(connection, run, state="planned", wanted="", wish=wish, turns=run.turns + 1, why="")
+
+        run = await self._change(actor, run_id, "resume", reason, work)
+        await self._enqueue(run)
+        return run
+
+    async def cancel(self, actor: Actor, run_id: str, reason: str = "") -> Run:
+        """The run, ended for good once the calls under way have ended. What was paid for is kept."""
+
+        def work(connection: sa.Connection, run: Run) -> Run:
+            if run.state not in OPEN:
+                raise _wrong_state(run, "cancelled")
+            if run.state == "running":
+                return store.change(connection, run, wanted="cancel")
+            now = self._rooms.clock.now()
+            return store.change(connection, run, state="cancelled", wanted="", ended_at=now, why=reason[:_REASON])
+
+        run = await self._change(actor, run_id, "cancel", reason, work)
+        self.carrier.pull(run_id, "cancel")
+        return run
+
+    async def delete(self, actor: Actor, run_id: str, reason: str = "") -> Run:
+        """The run, ended and emptied: its candidates, measurements and answers are gone; what it cost stays known."""
+
+        def work(connection: sa.Connection, run: Run) -> Run:
+            if run.state == "deleted":
+                raise _wrong_state(run, "deleted")
+            now = self._rooms.clock.now()
+            return store.change(connection, run, state="deleted", wanted="", ended_at=run.ended_at or now, why="")
+
+        run = await self._change(actor, run_id, "delete", reason, work)
+        self.carrier.pull(run_id, "cancel")
+        await self.carrier.records.forget(run_id)
+        await self._rooms.measuring.forget(run_id)
+        return run
+
+    async def reviewed(self, run_id: str) -> None:
+        """Reviewers have given a verdict: let the run go on, if it waits for that."""
+
+        def work(connection: sa.Connection) -> Run | None:
+            run = store.find(connection, run_id, lock=True)
+            if run.state != "reviewing":
+                return None
+            return store.change(connection, run, state="planned", turns=run.turns + 1, why="")
+
+        run = await self._rooms.control.run(work)
+        if run is not None:
+            await self._enqueue(run)
+
+    async def recover(self) -> None:
+        """Set going again what waits or was under way when the process ended; a job that lives is not doubled."""
+
+        def work(connection: sa.Connection) -> list[Run]:
+            everybody = sa.true()
+            found: list[Run] = []
+            for state in ("planned", "running"):
+                found += store.page(connection, reach=everybody, state=state, limit=1_000)
+            return found
+
+        for run in await self._rooms.control.read(work):
+            await self._enqueue(run)
+
+    # -- questions -------------------------------------------------------------------------------------------------
+
+    async def list(
+        self,
+        actor: Actor,
+        *,
+        project: str | None = None,
+        prompt: str = "",
+        state: str = "",
+        after: str = "",
+        limit: int = 100,
+    ) -> Sequence[Run]:
+        """A page of the runs that the actor reaches, oldest first, from behind ``after``."""
+
+        def read(connection: sa.Connection) -> Sequence[Run]:
+            permissions.require(actor, "optimizations:read")
+            home = manage.find_project(connection, actor, project).id if project else ""
+            return store.page(
+                connection, reach=store.reach(actor), project=home, prompt=prompt, state=state, after=after, limit=limit
+            )
+
+        return await self._rooms.control.read(read)
+
+    async def show(self, actor: Actor, run_id: str) -> Progress:
+        """One run, and how far it has come."""
+        run = await self._find(actor, run_id)
+        rounds = await self.carrier.records.all_rounds(run.id)
+        candidates = await self.carrier.records.all_candidates(run.id)
+        spent = await self._rooms.measuring.spent(run.id)
+        base = incumbent(run)
+        last = rounds[-1] if rounds else None
+        return Progress(
+            run=run,
+            calls_planned=run.plan.calls,
+            spent=spent,
+            best=None if last is None else _best(last),
+            base=None if last is None else next((one.mean for one in last.standings if one.candidate == base), None),
+            curve=tuple((one.calls, best) for one in rounds if (best := _best(one)) is not None),
+            candidates=len(candidates),
+            share=1.0 if run.state in findings.FINAL else min(1.0, spent.calls / max(1, run.plan.calls)),
+        )
+
+    async def detail(self, actor: Actor, run_id: str) -> Detail:
+        """Everything that is known of a run."""
+        run = await self._find(actor, run_id)
+        return await findings.gather(run, self.carrier.records, self._rooms.measuring)
+
+    async def report(self, actor: Actor, run_id: str) -> str:
+        """The run's report: one HTML page that needs nothing else."""
+        detail = await self.detail(actor, run_id)
+        return await asyncio.to_thread(report.page, detail)
+
+    # -- inside ----------------------------------------------------------------------------------------------------
+
+    async def _plan(self, actor: Actor, wish: Wish, project: str | None) -> tuple[RunPlan, _Found, DatasetVersion]:
+        rooms = self._rooms
+        found = await rooms.control.read(lambda connection: _mean(connection, actor, wish, project))
+        needs_reference = rooms.measuring.check(wish, found.project)
+        version = await rooms.data.version(actor, found.project, wish.dataset, wish.dataset_version)
+        content = found.base.content
+        assert content is not None
+        alias = wish.alias or str(content.params.get("model") or "")
+        if not alias:
+            raise Invalid(
+                f"Version {found.base.number} of {found.prompt.name!r} names no model.",
+                code="no_model",
+                param="alias",
+                hint="Say which alias to ask.",
+            )
+        route = rooms.catalog.value.route(found.project, alias)
+        if wish.reflection:
+            rooms.catalog.value.route(found.project, wish.reflection)
+        snapshot = rooms.prompts.snapshot.value
+        requirements = rooms.requirements_of(found.project, found.prompt.intent)
+        slices = tuple(dict.fromkeys([*rooms.slices_of(found.project, found.prompt.intent), *wish.slices]))
+        ground = Ground(
+            wish=wish,
+            version=version,
+            examples=await rooms.data.load(version.id, ("train", "dev")),
+            base_number=found.base.number,
+            compiled=Compiled(content, lambda name, number: snapshot.content(found.project, name, number)),
+            alias=alias,
+            targets=route.targets,
+            slices=slices,
+            review=requirements.human_review if wish.review is None else wish.review,
+            alpha_left=await rooms.data.alpha_left(found.project, found.prompt.name, version),
+            findings=await rooms.data.findings(version.id),
+            needs_reference=needs_reference,
+            prices=rooms.prices.value,
+            settings=rooms.settings,
+            provable=rooms.provable,
+            now=rooms.clock.now(),
+        )
+        # Powers are computed exactly, with libraries that take a second to import.
+        return await asyncio.to_thread(planning.make, ground), found, version
+
+    async def _find(self, actor: Actor, run_id: str) -> Run:
+        run = await self._rooms.control.read(lambda connection: store.find(connection, run_id))
+        if not store.reaches(actor, run):
+            raise store.unknown(run_id)
+        permissions.require(actor, "optimizations:read", store.resource(run))
+        return run
+
+    async def _change(
+        self, actor: Actor, run_id: str, verb: str, reason: str, work: Callable[[sa.Connection, Run], Run]
+    ) -> Run:
+        """One change that somebody asks for, with its leaf."""
+        occasion = audit.occasion()
+        if len(reason) > _REASON or "\x00" in reason:
+            raise Invalid(f"A reason has at most {_REASON} characters.", code="invalid_reason", param="reason")
+
+        def transaction(connection: sa.Connection) -> Run:
+            run = store.find(connection, run_id)
+            if not store.reaches(actor, run):
+                raise store.unknown(run_id)
+            permissions.require(actor, "optimizations:run", store.resource(run))
+            run = store.find(connection, run_id, lock=True)
+            changed = work(connection, run)
+            self.carrier.leaf(connection, actor, run, changed, verb, occasion, reason)
+            return changed
+
+        return await self._rooms.control.run(transaction)
+
+    async def _enqueue(self, run: Run) -> None:
+        await self._rooms.enqueue(JOB, run.id, key=f"{run.id}:{run.turns}")
+
+
+def incumbent(run: Run) -> str:
+    """Id of the run's incumbent among its candidates."""
+    return run.base_digest[:16]
+
+
+def _mean(connection: sa.Connection, actor: Actor, wish: Wish, project: str | None) -> _Found:
+    home = manage.find_project(connection, actor, project)
+    head = prompt_rows.find(connection, home.id, wish.prompt)
+    on = Resource(project=home.id, prompt=head.name, label=wish.label, intent=head.intent)
+    for permission in ("optimizations:run", "prompts:write", "releases:propose"):
+        permissions.require(actor, permission, on)
+    if head.archived_at is not None:
+        raise Conflict(f"The prompt {head.name!r} is archived.", code="prompt_archived", hint="Restore it first.")
+    if head.kind == "partial":
+        raise Invalid(f"{head.name!r} is a partial: it is never asked by itself.", code="is_partial", param="prompt")
+    prompts.label(connection, home.id, wish.label)
+    standing = prompts.assignment(connection, home.id, head.name, wish.label)
+    if standing is not None and wish.number not in (None, standing.number) and wish.release:
+        raise Invalid(
+            f"The label {wish.label!r} points at version {standing.number}: what takes its place must be better "
+            "than that.",
+            code="not_the_incumbent",
+            param="number",
+            hint="Leave the number out, or ask for a report only (`release`: false).",
+        )
+    number = wish.number or (standing.number if standing is not None else 0)
+    if not number:
+        raise Invalid(
+            f"The label {wish.label!r} of {head.name!r} points at nothing yet.",
+            code="no_base",
+            param="label",
+            hint="Name the version to begin with, or release one first.",
+        )
+    base = prompt_rows.find_version(connection, head, number)
+    return _Found(home.org_id, home.id, head, base, None if standing is None else standing.number)
+
+
+def _pause(connection: sa.Connection, run: Run) -> Run:
+    if run.state == "planned":
+        return store.change(connection, run, state="paused", wanted="", why="somebody asked for it")
+    if run.state != "running":
+        raise _wrong_state(run, "paused")
+    return store.change(connection, run, wanted="pause")
+
+
+def _wrong_state(run: Run, verb: str) -> Conflict:
+    ways: Mapping[str, str] = {
+        "paused": "Resume it, or cancel it.",
+        "running": "Pause it, or cancel it.",
+        "planned": "Pause it, or cancel it.",
+        "reviewing": "It goes on when the reviewers are done; or cancel it.",
+    }
+    return Conflict(
+        f"The run {run.id} cannot be {verb}: it is {run.state}.",
+        code="run_state",
+        hint=ways.get(run.state, "It is over: start another one."),
+    )
+
+
+def _best(found: Round) -> float | None:
+    means = [one.mean for one in found.standings if one.mean is not None and not one.out]
+    return max(means, default=None)

@@ -1,0 +1,245 @@
+"""The phases of a run, each as one function: select, headroom, search, prove, review, release.
+
+A phase looks first at what was decided. What it decides, it writes down once; whoever begins it again finds that.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+import msgspec
+
+from ostinato.core.errors import Conflict, Invalid
+from ostinato.datasets.model import Example
+from ostinato.evals.model import Cell
+from ostinato.optimization import planning, releasing
+from ostinato.optimization.meter import Meter, candidate
+from ostinato.optimization.model import Candidate
+from ostinato.optimization.needs import Decision, Rooms
+from ostinato.optimization.records import Records
+from ostinato.optimization.run import Phase, Run, State
+from ostinato.optimization.search.model import Round, SearchPlan
+from ostinato.wire.model import Json
+
+_RELEASED_ELSEWHERE = "release_open"
+
+
+class Ending(msgspec.Struct, frozen=True):
+    """A run does not go on to its next phase."""
+
+    state: State
+    why: str = ""
+    more: dict[str, Any] = {}
+    """Fields of the run that are set along."""
+
+
+class Shop(msgspec.Struct, frozen=True):
+    """What a phase works with."""
+
+    rooms: Rooms
+    records: Records
+    meter: Meter
+    run: Run
+
+    async def examples(self) -> tuple[list[Example], list[Example]]:
+        """The open examples: those to learn from, and those to try on."""
+        found = await self.rooms.data.load(self.run.dataset_version, ("train", "dev"))
+        living = [one for one in found if not one.erased]
+        return [one for one in living if one.split == "train"], [one for one in living if one.split == "dev"]
+
+    async def base(self) -> Candidate:
+        """The incumbent."""
+        content = self.rooms.prompts.snapshot.value.content(self.run.project, self.run.prompt, self.run.base_number)
+        return candidate(content)
+
+    async def candidates(self) -> dict[str, Candidate]:
+        """Everybody who was tried, by id."""
+        return {one.id: one for one in await self.records.all_candidates(self.run.id)}
+
+    async def on_round(self, found: Round) -> None:
+        """Write down a complete round."""
+        await self.records.candidates(self.run.id, found.entered)
+        await self.records.round(self.run.id, found)
+
+    @property
+    def plan(self) -> SearchPlan:
+        """What the search may do."""
+        settings = self.rooms.settings
+        proof = self.run.plan.pairs * (1 + settings.finalists)
+        calls = planning.search_calls(self.run.wish, settings, proof)
+        return SearchPlan(calls=max(1, calls), finalists=settings.finalists)
+
+
+# --- the phases ---------------------------------------------------------------------------------------------------
+
+
+async def select(shop: Shop) -> Ending | None:
+    """See that what was planned is still there."""
+    train, dev = await shop.examples()
+    if not train or not dev:
+        raise Invalid(
+            "The examples of this run have been erased.",
+            code="empty_dataset",
+            hint="Make a version of the dataset with others, and start anew.",
+        )
+    await shop.records.candidates(shop.run.id, [await shop.base()])
+    await shop.records.decide(shop.run.id, "select", {"train": len(train), "dev": len(dev)})
+    return None
+
+
+async def headroom(shop: Shop) -> Ending | None:
+    """See whether there is anything to gain."""
+    decided = await shop.records.decision(shop.run.id, "headroom")
+    if decided is None:
+        shop.meter.purpose = "probe"
+        train, dev = await shop.examples()
+        found = await shop.rooms.searching.probe(
+            await shop.base(),
+            train,
+            dev,
+            shop.meter.evaluate,
+            shop.plan,
+            seed=shop.run.wish.seed,
+            on_round=shop.on_round,
+            project=shop.run.project,
+        )
+        decided = await shop.records.decide(shop.run.id, "headroom", _json(found))
+    if decided.get("nothing"):
+        return Ending("nothing-to-gain", str(decided.get("reason", "")))
+    return None
+
+
+async def search(shop: Shop) -> Ending | None:
+    """Look for better prompts; the probe's calls are in the journal and cost nothing again."""
+    decided = await shop.records.decision(shop.run.id, "search")
+    if decided is None:
+        shop.meter.purpose = "search"
+        train, dev = await shop.examples()
+        wish = shop.run.wish
+        found = await shop.rooms.searching.search(
+            await shop.base(),
+            train,
+            dev,
+            shop.meter.evaluate,
+            shop.plan,
+            seed=wish.seed,
+            on_round=shop.on_round,
+            project=shop.run.project,
+            name=wish.optimizer,
+            reflect=shop.rooms.measuring.reflect(shop.run, shop.meter.reins) if wish.reflection else None,
+            polish=wish.polish,
+        )
+        await shop.records.candidates(shop.run.id, [*found.candidates, *found.finalists])
+        decided = await shop.records.decide(
+            shop.run.id,
+            "search",
+            {
+                "finalists": [one.id for one in found.finalists],
+                "standings": _json(found.standings),
+                "refused": _json(found.refused),
+                "calls": found.calls,
+                "stopped": found.stopped,
+            },
+        )
+    if not decided["finalists"]:
+        return Ending("refused", "the search found nothing that did better than the incumbent on the open examples")
+    return None
+
+
+async def prove(shop: Shop) -> Ending | None:
+    """Open the sealed examples, once, and let the gate decide."""
+    decided = await shop.records.decision(shop.run.id, "gate")
+    if decided is None:
+        shop.meter.purpose = "gate"
+        examples = [one for one in await shop.rooms.data.open_holdout(shop.run, shop.run.plan.alpha) if not one.erased]
+        entrants = await _entrants(shop)
+        cells: dict[str, list[Cell]] = {}
+        for one in entrants:
+            cells[one.id] = list(await shop.meter.cells(one, examples, "holdout"))
+        base, *finalists = (one.id for one in entrants)
+        decision = await asyncio.to_thread(shop.rooms.judging, shop.run, examples, cells, base, finalists)
+        decided = await shop.records.decide(
+            shop.run.id,
+            "gate",
+            {**decision.body, "promoted": decision.promoted, "sentence": decision.sentence},
+        )
+    if not decided["promoted"]:
+        return Ending("refused", str(decided["sentence"]))
+    return None
+
+
+async def review(shop: Shop) -> Ending | None:
+    """Let people look at answers where the policy asks for it."""
+    run, reviewing = shop.run, shop.rooms.reviewing
+    if not run.plan.review or reviewing is None:
+        return None
+    _, dev = await shop.examples()
+    decided = await shop.records.decision(run.id, "review")
+    if decided is None:
+        passed, figures = await reviewing.verdict(run)
+        if passed is None:
+            shop.meter.purpose = "gate"
+            gate = await _gate(shop)
+            everybody = await shop.candidates()
+            cells: dict[str, list[Cell]] = {}
+            for one in (await shop.base(), everybody[gate.promoted]):
+                cells[one.id] = list(await shop.meter.cells(one, dev, "search", confidence=True))
+            asked = await reviewing.ask(run, cells, dev)
+            if asked:
+                return Ending("reviewing", f"{asked} answers wait for reviewers")
+            passed, figures = True, {"items": 0}
+        decided = await shop.records.decide(run.id, "review", {"passed": passed, **figures})
+    if not decided["passed"]:
+        return Ending("refused", "the reviewers did not find the new answers good enough")
+    return None
+
+
+async def release(shop: Shop) -> Ending | None:
+    """Write the champion as a version, and propose its release."""
+    rooms, run = shop.rooms, shop.run
+    gate = await _gate(shop)
+    champion = (await shop.candidates())[gate.promoted]
+    await releasing.see_rights(rooms, run)
+    moved = await releasing.moved(rooms, run)
+    if moved:
+        return Ending("refused", moved, {"champion": champion.id})
+    number = await releasing.make_version(rooms, run, champion, gate)
+    more: dict[str, Any] = {"champion": champion.id, "number": number}
+    if not run.wish.release:
+        return Ending("proposed", f"{gate.sentence} It is version {number}; no release was asked for", more)
+    try:
+        found = await releasing.propose(rooms, run, number, gate)
+    except Conflict as error:
+        if error.code != _RELEASED_ELSEWHERE:
+            raise
+        return Ending("paused", f"{error.message} Resume the run when it is done", more)
+    await rooms.evaluated(found, run, gate)
+    return Ending("proposed", gate.sentence, {**more, "release": found.id})
+
+
+STAGES: Mapping[Phase, Callable[[Shop], Awaitable[Ending | None]]] = {
+    "select": select,
+    "headroom": headroom,
+    "search": search,
+    "prove": prove,
+    "review": review,
+    "release": release,
+}
+
+
+async def _entrants(shop: Shop) -> list[Candidate]:
+    """The incumbent and the finalists."""
+    decided = await shop.records.decision(shop.run.id, "search")
+    assert decided is not None, "a search was decided before it is proved"
+    everybody = await shop.candidates()
+    return [await shop.base(), *(everybody[name] for name in decided["finalists"])]
+
+
+async def _gate(shop: Shop) -> Decision:
+    decided = await shop.records.decision(shop.run.id, "gate")
+    assert decided is not None, "nothing is released that no gate has passed"
+    return Decision(promoted=decided["promoted"], sentence=decided["sentence"], body=decided)
+
+
+def _json(value: object) -> Json | Any:
+    return msgspec.to_builtins(value)
