@@ -55,6 +55,15 @@ def conforms(text: str, response_format: Json) -> bool:
         return False
 
 
+def usable(schema: Json) -> bool:
+    """Whether :func:`conforms` can judge by ``schema``: it is one, and within the bounds of the work that we do."""
+    try:
+        _validator(msgspec.json.encode(schema))
+    except (_TooMuch, jsonschema_rs.ValidationError, jsonschema_rs.ReferencingError, ValueError, RecursionError):
+        return False
+    return True
+
+
 @functools.lru_cache(maxsize=_KEPT)
 def _validator(encoded: bytes) -> "jsonschema_rs.Validator":
     if len(encoded) > LARGEST_SCHEMA:

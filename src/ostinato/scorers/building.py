@@ -26,6 +26,7 @@ class Built:
         self.version = version
         self.kind = kind.name
         self.asking = kind.asking
+        self.patient = kind.patient
         self._id = f"{name}@{version}"
         self._say = say
 
@@ -114,10 +115,12 @@ async def score_all(
     subject: Subject,
     *,
     timeout: float = 60.0,  # noqa: ASYNC109 - of each scorer, not of the call
+    patient: bool = True,
 ) -> tuple[Score, ...]:
     """What every scorer says, in order. Never raises but to be cancelled: what fails is *unscored*, and says why.
 
-    ``timeout``: seconds for each scorer. Those that need not wait are asked first, then the others at once.
+    ``timeout``: seconds for each scorer; not for judges while ``patient``: they wait as long as ``calls`` do. Scorers
+    that need not wait are asked first, then the others at once.
     """
     asked = tuple(scorers)
     scores: list[Score | None] = [None] * len(asked)
@@ -128,15 +131,16 @@ async def score_all(
         else:
             waiting.append(at)
     if waiting:
-        told = await asyncio.gather(*(_in_time(asked[at], subject, timeout) for at in waiting))
+        told = await asyncio.gather(*(_in_time(asked[at], subject, timeout, patient) for at in waiting))
         for at, score in zip(waiting, told, strict=True):
             scores[at] = score
     return tuple(cast("list[Score]", scores))
 
 
-async def _in_time(scorer: Scorer, subject: Subject, seconds: float) -> Score:
+async def _in_time(scorer: Scorer, subject: Subject, seconds: float, patient: bool) -> Score:
+    waits = patient and isinstance(scorer, Built) and scorer.patient
     try:
-        async with asyncio.timeout(seconds):
+        async with asyncio.timeout(None if waits else seconds):
             return await _guarded(scorer, subject)
     except TimeoutError:
         return unscored(scorer.id, f"It took longer than {seconds:g} s.", "timeout")

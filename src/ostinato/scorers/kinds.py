@@ -1,6 +1,6 @@
 """What a kind of scorer is, and what its makers are handed. The table of all kinds is ``catalog.KINDS``."""
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Protocol, TypeAlias
 
 import msgspec
@@ -9,6 +9,7 @@ from ostinato import outbound
 from ostinato.calls.model import Asked, Called, Purpose
 from ostinato.core.clock import Clock
 from ostinato.core.errors import Invalid
+from ostinato.embeddings.model import Embedder
 from ostinato.scorers.model import Subject
 from ostinato.scorers.settings import Hook
 
@@ -43,17 +44,6 @@ class Asker(Protocol):
     ) -> Called: ...
 
 
-class Embeds(Protocol):
-    """Turns texts into vectors of length 1; ``embeddings.Embedder`` is one."""
-
-    @property
-    def id(self) -> str:
-        """Name and checksum: part of the version of every scorer that uses it."""
-        ...
-
-    async def embed(self, texts: Sequence[str]) -> Sequence[Sequence[float]]: ...
-
-
 Function: TypeAlias = Callable[..., Any]
 """A user's: ``f(subject)`` gives a number from 0 to 1, a truth value, ``None``, or a :class:`Said`; plain or async."""
 
@@ -64,7 +54,7 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
     clock: Clock
     calls: Asker | None = None
     """``None``: there are no judges here."""
-    embedder: Embeds | None = None
+    embedder: Embedder | None = None
     client: outbound.Client | None = None
     org: str = ""
     project: str = ""
@@ -92,6 +82,9 @@ class Kind(msgspec.Struct, frozen=True, kw_only=True):
     """Raised whenever the same configuration may give another score than before: part of every version."""
     asking: bool = False
     """Whether ``make`` gives an :data:`Asking`."""
+    patient: bool = False
+    """Whether it asks models through ``calls``, which have time-outs and patience of their own: a model that goes away
+    for ten minutes must not leave ten minutes of answers unscored."""
     needs: tuple[str, ...] = ()
     """Of the subject: ``reference``, ``passages``, ``retrieved``, ``usage`` ..."""
     identity: Callable[[Any, Context], object] | None = None
