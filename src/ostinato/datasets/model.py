@@ -47,6 +47,42 @@ class Example(NewExample, frozen=True, kw_only=True, omit_defaults=True):
     """A tombstone: its texts are gone."""
 
 
+class Shares(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How much of a dataset each split gets; they come to 1. Chosen once: no example ever changes its split."""
+
+    train: float = 0.5
+    dev: float = 0.2
+    holdout: float = 0.3
+
+
+class Finding(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Something about a version that its users should know. Holds no texts."""
+
+    kind: str
+    """One word for programs: ``contradictions``, ``one-class``, ``near-duplicates`` ..."""
+    severity: Literal["note", "warning", "error"]
+    """``error``: an optimization run refuses to begin."""
+    count: int
+    message: str
+    examples: tuple[str, ...] = ()
+    """Ids of some of them, never of the sealed part where that would tell what it holds."""
+
+
+class Dataset(msgspec.Struct, frozen=True, kw_only=True):
+    """A name under which versions are counted."""
+
+    id: str
+    org: str
+    project: str
+    name: str
+    description: str = ""
+    shares: Shares
+    latest: int
+    """Number of the newest sealed version; 0: there is none."""
+    created_at: int
+    created_by: str
+
+
 class DatasetVersion(msgspec.Struct, frozen=True, kw_only=True):
     """Examples as they were put together once; never changed."""
 
@@ -68,3 +104,27 @@ class DatasetVersion(msgspec.Struct, frozen=True, kw_only=True):
     note: str = ""
     used_at: int | None = None
     """When it was first used; from then on it only loses what is erased."""
+    open: bool = False
+    """Examples are still being added: it cannot be used until it is sealed, and has no digest until then."""
+    dropped: dict[str, int] = {}
+    """Why -> examples that were handed in and left out: ``duplicates``, ``erased``, ``near-duplicates``."""
+    findings: tuple[Finding, ...] = ()
+    """What was seen when it was sealed."""
+    origin: Json = {}
+    """How it was put together: ``base``, ``without``; of recorded traffic, the filter that chose it."""
+
+
+class Look(msgspec.Struct, frozen=True, kw_only=True):
+    """The sealed part was opened once, for one prompt and run, and this much of alpha was spent on it."""
+
+    id: str
+    version_id: str
+    holdout_digest: str
+    prompt: str
+    run: str
+    alpha: float
+    spent: float
+    """What the prompt had spent on this holdout when the look was over, what its examples carried along included."""
+    examples: int
+    at: int
+    actor: str
