@@ -113,6 +113,13 @@ class App:
         self.control = await self._database("control", self.directory.control)
         self.ledger_database = await self._database("traces", self.directory.traces)
         self.work = await self._database("work", self.directory.work)
+        self.jobs = jobs.Jobs(
+            self.directory.jobs if self.embedded else config.storage.url,
+            clock,
+            "embedded" if self.embedded else ids.new(clock.now()),
+            settings=config.jobs,
+            leases=None if self.embedded else self.work,
+        )
         with opening.about("storage.valkey"):
             self.notices = Notices(
                 None if self.embedded else self.control,
@@ -146,6 +153,8 @@ class App:
         self.desk = Desk(self.control, clock, self.audit, secret=self.secret)
         self.desk.start()
         self._later("the control plane's desk", self.desk.stop)
+        await self.jobs.start()
+        self._later("jobs", self.jobs.stop)
 
     async def _database(self, name: str, path: Path) -> Database:
         where = path if self.embedded else self.config.storage.url
@@ -357,6 +366,7 @@ class App:
             "rollouts": self.watcher.failing or "ok",
             "ledger": self.recorder.failing or "ok",
             "audit": self.keeper.failing or "ok",
+            "jobs": self.jobs.failing or "ok",
         }
         if self.store is not None:
             parts["cache"] = "ok" if self.store.healthy else "the shared tier cannot be reached: answered from memory"

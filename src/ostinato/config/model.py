@@ -10,6 +10,7 @@ from ostinato.cache import Settings as CacheSettings
 from ostinato.calls import Settings as CallsSettings
 from ostinato.checks import Settings as ChecksSettings
 from ostinato.gateway import Settings as GatewaySettings
+from ostinato.jobs import Settings as JobsSettings
 from ostinato.outbound import Settings as OutboundSettings
 from ostinato.providers import Settings as ProviderSettings
 from ostinato.releases import Settings as ReleasesSettings
@@ -54,6 +55,7 @@ class Config(msgspec.Struct, frozen=True):
     outbound: OutboundSettings = OutboundSettings()
     checks: ChecksSettings = ChecksSettings()
     calls: CallsSettings = CallsSettings()
+    jobs: JobsSettings = JobsSettings()
     providers: dict[str, ProviderSettings] = {}
     models: dict[str, Json] = {}
     """Declarations of routes: ``[models.ALIAS]``."""
@@ -81,6 +83,7 @@ SECTIONS: dict[str, type[msgspec.Struct]] = {
     "outbound": OutboundSettings,
     "checks": ChecksSettings,
     "calls": CallsSettings,
+    "jobs": JobsSettings,
 }
 """Sections with fixed keys."""
 

@@ -1,4 +1,4 @@
-"""The journal of paid calls."""
+"""The journal of paid calls, and which processes run jobs."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -33,9 +33,17 @@ def upgrade() -> None:
     )
     op.create_index("ix_paid_call_namespace", "paid_call", ["namespace"])
     op.create_index("ix_paid_call_example", "paid_call", ["example"])
+    op.create_table(
+        "job_executor",
+        sa.Column("id", sa.String(64), nullable=False),
+        sa.Column("beats", sa.BigInteger, nullable=False),
+        sa.Column("begun_at", columns.Micros, nullable=False),
+        sa.PrimaryKeyConstraint("id", name="pk_job_executor"),
+    )
 
 
 def downgrade() -> None:
+    op.drop_table("job_executor")
     op.drop_index("ix_paid_call_example", "paid_call")
     op.drop_index("ix_paid_call_namespace", "paid_call")
     op.drop_table("paid_call")
