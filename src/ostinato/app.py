@@ -22,6 +22,7 @@ from ostinato import (
     calls,
     explaining,
     intents,
+    jobs,
     opening,
     outbound,
     prompts,
