@@ -1,0 +1,207 @@
+"""A gateway inside the test's process with a model that a better prompt helps, a dataset, a prompt, and runs on them."""
+
+import contextlib
+import sys
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from blake3 import blake3
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from inside import SYSTEM, World, inside
+
+from ostinato import access, datasets, evals, prompts, scorers, statistics
+from ostinato.core.clock import SystemClock
+from ostinato.datasets.model import NewExample
+from ostinato.optimization import Optimizations, Rooms, Settings, Wish, binding
+from ostinato.optimization.needs import Decision
+from ostinato.prompts import Draft
+from ostinato.prompts.model import Turn
+from ostinato.providers.fake import Fake
+from ostinato.providers.model import ChatCall, ChatReply, ProviderFailure
+from ostinato.releases.rights import standing_rights
+from ostinato.scorers.model import Spec
+from ostinato.wire.model import Answer, BlockStart, BlockStop, Delta, Finish, Start, Text, Usage
+
+PROMPT = "paint/colour"
+LABELS = ("blue", "green", "red")
+BETTER, WORSE = "Answer with one word", "Take your time"
+
+
+def truth(item: str) -> str:
+    return LABELS[blake3(item.encode()).digest()[0] % len(LABELS)]
+
+
+def luck(item: str) -> float:
+    return int.from_bytes(blake3(b"luck" + item.encode()).digest()[:4], "big") / 2**32
+
+
+class Painter(Fake):
+    """Knows the colour of an item more often the better it is asked."""
+
+    def __init__(self, clock: Any) -> None:
+        super().__init__("fake", "", clock)
+        self.base, self.gain = 0.55, 0.3
+        self.asked: list[str] = []
+        self.away = False
+        self.hook: Any = None
+
+    async def chat(self, call: ChatCall) -> ChatReply:
+        if self.hook is not None:
+            await self.hook(call)
+        if self.away:
+            raise ProviderFailure("fake is away.", failure="server")
+        text = "\n".join(b.text for m in call.request.messages for b in m.content if isinstance(b, Text))
+        self.asked.append(text)
+        item = text.rsplit("item ", 1)[1].split()[0].strip(".?!")
+        right = luck(item) < self.skill(text)
+        answer = truth(item) if right else LABELS[(LABELS.index(truth(item)) + 1) % len(LABELS)]
+        events = (
+            Start(call.model), BlockStart(0, "text"), Delta(0, answer), BlockStop(0), Finish("stop"),
+            Usage(input=len(text) // 4 + 1, output=1),
+        )  # fmt: skip
+        return ChatReply(Answer(self.wire, events), {}, 0.001)
+
+    def skill(self, text: str) -> float:
+        """The chance of a right answer: examples help."""
+        shown = sum(text.count(f"{name}\n") for name in LABELS) + text.count("item ") - 1
+        return self.base + (self.gain if shown >= 2 else 0.0)
+
+
+def examples(count: int, start: int = 0) -> list[NewExample]:
+    return [
+        NewExample(inputs={"thing": f"item a{number}"}, reference=truth(f"a{number}"))
+        for number in range(start, start + count)
+    ]
+
+
+def judge(run: Any, found: Sequence[Any], cells: Any, base: str, finalists: Sequence[str]) -> Decision:
+    """A small gate: exact McNemar at the run's level, the first that passes."""
+    figures: dict[str, Any] = {}
+    promoted = ""
+    for name in finalists:
+        pairs = [(a.value or 0, b.value or 0) for a, b in zip(cells[base], cells[name], strict=True)]
+        wins, losses = sum(b > a for a, b in pairs), sum(b < a for a, b in pairs)
+        p = statistics.mcnemar(wins, losses)
+        figures[name] = {"wins": wins, "losses": losses, "p": p, "n": len(pairs)}
+        if not promoted and p < run.plan.alpha / len(finalists):
+            promoted = name
+    words = f"It is better on {len(found)} sealed examples" if promoted else "Nothing was proven better"
+    return Decision(promoted=promoted, sentence=words + ".", body={"finalists": figures})
+
+
+class Kit:
+    """What tests of runs hold in their hands."""
+
+    def __init__(self, world: World, runs: Optimizations, rooms: Rooms, data: datasets.Datasets) -> None:
+        self.world = world
+        self.runs = runs
+        self.rooms = rooms
+        self.data = data
+        self.queue: list[tuple[str, str]] = []
+        self.project = ""
+
+    @property
+    def painter(self) -> Painter:
+        found = self.world.app.providers["fake"]
+        assert isinstance(found, Painter)
+        return found
+
+    def wish(self, **more: Any) -> Wish:
+        wanted = {
+            "prompt": PROMPT,
+            "dataset": "colours",
+            "scorers": (Spec(kind="label", config={"labels": list(LABELS)}),),
+        }
+        return Wish(**{**wanted, **more})
+
+    async def caller(self, *permissions: str) -> access.Caller:
+        """Somebody of the project; with every permission of an owner where none are named."""
+        wanted = frozenset(permissions) if permissions else access.permissions.ROLES["owner"]
+        secret = await self.world.new_key(self.project, permissions=wanted)
+        return self.world.app.access.authenticate(secret, self.world.clock.now())
+
+    async def finished(self, actor: Any, **more: Any) -> Any:
+        """A run from start to end."""
+        run = await self.runs.start(actor, self.wish(**more), self.project)
+        return await self.runs.carrier.carry_on(run.id)
+
+    def journal(self) -> list[Any]:
+        return self.world.app.work.query(lambda c: c.exec_driver_sql("SELECT * FROM call_journal").mappings().all())
+
+
+def build(world: World, kit: list[Kit], **options: Any) -> Kit:
+    """Runs over the rooms of a world."""
+    app = world.app
+    data = options.pop("data", None) or datasets.Datasets(app.control, app.clock, app.audit)
+
+    async def enqueue(name: str, subject: str, *, key: str) -> str:
+        kit[0].queue.append((subject, key))
+        return key
+
+    async def evaluated(release: Any, run: Any, decision: Any) -> None:
+        pass
+
+    def context(**fields: Any) -> scorers.Context:
+        return scorers.Context(clock=app.clock, calls=app.calls, **fields)
+
+    runner = evals.Runner(app.calls, app.clock)
+    rooms = Rooms(
+        control=app.control,
+        work=app.work,
+        log=app.audit,
+        clock=app.clock,
+        prompts=app.prompts,
+        releases=app.releases,
+        data=binding.Data(data),
+        measuring=binding.Measuring(app.calls, runner, context, 8),
+        searching=binding.Searching(app.prompts),
+        judging=options.pop("judging", judge),
+        provable=binding.PROVABLE,
+        requirements_of=app._requirements,
+        slices_of=lambda _project, _intent: (),
+        catalog=app.catalog,
+        prices=app.prices,
+        rights=standing_rights,
+        evaluated=evaluated,
+        enqueue=enqueue,
+        settings=Settings(**{"min_examples": 20, "calls": 400, **options.pop("settings", {})}),
+        **options,
+    )
+    kit.insert(0, Kit(world, Optimizations(rooms), rooms, data))
+    return kit[0]
+
+
+@contextlib.asynccontextmanager
+async def opened(count: int = 300, extra: str = "", clock: Any = None, **options: Any) -> AsyncIterator[Kit]:
+    """A world with a prompt in production, a dataset of ``count`` examples, and runs."""
+    async with inside(extra, clock or SystemClock()) as world:
+        world.app.providers["fake"] = Painter(world.clock)
+        kit = build(world, [], **options)
+        kit.project = await world.first_project()
+        home = kit.project
+        draft = Draft(
+            messages=(Turn("system", "Say the colour."), Turn("user", "{{thing}}")),
+            params={"model": "plain", "max_tokens": 8},
+        )
+        await world.app.prompts.create(SYSTEM, home, PROMPT, draft=draft)
+        await place(kit, 1)
+        if count:
+            await kit.data.create(SYSTEM, "colours", project=home, examples=examples(count))
+        yield kit
+
+
+async def place(kit: Kit, number: int, label: str = "production") -> None:
+    """Point a label at a version, as nobody but a test may."""
+    app, now = kit.world.app, kit.world.clock.now()
+
+    def work(connection: Any) -> None:
+        prompts.assign(
+            connection, project=kit.project, prompt=PROMPT, label=label, number=number, actor=SYSTEM, now=now
+        )
+        app.notices.mark(connection, prompts.TOPIC)
+
+    await app.control.run(work)
+    await app.prompts.snapshot.reload()

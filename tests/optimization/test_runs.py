@@ -1,0 +1,24 @@
+"""A run from its plan to a proposed release, and everything that keeps one from beginning or from ending well."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from run_kit import opened
+
+from ostinato.access import SystemActor
+
+SYSTEM = SystemActor("test")
+
+
+async def test_a_run_ends_in_a_proposed_release() -> None:
+    async with opened() as kit:
+        ann = await kit.caller()
+        plan = await kit.runs.plan(ann, kit.wish(), kit.project)
+        assert not plan.errors, plan.errors
+        run = await kit.finished(ann)
+        print(run.sentence)
+        assert run.state == "proposed", run
+        progress = await kit.runs.show(ann, run.id)
+        assert progress.spent.calls == len(kit.painter.asked)
