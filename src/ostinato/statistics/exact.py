@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
 
 from ostinato.core.errors import Invalid
 
@@ -124,10 +124,7 @@ def permutation(diffs: "ArrayLike", *, seed: int, draws: int = 20_000, alternati
     seen = float(values.sum())
     slack = 1e-9 * float(np.abs(values).sum())
     if values.size <= _ENUMERATED:
-        numbers: Any = np.arange(2**values.size)[:, None]
-        flips: Any = 1 - 2 * ((numbers >> np.arange(values.size)) & 1)
-        reached = int((flips @ values >= seen - slack).sum())
-        return reached / len(flips)
+        return float(np.mean(_all_signs(values.size) @ values >= seen - slack))
     random = np.random.default_rng(seed)
     reached, left, most = 0, draws, max(1, _CHUNK // values.size)
     while left:
@@ -137,6 +134,14 @@ def permutation(diffs: "ArrayLike", *, seed: int, draws: int = 20_000, alternati
         reached += int(np.count_nonzero(sums >= seen - slack))
         left -= some
     return (1 + reached) / (1 + draws)
+
+
+def _all_signs(n: int) -> "Floats":
+    """Every choice of 1 and -1 for ``n`` values: ``(2 ** n, n)``."""
+    import numpy as np  # noqa: PLC0415
+
+    numbers = cast("Floats", np.arange(2**n))[:, None]
+    return cast("Floats", 1 - 2 * ((numbers >> np.arange(n)) & 1))
 
 
 def holm(ps: Sequence[float]) -> tuple[float, ...]:
