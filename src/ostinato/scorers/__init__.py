@@ -2,9 +2,11 @@
 
 ``build`` makes a scorer of a declared ``Spec``; ``score_all`` asks several and never raises; ``mean`` weighs what they
 say, and knows no mean where a measurement is missing. ``KINDS`` lists the kinds; packages bring more by the entry-point
-group ``ostinato.scorers``. The same scorers run in experiments, in optimization and on a sampled share of the traffic.
+group ``ostinato.scorers``. ``confidence`` tells how sure a model is of its answer, ``calibration`` whether a judge
+agrees with people often enough to decide. The same scorers run in experiments, in optimization and on sampled traffic.
 """
 
+from ostinato.scorers import calibration, confidence
 from ostinato.scorers.building import Built, build, build_all, mean, name_of, score_all, unscored
 from ostinato.scorers.catalog import KINDS
 from ostinato.scorers.kinds import Context, Kind, Said
@@ -26,6 +28,8 @@ __all__ = [
     "Subject",
     "build",
     "build_all",
+    "calibration",
+    "confidence",
     "mean",
     "name_of",
     "score_all",

@@ -1,0 +1,188 @@
+"""Confidences: read from log probabilities, from several answers; calibrated; and judges held against people."""
+
+import math
+import random
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ostinato import wire
+from ostinato.core.errors import Invalid
+from ostinato.scorers import Score, calibration, confidence
+from ostinato.wire.model import Answer, BlockStart, BlockStop, Delta, Finish, Start, Usage
+
+Alternatives = dict[str, float]
+
+
+def answer(*steps: tuple[str, Alternatives], key: str = "logprob") -> Answer:
+    """An answer of OpenAI's shape: each step the token that was said, and the likeliest at its place."""
+
+    def told(text: str, probability: float) -> dict[str, Any]:
+        return {"token": text, key: math.log(probability) if key == "logprob" else probability}
+
+    listed = "top_logprobs" if key == "logprob" else "top_probs"
+    content = [{**told(said, here[said]), listed: [told(*pair) for pair in here.items()]} for said, here in steps]
+    text = "".join(said for said, _ in steps)
+    body = {
+        "model": "m",
+        "choices": [
+            {
+                "index": 0,
+                "message": {"role": "assistant", "content": text},
+                "logprobs": {"content": content},
+                "finish_reason": "stop",
+            }
+        ],
+    }
+    import json
+
+    return wire.codec("openai.chat").read_answer(json.dumps(body).encode())
+
+
+PLAIN = Answer(
+    "openai.chat", (Start("m"), BlockStart(0, "text"), Delta(0, "yes"), BlockStop(0), Finish("stop"), Usage())
+)
+
+
+@pytest.mark.parametrize("key", ["logprob", "prob"])
+def test_the_posterior_is_how_labels_share_the_probability(key: str) -> None:
+    said = answer(("Pos", {"Pos": 0.6, "Neg": 0.2, "The": 0.2}), ("itive", {"itive": 1.0}), key=key)
+    shares = confidence.posterior(said, ["positive", "negative"])
+    assert shares == pytest.approx({"positive": 0.75, "negative": 0.25})
+    assert confidence.from_logprobs(said, ["positive", "negative"]) == pytest.approx(0.75)
+
+
+def test_labels_that_begin_alike_are_told_apart_further_on() -> None:
+    said = answer(
+        (" card", {" card": 0.5, " refund": 0.5}),
+        (" lost", {" lost": 0.8, " arrival": 0.2}),
+    )
+    shares = confidence.posterior(said, ["card lost", "card arrival", "refund"])
+    assert shares == pytest.approx({"card lost": 0.4, "card arrival": 0.1, "refund": 0.5})
+
+
+def test_an_alternative_that_leads_to_several_labels_is_shared_evenly() -> None:
+    said = answer(("refund", {"refund": 0.6, "card": 0.4}))
+    shares = confidence.posterior(said, ["card lost", "card arrival", "refund"])
+    assert shares == pytest.approx({"card lost": 0.2, "card arrival": 0.2, "refund": 0.6})
+
+
+def test_spaces_and_quotation_marks_before_a_label_are_read_over() -> None:
+    said = answer(("\n", {"\n": 1.0}), ('"', {'"': 1.0}), ("Yes", {"Yes": 0.9, "No": 0.1}), ('"', {'"': 1.0}))
+    assert confidence.from_logprobs(said, ["yes", "no"]) == pytest.approx(0.9)
+
+
+def test_a_label_that_was_not_told_of_is_unlikely_never_impossible() -> None:
+    shares = confidence.posterior(answer(("yes", {"yes": 0.99})), ["yes", "no"])
+    assert shares is not None
+    assert 0 < shares["no"] < 0.001
+    assert sum(shares.values()) == pytest.approx(1)
+
+
+def test_without_labels_it_is_the_mean_of_the_tokens() -> None:
+    said = answer(("a", {"a": 0.9}), ("b", {"b": 0.4}))
+    assert confidence.from_logprobs(said) == pytest.approx(0.6)
+    assert confidence.from_logprobs(said, ["x", "y"]) == pytest.approx(0.6)
+
+
+def test_what_is_not_told_is_not_known() -> None:
+    assert confidence.from_logprobs(PLAIN) is None
+    assert confidence.from_logprobs(PLAIN, ["yes", "no"]) is None
+    assert confidence.posterior(answer(("maybe", {"maybe": 1.0})), ["yes", "no"]) is None
+    assert confidence.posterior(answer(("yes", {"yes": 1.0})), ["yes"]) is None
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"content": [{"token": 5}]},
+        {"content": "x"},
+        {"content": [None]},
+        {"content": [{"token": "a", "logprob": None}]},
+        [],
+    ],
+)
+def test_odd_shapes_are_read_over(odd: Any) -> None:
+    delta = Delta(0, "yes", {"logprobs": odd})
+    said = Answer("openai.chat", (Start("m"), BlockStart(0, "text"), delta, BlockStop(0), Finish("stop")))
+    assert confidence.from_logprobs(said, ["yes", "no"]) is None
+
+
+@given(
+    st.lists(st.sampled_from(["card", "card lost", "card stolen", "refund", "pin"]), min_size=2, unique=True),
+    st.lists(st.floats(0.001, 1), min_size=4, max_size=4),
+    st.sampled_from(["card", "refund", "pin"]),
+)
+def test_a_posterior_adds_up_to_one(labels: list[str], weights: list[float], said: str) -> None:
+    names = ["card", "refund", "pin", "other"]
+    total = sum(weights)
+    shares = confidence.posterior(
+        answer((said, {name: weight / total for name, weight in zip(names, weights, strict=True)})), labels
+    )
+    if shares is not None:
+        assert set(shares) == set(labels)
+        assert sum(shares.values()) == pytest.approx(1)
+        assert all(share >= 0 for share in shares.values())
+
+
+def test_self_consistency_counts_what_is_the_same() -> None:
+    agreed = confidence.self_consistency(["Paris.", "paris", "Lyon", "PARIS!"])
+    assert (agreed.answer, agreed.share, agreed.n) == ("Paris.", 0.75, 4)
+    assert confidence.self_consistency(["b", "a"]).answer == "b"
+    with pytest.raises(Invalid):
+        confidence.self_consistency([])
+
+
+def test_a_report_is_shown_on_another_part_than_it_was_learnt_from() -> None:
+    rng = random.Random(5)
+    overconfident = [0.5 + rng.random() / 2 for _ in range(800)]
+    right = [float(rng.random() < 0.5 + (one - 0.5) * 0.4) for one in overconfident]
+    report = confidence.report((overconfident[:400], right[:400]), (overconfident[400:], right[400:]))
+    assert report.calibrated.ece < report.raw.ece / 2
+    assert report.raw.n == 400
+    assert report.raw.auroc is not None
+
+
+# --- judges ---------------------------------------------------------------------------------------------------------
+
+
+def scores(*values: float | None) -> list[Score]:
+    return [Score(scorer="judge@1", value=value, confidence=0.9) for value in values]
+
+
+def test_a_judge_that_agrees_may_promote() -> None:
+    human = [1.0, 0.0] * 20
+    found = calibration.calibrate("judge@1", scores(*human), human)
+    assert found.passed
+    assert found.kappa == pytest.approx(1)
+    assert found.n == 40
+
+
+def test_a_judge_that_guesses_may_not() -> None:
+    rng = random.Random(1)
+    human = [1.0, 0.0] * 50
+    found = calibration.calibrate("judge@1", scores(*(rng.choice([0.0, 1.0]) for _ in human)), human)
+    assert not found.passed
+    assert "kappa" in found.why
+
+
+def test_few_labels_or_one_label_prove_nothing() -> None:
+    few = calibration.calibrate("judge@1", scores(1.0, 0.0), [1.0, 0.0])
+    assert not few.passed
+    assert "too few" in few.why
+    same = calibration.calibrate("judge@1", scores(*[1.0] * 40), [1.0] * 40)
+    assert not same.passed
+    assert "the same" in same.why
+    none = calibration.calibrate("judge@1", [], [])
+    assert (none.n, none.passed) == (0, False)
+
+
+def test_to_keep_quiet_is_to_disagree() -> None:
+    human = [1.0, 0.0] * 20
+    quiet = [value if at % 2 else None for at, value in enumerate(human)]
+    found = calibration.calibrate("judge@1", scores(*quiet), human)
+    assert found.unscored == 20
+    assert found.agreement == 0.5
+    assert not found.passed
