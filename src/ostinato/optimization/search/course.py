@@ -65,9 +65,9 @@ class Course:
         """Write down an edit that came to nothing."""
         self.refused.append(Refused(edit=edit, reason=reason, parent=parent))
 
-    def room(self, candidates: int, examples: int) -> bool:
+    def room(self, candidates: int, examples: int, reserved: int = 0) -> bool:
         """Whether the plan allows for so many more measurements."""
-        return self.calls + candidates * examples <= self.plan.calls
+        return self.calls + candidates * examples + reserved <= self.plan.calls
 
     async def measure(self, names: Sequence[str], examples: Sequence[Example]) -> None:
         """Measure candidates on ``examples``, candidate by candidate. Raises ``Stopped`` before too much is asked.

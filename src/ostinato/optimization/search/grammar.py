@@ -13,8 +13,8 @@ from ostinato.optimization.model import Candidate
 from ostinato.optimization.search import anatomy as parts
 from ostinato.optimization.search.anatomy import Anatomy, Layout, Shot, Unusable
 from ostinato.optimization.search.model import SearchPlan
-from ostinato.optimization.search.shots import Shelf, Way
-from ostinato.prompts import Content, contents
+from ostinato.optimization.search.shots import WAYS, Shelf, Way
+from ostinato.prompts import contents
 
 MOST_LABELS: Final = 40
 LONGEST_LABEL: Final = 60
@@ -29,6 +29,10 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True):
     """A prompt as a list of choices; equal recipes make equal contents."""
 
     wording: Wording = "own"
+    said: str | None = None
+    """The instruction itself, where it is not a wording of the base's."""
+    question: str = ""
+    """The question's template, where it is not the base's."""
     shots: tuple[str, ...] = ()
     """Ids of the examples in it, in order."""
     layout: Layout = "text"
@@ -53,7 +57,8 @@ class Grammar:
         self.base = base
         self.plan = plan
         self.anatomy: Anatomy = parts.take_apart(base.content, pieces)
-        self._pieces = pieces
+        self.pieces = pieces
+        self._examples = {example.id: example for example in pool}
         self._shots: dict[str, Shot] = {}
         for example in pool:
             if example.id not in kept_out:
@@ -62,18 +67,27 @@ class Grammar:
                     self._shots[example.id] = shot
         self.shelf = Shelf(pool, {identity: shot.question for identity, shot in self._shots.items()}, seed)
         self.labels = labels_of(pool)
+        self.rewordable = parts.fixed(self.anatomy.instruction, base.content, pieces)
+        """Whether the instruction takes no variable, so that another one can stand in its place."""
         self.own: Layout = "turns" if self.anatomy.chat else "text"
 
-    def make(self, recipe: Recipe, parent: Candidate, edit: str = "") -> Candidate:
+    def said(self, recipe: Recipe) -> str:
+        """The instruction of a recipe: a template."""
+        if recipe.said is not None:
+            return recipe.said
+        return WORDINGS[recipe.wording](self.anatomy.instruction, self.labels)
+
+    def make(self, recipe: Recipe, parent: Candidate, edit: str = "", origin: str = "edit") -> Candidate:
         """The candidate of a recipe. Raises ``Unusable``."""
-        said = WORDINGS[recipe.wording](self.anatomy.instruction, self.labels)
-        if said != self.anatomy.instruction and not self._may_reword():
+        said = self.said(recipe)
+        if said != self.anatomy.instruction and not self.rewordable:
             raise Unusable("The instruction takes variables and stays as it is.")
         content = parts.put_together(
             self.anatomy,
             instruction=said,
-            shots=[self._shots[identity] for identity in recipe.shots],
+            shots=self._shown(recipe),
             layout=recipe.layout,
+            question=recipe.question,
         )
         if content == self.base.content:
             raise Unusable("It changes nothing.")
@@ -83,8 +97,9 @@ class Grammar:
             edit=edit or self.describe(recipe),
             parents=(parent.id,),
             shots=recipe.shots,
+            origin=origin,
             largest=self.plan.largest + self._base_size(),
-            pieces=self._pieces,
+            pieces=self.pieces,
         )
 
     def describe(self, recipe: Recipe) -> str:
@@ -123,7 +138,7 @@ class Grammar:
                 self.shown("diverse", large, 0, wording="none" if self._has_words() else "own"),
                 self.shown("drawn", small, 2),
             ]
-        if self.plan.rewrite and self._may_reword():
+        if self.plan.rewrite and self.rewordable:
             found += [Recipe(wording=wording, layout=self.own) for wording in self.wordings()]
         if small:
             found += [self.shown("borderline", large, 0), self.shown("drawn", large, 3)]
@@ -164,9 +179,10 @@ class Grammar:
             found += [msgspec.structs.replace(best, wording=wording) for wording in self.wordings()]
             return found
         count = len(best.shots)
+        way = best.way if best.way in WAYS else "drawn"
         draw = rng.randrange(1 << 30)
         keep = best.wording
-        found.append(self.shown(best.way or "drawn", count, draw, wording=keep, layout=best.layout))
+        found.append(self.shown(way, count, draw, wording=keep, layout=best.layout))
         if second is not None and second.shots and set(second.shots) != set(best.shots):
             found.append(self._crossed(best, second, large, rng))
         found.append(
@@ -190,12 +206,19 @@ class Grammar:
         rng.shuffle(both)
         return msgspec.structs.replace(best, shots=tuple(both), way="crossed")
 
-    def _may_reword(self) -> bool:
-        content: Content = self.base.content
-        return parts.fixed(self.anatomy.instruction, content, self._pieces)
+    def _shown(self, recipe: Recipe) -> list[Shot]:
+        if not recipe.question:
+            return [self._shots[identity] for identity in recipe.shots]
+        shown = [
+            parts.shot_of(self._examples[identity], self.anatomy, self.pieces, recipe.question)
+            for identity in recipe.shots
+        ]
+        if None in shown:
+            raise Unusable("An example cannot be put in its question.")
+        return [shot for shot in shown if shot is not None]
 
     def _has_words(self) -> bool:
-        return bool(self.anatomy.instruction.strip()) and self.plan.rewrite and self._may_reword()
+        return bool(self.anatomy.instruction.strip()) and self.plan.rewrite and self.rewordable
 
     def _base_size(self) -> int:
         return sum(len(text.encode()) for _, text in contents.texts(self.base.content))

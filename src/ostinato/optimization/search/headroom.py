@@ -26,16 +26,25 @@ async def probe(course: Course, grammar: Grammar, examples: Sequence[Example]) -
     return course.headroom
 
 
-def propose(course: Course, grammar: Grammar, recipes: Sequence[Recipe], parent: Candidate, most: int) -> list[str]:
+def propose(
+    course: Course,
+    grammar: Grammar,
+    recipes: Sequence[Recipe],
+    parent: Candidate,
+    most: int,
+    *,
+    edit: str = "",
+    origin: str = "edit",
+) -> list[str]:
     """Let in the candidates of the first ``most`` recipes that come to something new; their ids."""
     entered: list[str] = []
     for recipe in recipes:
         if len(entered) >= most:
             break
         try:
-            made = grammar.make(recipe, parent)
+            made = grammar.make(recipe, parent, edit, origin)
         except Unusable as unusable:
-            course.refuse(grammar.describe(recipe), str(unusable), parent.id)
+            course.refuse(edit or grammar.describe(recipe), str(unusable), parent.id)
             continue
         if course.enter(made, recipe):
             entered.append(made.id)

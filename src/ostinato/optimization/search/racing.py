@@ -4,15 +4,10 @@ import random
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from ostinato.core.errors import Invalid
 from ostinato.datasets.model import Example
-from ostinato.optimization.model import Candidate
-from ostinato.optimization.search import anatomy as parts
-from ostinato.optimization.search import headroom, pairing, shots
-from ostinato.optimization.search.course import Course, Stopped
+from ostinato.optimization.search import headroom, pairing
+from ostinato.optimization.search.course import Course
 from ostinato.optimization.search.grammar import Grammar
-from ostinato.optimization.search.model import Evaluate, OnRound, SearchPlan, SearchResult
-from ostinato.prompts import contents
 
 BEHIND: Final = 0.1
 """Whoever is behind the leader with so small a chance of it being luck is out (exact, paired)."""
@@ -20,62 +15,26 @@ CLOSE: Final = 0.02
 """A second finalist is within two points of the first: each one more makes it harder to prove any."""
 
 
-async def race(
-    base: Candidate,
-    pool: Sequence[Example],
-    dev: Sequence[Example],
-    evaluate: Evaluate,
-    plan: SearchPlan,
-    *,
-    seed: int,
-    on_round: OnRound,
-    pieces: contents.Pieces = parts.no_pieces,
-    probe_only: bool = False,
-) -> SearchResult:
-    """Search among the edits of ``base``. Examples to show come from ``pool``, examples to score on from ``dev``.
+async def go_on(course: Course, grammar: Grammar, scored: Sequence[Example], rng: random.Random, reserved: int) -> None:
+    """Rounds two and on: survivors and children of the leaders, on examples that are new as long as there are any.
 
-    Deterministic by seed and answers. ``probe_only``: the headroom probe and nothing else; the race that follows with
-    the same seed asks for exactly the same measurements first, which a journal then has. ``pieces`` gives the contents
-    of partials. Raises ``Invalid`` where there is nothing to score on.
+    ``reserved``: measurements of the plan that are left to others.
     """
-    scored = shots.spread([example for example in dev if not example.erased], seed)
-    if len(scored) < 2:
-        raise Invalid(
-            f"There are {len(scored)} examples in dev to search on.",
-            code="too_few_examples",
-            hint="Add examples: thirty in dev are a beginning, a hundred are good.",
-        )
-    asked = {example.id for example in scored}
-    twins = {_said(example) for example in scored}
-    clean = [example for example in pool if example.id not in asked and _said(example) not in twins]
-    course = Course(base, evaluate, plan, on_round)
-    grammar = Grammar(base, clean, plan, seed=seed, pieces=pieces)
-    try:
-        probed = await headroom.probe(course, grammar, scored[: plan.round])
-        if not probe_only and not probed.nothing:
-            await _go_on(course, grammar, scored, random.Random(f"race:{seed}"))  # noqa: S311 - repeatable
-    except Stopped as stopped:
-        course.stopped = stopped.reason
-    return course.result(_finalists(course))
-
-
-async def _go_on(course: Course, grammar: Grammar, scored: Sequence[Example], rng: random.Random) -> None:
-    """Rounds two and on: survivors and children of the leaders, on examples that are new as long as there are any."""
     plan = course.plan
     short = max(2, plan.round * 2 // 3)
     at = min(plan.round, len(scored))
-    for keep, births, size in ((2, 5, short), (2, 3, short), (3, 0, plan.round), (2, 0, plan.round)):
+    for keep, most, size in ((2, 5, short), (2, 2, short), (3, 0, short), (2, 0, short)):
         examples = _window(scored, at, size)
         at += len(examples)
         _drop(course)
-        leaders = course.best()[:keep] or [course.base.id]
-        children = _children(course, grammar, rng, births) if births else []
+        room = (plan.calls - reserved - course.calls) // max(1, len(examples))
+        leaders = (course.best()[:keep] or [course.base.id])[:room]
+        births = min(most, room - len(leaders))
+        children = _children(course, grammar, rng, births) if births > 0 else []
         names = [*leaders, *children]
-        while names and not course.room(len(names), len(examples)):
-            # No room for all: children go first, the last ones before.
-            names.pop()
-        if len(names) < 2:
-            raise Stopped("plan_spent")
+        if len(names) < 2 or all(example.id in course.table[name] for name in names for example in examples):
+            # Alone there is no race, and neither is there without anything new.
+            return
         await course.measure(names, examples)
         await course.close("race", names, examples)
 
@@ -119,21 +78,17 @@ def _drop(course: Course) -> None:
             course.out[name] = f"Behind the leader: {pair.losses} better, {pair.wins} worse (p = {pair.p:.3f})."
 
 
-def _finalists(course: Course) -> list[str]:
-    """The leaders, if they are close to each other; those with fewer rounds behind them only if nothing is better."""
-    best = course.best()
+def finalists(course: Course, shorter: Sequence[str] = ()) -> list[str]:
+    """The leaders, if they are close to each other. ``shorter`` ones that are no worse go first: they cost less."""
+    best = [name for name in course.best() if name not in shorter]
     if not best:
         return []
-    standings = {standing.candidate: standing for standing in course.standings()}
-    top = standings[best[0]].estimate
-    return [name for name in best if standings[name].estimate >= top - CLOSE][: course.plan.finalists]
+    worth = {standing.candidate: standing.estimate for standing in course.standings()}
+    close = [name for name in best if worth[name] >= worth[best[0]] - CLOSE]
+    return [*shorter[:1], *close][: course.plan.finalists]
 
 
 def _window(scored: Sequence[Example], at: int, size: int) -> list[Example]:
     """The next ``size`` examples; from the beginning again when all were used."""
     size = min(size, len(scored))
     return [scored[(at + offset) % len(scored)] for offset in range(size)]
-
-
-def _said(example: Example) -> str:
-    return " ".join(" ".join(str(value) for _, value in sorted(example.inputs.items())).casefold().split())
