@@ -20,6 +20,7 @@ from ostinato import (
     audit,
     cache,
     calls,
+    datasets,
     explaining,
     intents,
     jobs,
@@ -29,6 +30,7 @@ from ostinato import (
     providers,
     releases,
     routing,
+    signals,
     storage,
     traces,
 )
@@ -39,6 +41,7 @@ from ostinato.core import ids
 from ostinato.core.clock import Clock, SystemClock
 from ostinato.gateway import Epoch, Gateway, Renderer, Rooms
 from ostinato.gateway.asking import Item, Outcome
+from ostinato.gateway.feedback import Feedback
 from ostinato.providers import Provider
 from ostinato.releases.rights import standing_rights
 from ostinato.standing import TOPICS, Standing
@@ -297,6 +300,10 @@ class App:
         self.recorder.start()
         self._later("the ledger", self._stop_recorder)
         self.ledger = traces.Ledger(self.ledger_database, self.clock, settings, catch_up=self.recorder.catch_up)
+        self.signals = signals.Signals(self.ledger_database, self.clock, self.config.signals)
+        self.signals.start()
+        self._later("signals", self.signals.close)
+        self.datasets = datasets.Datasets(self.control, self.clock, self.audit, self.config.datasets)
 
     async def _start_gateway(self) -> None:
         config = self.config
@@ -325,6 +332,7 @@ class App:
                 clock=self.clock,
                 settings=config.gateway,
                 secret=self.secret,
+                feedback=Feedback(self.signals, self.ledger, self.clock),
             ),
             flights,
         )
@@ -349,6 +357,8 @@ class App:
         metrics.gauge("ledger_queue_rows", "Rows not yet written.", lambda: self.recorder.depth)
         metrics.counter("ledger_dropped_rows", "Rows shed because the queue was full.", lambda: self.recorder.dropped)
         metrics.gauge("ledger_lost_rows", "Rows that the last crash took.", lambda: self.recorder.lost_before)
+        metrics.counter("signals", "Signals of quality taken.", lambda: self.signals.counts, label="source")
+        metrics.counter("signals_dropped", "Signals that could not be taken.", lambda: self.signals.dropped)
         metrics.gauge("breakglass_active", "Keys that have broken the glass.", lambda: len(self.access.glasses()))
         metrics.states(
             "target_state",
@@ -367,6 +377,7 @@ class App:
             "rollouts": self.watcher.failing or "ok",
             "ledger": self.recorder.failing or "ok",
             "audit": self.keeper.failing or "ok",
+            "signals": self.signals.failing or "ok",
             "jobs": self.jobs.failing or "ok",
         }
         if self.store is not None:

@@ -9,12 +9,14 @@ from ostinato.audit import Settings as AuditSettings
 from ostinato.cache import Settings as CacheSettings
 from ostinato.calls import Settings as CallsSettings
 from ostinato.checks import Settings as ChecksSettings
+from ostinato.datasets import Settings as DatasetsSettings
 from ostinato.gateway import Settings as GatewaySettings
 from ostinato.jobs import Settings as JobsSettings
 from ostinato.outbound import Settings as OutboundSettings
 from ostinato.providers import Settings as ProviderSettings
 from ostinato.releases import Settings as ReleasesSettings
 from ostinato.routing import Settings as RoutingSettings
+from ostinato.signals import Settings as SignalsSettings
 from ostinato.traces import Settings as TracesSettings
 from ostinato.web.settings import Settings as ServerSettings
 from ostinato.wire.model import Json
@@ -56,6 +58,8 @@ class Config(msgspec.Struct, frozen=True):
     checks: ChecksSettings = ChecksSettings()
     calls: CallsSettings = CallsSettings()
     jobs: JobsSettings = JobsSettings()
+    datasets: DatasetsSettings = DatasetsSettings()
+    signals: SignalsSettings = SignalsSettings()
     providers: dict[str, ProviderSettings] = {}
     models: dict[str, Json] = {}
     """Declarations of routes: ``[models.ALIAS]``."""
@@ -84,6 +88,8 @@ SECTIONS: dict[str, type[msgspec.Struct]] = {
     "checks": ChecksSettings,
     "calls": CallsSettings,
     "jobs": JobsSettings,
+    "datasets": DatasetsSettings,
+    "signals": SignalsSettings,
 }
 """Sections with fixed keys."""
 

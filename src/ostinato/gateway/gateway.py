@@ -68,6 +68,8 @@ class Gateway:
         try:
             if operation in CHAT_WIRES:
                 return await self._pipeline.chat(turn, body)
+            if operation == "feedback":
+                return await side.feedback(turn, rooms, body)
             self._pipeline.authenticate(turn)
             if operation == "openai.embeddings":
                 return await self._vectors.embed(turn, body)

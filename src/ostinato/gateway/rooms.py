@@ -10,6 +10,7 @@ from ostinato.cache import ResponseCache
 from ostinato.cache.policy import Policies
 from ostinato.checks import Checker
 from ostinato.core.clock import Clock
+from ostinato.gateway.feedback import Feedback
 from ostinato.gateway.replies import Renderer
 from ostinato.gateway.settings import Settings
 from ostinato.gateway.snapshots import Epoch
@@ -52,3 +53,5 @@ class Rooms(msgspec.Struct, frozen=True):
     settings: Settings
     secret: bytes
     """Of the installation: keys the digests of users and inputs."""
+    feedback: Feedback | None = None
+    """Who takes what end users think."""

@@ -1,4 +1,4 @@
-"""What is asked beside answers and vectors: token counts, and the list of models."""
+"""What is asked beside answers and vectors: token counts, the list of models, and what became of answers."""
 
 import asyncio
 
@@ -108,6 +108,18 @@ def models(turn: Turn, rooms: Rooms, path: str) -> Reply:
     return json_reply(turn, listed, [])
 
 
+async def feedback(turn: Turn, rooms: Rooms, data: bytes) -> Reply:
+    """What an end user thought of an answer. Takes ``feedback:write``, and no right to call models."""
+    turn.caller = caller = rooms.access.authenticate(turn.controls.token.decode("latin-1"), turn.at)
+    turn.rate = rooms.access.admit(caller, turn.at)
+    turn.auth_us = recording.since(turn, rooms)
+    if rooms.feedback is None:
+        raise NotFound("This server takes no feedback.", code="no_feedback")
+    told = await rooms.feedback.take(caller, body.read(data, turn.controls))
+    recording.record(turn, rooms, cache="bypass", reason="feedback", status=202)
+    return json_reply(turn, told, [], 202)
+
+
 def _model(name: str) -> Json:
     return {
         "id": name,
@@ -120,7 +132,7 @@ def _model(name: str) -> Json:
     }
 
 
-def json_reply(turn: Turn, value: object, extra: list[Header]) -> Reply:
+def json_reply(turn: Turn, value: object, extra: list[Header], status: int = 200) -> Reply:
     data = _encode(value)
     headers: list[Header] = [
         (b"content-type", JSON_TYPE),
@@ -129,4 +141,4 @@ def json_reply(turn: Turn, value: object, extra: list[Header]) -> Reply:
         *recording.rate_headers(turn),
         *extra,
     ]
-    return Reply(200, headers, data)
+    return Reply(status, headers, data)

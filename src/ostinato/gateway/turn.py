@@ -14,7 +14,13 @@ from ostinato.routing.model import Route, Target
 from ostinato.wire.model import ChatRequest, WireName
 
 Operation: TypeAlias = Literal[
-    "openai.chat", "anthropic.messages", "openai.responses", "openai.embeddings", "anthropic.count_tokens", "models"
+    "openai.chat",
+    "anthropic.messages",
+    "openai.responses",
+    "openai.embeddings",
+    "anthropic.count_tokens",
+    "models",
+    "feedback",
 ]
 
 CHAT_WIRES: dict[str, WireName] = {

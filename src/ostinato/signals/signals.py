@@ -92,6 +92,10 @@ class Signals:
             _LOG.error("The end came with %d signals unwritten: %s", self.depth, self.failing)
         return self.depth
 
+    async def close(self) -> None:
+        """:meth:`stop`, for an event loop."""
+        await asyncio.to_thread(self.stop)
+
     def flush(self) -> bool:
         """Write everything taken so far; whether it worked. Blocking."""
         try:

@@ -52,7 +52,7 @@ class CallRow(msgspec.Struct, frozen=True, kw_only=True):
     key_id: str = ""
     wire: str = ""
     """``openai.chat``, ``openai.responses``, ``openai.embeddings``, ``anthropic.messages``,
-    ``anthropic.count_tokens``."""
+    ``anthropic.count_tokens``, ``models``, ``feedback``."""
     stream: bool = False
     alias: str = ""
     provider: str = ""

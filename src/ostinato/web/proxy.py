@@ -25,6 +25,7 @@ OPERATIONS: Final[dict[str, tuple[str, gateway.Operation]]] = {
     "/v1/responses": ("POST", "openai.responses"),
     "/v1/embeddings": ("POST", "openai.embeddings"),
     "/v1/models": ("GET", "models"),
+    "/v1/feedback": ("POST", "feedback"),
 }
 
 DIRECT: Final[dict[bytes, gateway.Operation]] = {

@@ -1,0 +1,150 @@
+"""``POST /v1/feedback``: what an end user thought of an answer, or what became of it, told by the request's id."""
+
+import re
+
+import msgspec
+
+from ostinato import checks
+from ostinato.access import Caller, actor_name
+from ostinato.access.permissions import require
+from ostinato.core import ids
+from ostinato.core.clock import Clock
+from ostinato.core.errors import Invalid, NotFound, Unavailable
+from ostinato.signals import Signal, Signals, Source
+from ostinato.traces import Filter, Ledger, RequestEvent
+from ostinato.wire.model import Json
+
+_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+_LONGEST_ID, _LONGEST_LABEL, _LONGEST_COMMENT = 128, 2_000, 10_000
+_THUMBS = {"up": 1.0, "down": 0.0}
+
+Value = bool | int | float | str | None
+
+
+class Outcome(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What became of the answer."""
+
+    type: str
+    """``resolved``, ``escalated``, ``bought`` ..."""
+    value: Value = True
+
+
+class Told(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The body."""
+
+    request_id: str = ""
+    client_request_id: str = ""
+    name: str = "feedback"
+    value: Value = None
+    label: str = ""
+    comment: str = ""
+    outcome: Outcome | None = None
+
+
+class Feedback:
+    """Takes feedback for requests of the caller's own project."""
+
+    def __init__(self, signals: Signals, ledger: Ledger, clock: Clock) -> None:
+        self._signals = signals
+        self._ledger = ledger
+        self._clock = clock
+
+    async def take(self, caller: Caller, body: Json) -> Json:
+        """Write down what is told; gives the request's id and those of the signals.
+
+        Raises ``Denied`` without ``feedback:write``, ``Invalid`` for a body that says nothing, ``NotFound`` for a
+        request that is not of the caller's project, ``Unavailable`` where no more can be taken now.
+        """
+        require(caller, "feedback:write")
+        told = _read(body)
+        row = await self._request(caller, told)
+        found: list[Signal] = []
+        if told.value is not None or told.label or told.comment:
+            found.append(self._signal(caller, row, "feedback", told.name, told.value, told))
+        if told.outcome is not None:
+            found.append(self._signal(caller, row, "outcome", told.outcome.type, told.outcome.value, None))
+        if self._signals.record(found) < len(found):
+            raise Unavailable("Too much feedback waits to be written.", code="feedback_busy", retry_after=1.0)
+        return {"request_id": row.request_id, "signals": [one.id for one in found]}
+
+    async def _request(self, caller: Caller, told: Told) -> RequestEvent:
+        wanted = told.request_id or told.client_request_id
+        # A hit may repeat a call of another project; it belongs to whoever's key asked.
+        for filters in (Filter(org=caller.org, project=caller.project), Filter(key_id=caller.key_id)):
+            for row in await self._ledger.show(wanted, filters):
+                if wanted == (row.request_id if told.request_id else row.client_request_id):
+                    return row
+        raise NotFound(
+            f"There is no request {wanted[:80]!r} in this project.",
+            code="request_not_found",
+            hint="Give the x-request-id of the answer. Requests of other processes are known within a second.",
+        )
+
+    def _signal(
+        self, caller: Caller, row: RequestEvent, source: Source, name: str, value: Value, told: Told | None
+    ) -> Signal:
+        now = self._clock.now()
+        comment = told.comment if told is not None and caller.store_text else ""
+        return Signal(
+            id=ids.new(now),
+            request_id=row.request_id,
+            at=now,
+            org=caller.org,
+            project=caller.project,
+            source=source,
+            name=_name(name),
+            value=_value(value),
+            label=checks.redact(told.label) if told is not None else "",
+            comment=checks.redact(comment) if comment else None,
+            prompt=row.prompt,
+            prompt_version=row.prompt_version,
+            release=row.release,
+            arm=row.arm,
+            intent=row.intent,
+            entry=row.fingerprint,
+            origin=row.origin,
+            actor=actor_name(caller),
+        )
+
+
+def _read(body: Json) -> Told:
+    try:
+        told = msgspec.convert(body, Told)
+    except msgspec.ValidationError as error:
+        raise Invalid(f"The feedback cannot be used: {error}.", param=_param(str(error))) from None
+    if bool(told.request_id) == bool(told.client_request_id):
+        raise Invalid("Give request_id or client_request_id, and one of them only.", param="request_id")
+    if len(told.request_id) > _LONGEST_ID or len(told.client_request_id) > _LONGEST_ID:
+        raise Invalid(f"The id of a request has at most {_LONGEST_ID} characters.", param="request_id")
+    if told.value is None and not told.label and not told.comment and told.outcome is None:
+        raise Invalid("The feedback says nothing.", param="value", hint="Give value, label, comment or outcome.")
+    if len(told.label) > _LONGEST_LABEL:
+        raise Invalid(f"A label has at most {_LONGEST_LABEL:,} characters.", param="label")
+    if len(told.comment) > _LONGEST_COMMENT:
+        raise Invalid(f"A comment has at most {_LONGEST_COMMENT:,} characters.", param="comment")
+    return told
+
+
+def _name(name: str) -> str:
+    if _NAME.fullmatch(name) is None:
+        raise Invalid(
+            f"{name[:80]!r} is no name for feedback.", param="name", hint="Lowercase letters, digits, dots and dashes."
+        )
+    return name
+
+
+def _value(value: Value) -> float | None:
+    if isinstance(value, str):
+        if value not in _THUMBS:
+            raise Invalid(f"The value {value[:40]!r} is neither `up` nor `down`.", param="value")
+        return _THUMBS[value]
+    if value is None:
+        return None
+    if not 0 <= value <= 1:  # NaN is refused, too
+        raise Invalid("A value is true or false, `up` or `down`, or a number from 0 (bad) to 1 (good).", param="value")
+    return float(value)
+
+
+def _param(error: str) -> str | None:
+    _, mark, path = error.partition("`$.")
+    return path.rstrip("`") if mark else None
