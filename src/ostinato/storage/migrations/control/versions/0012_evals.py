@@ -1,5 +1,10 @@
 """Scorers and experiments."""
 
+import sqlalchemy as sa
+from alembic import op
+
+from ostinato.storage import columns
+
 revision = "0012_evals"
 down_revision = "0011_reviews"
 branch_labels = None
@@ -7,8 +12,67 @@ depends_on = None
 
 
 def upgrade() -> None:
-    pass
+    _scorers()
 
 
 def downgrade() -> None:
-    pass
+    _no_scorers()
+
+
+def _scorers() -> None:
+    op.create_table(
+        "scorer",
+        sa.Column("id", columns.Id, nullable=False),
+        sa.Column("org", sa.String(32), nullable=False),
+        sa.Column("project", sa.String(32), nullable=False),
+        sa.Column("name", sa.String(64), nullable=False),
+        sa.Column("number", sa.Integer, nullable=False),
+        sa.Column("version", sa.String(8), nullable=False),
+        sa.Column("spec", columns.Json, nullable=False),
+        sa.Column("note", sa.String(2000), nullable=False),
+        sa.Column("created_at", columns.Micros, nullable=False),
+        sa.Column("created_by", sa.String(255), nullable=False),
+        sa.Column("standing", sa.Boolean, nullable=False),
+        sa.PrimaryKeyConstraint("id", name="pk_scorer"),
+        sa.UniqueConstraint("project", "name", "number", name="uq_scorer_project_name_number"),
+    )
+    op.create_table(
+        "sampling",
+        sa.Column("id", columns.Id, nullable=False),
+        sa.Column("org", sa.String(32), nullable=False),
+        sa.Column("project", sa.String(32), nullable=False),
+        sa.Column("name", sa.String(64), nullable=False),
+        sa.Column("intent", sa.String(255), nullable=False),
+        sa.Column("prompt", sa.String(255), nullable=False),
+        sa.Column("share", sa.Float, nullable=False),
+        sa.Column("scorers", columns.Json, nullable=False),
+        sa.Column("quarantine", sa.Float, nullable=True),
+        sa.Column("version", sa.Integer, nullable=False),
+        sa.Column("created_at", columns.Micros, nullable=False),
+        sa.Column("created_by", sa.String(255), nullable=False),
+        sa.PrimaryKeyConstraint("id", name="pk_sampling"),
+        sa.UniqueConstraint("project", "name", name="uq_sampling_project_name"),
+    )
+    op.create_table(
+        "scorer_calibration",
+        sa.Column("id", columns.Id, nullable=False),
+        sa.Column("org", sa.String(32), nullable=False),
+        sa.Column("project", sa.String(32), nullable=False),
+        sa.Column("scorer", sa.String(64), nullable=False),
+        sa.Column("version", sa.String(8), nullable=False),
+        sa.Column("dataset", sa.String(255), nullable=False),
+        sa.Column("dataset_version", columns.Id, nullable=False),
+        sa.Column("number", sa.Integer, nullable=False),
+        sa.Column("cost", columns.Nano, nullable=False),
+        sa.Column("result", columns.Json, nullable=False),
+        sa.Column("at", columns.Micros, nullable=False),
+        sa.Column("by", sa.String(255), nullable=False),
+        sa.PrimaryKeyConstraint("id", name="pk_scorer_calibration"),
+    )
+    op.create_index("ix_scorer_calibration_project_scorer", "scorer_calibration", ["project", "scorer"])
+
+
+def _no_scorers() -> None:
+    op.drop_index("ix_scorer_calibration_project_scorer", "scorer_calibration")
+    for name in ("scorer_calibration", "sampling", "scorer"):
+        op.drop_table(name)
