@@ -29,6 +29,7 @@ from ostinato import (
     prompts,
     providers,
     releases,
+    reviews,
     routing,
     signals,
     storage,
@@ -304,6 +305,10 @@ class App:
         self.signals.start()
         self._later("signals", self.signals.close)
         self.datasets = datasets.Datasets(self.control, self.clock, self.audit, self.config.datasets)
+        self.reviews = reviews.Reviews(self.control, self.clock, self.audit, self.config.reviews, secret=self.secret)
+        reviews.follow(self.reviews, self.cache, self.signals)
+        self.reviews.start()
+        self._later("reviews", self.reviews.stop)
 
     async def _start_gateway(self) -> None:
         config = self.config
@@ -332,6 +337,7 @@ class App:
                 clock=self.clock,
                 settings=config.gateway,
                 secret=self.secret,
+                reviews=self.reviews,
                 feedback=Feedback(self.signals, self.ledger, self.clock),
             ),
             flights,
@@ -378,6 +384,7 @@ class App:
             "ledger": self.recorder.failing or "ok",
             "audit": self.keeper.failing or "ok",
             "signals": self.signals.failing or "ok",
+            "reviews": self.reviews.failing or "ok",
             "jobs": self.jobs.failing or "ok",
         }
         if self.store is not None:

@@ -15,6 +15,7 @@ from ostinato.jobs import Settings as JobsSettings
 from ostinato.outbound import Settings as OutboundSettings
 from ostinato.providers import Settings as ProviderSettings
 from ostinato.releases import Settings as ReleasesSettings
+from ostinato.reviews import Settings as ReviewsSettings
 from ostinato.routing import Settings as RoutingSettings
 from ostinato.signals import Settings as SignalsSettings
 from ostinato.traces import Settings as TracesSettings
@@ -53,6 +54,7 @@ class Config(msgspec.Struct, frozen=True):
     gateway: GatewaySettings = GatewaySettings()
     routing: RoutingSettings = RoutingSettings()
     releases: ReleasesSettings = ReleasesSettings()
+    reviews: ReviewsSettings = ReviewsSettings()
     traces: TracesSettings = TracesSettings()
     outbound: OutboundSettings = OutboundSettings()
     checks: ChecksSettings = ChecksSettings()
@@ -83,6 +85,7 @@ SECTIONS: dict[str, type[msgspec.Struct]] = {
     "gateway": GatewaySettings,
     "routing": RoutingSettings,
     "releases": ReleasesSettings,
+    "reviews": ReviewsSettings,
     "traces": TracesSettings,
     "outbound": OutboundSettings,
     "checks": ChecksSettings,

@@ -17,9 +17,10 @@ from ostinato.cache.memory import Entry
 from ostinato.cache.model import EntryMeta
 from ostinato.core import ids
 from ostinato.core.errors import Invalid, OstinatoError
-from ostinato.gateway import controls, inspecting, recording
+from ostinato.gateway import controls, holding, inspecting, recording
 from ostinato.gateway.rooms import Rooms
 from ostinato.gateway.turn import Turn
+from ostinato.reviews import Held
 from ostinato.routing import Routed, RoutedStream
 from ostinato.routing.model import Target
 from ostinato.wire.model import Answer, Delta, Event, Usage
@@ -59,6 +60,8 @@ class Outcome(msgspec.Struct, frozen=True):
     """The opaque name of ``entry``."""
     not_stored: str
     """Why not, in one word."""
+    held: Held | None = None
+    """Where the answer waits for a person's word: nobody gets it before."""
 
 
 class PriceUnknown(Invalid):
@@ -102,7 +105,8 @@ async def ask(turn: Turn, rooms: Rooms, flight: Flight[Item, Outcome]) -> Outcom
             await call.streamed(flight)
         else:
             call.answered(await rooms.router.chat(turn.targets, call.request, call.deadline, call.headers))
-        outcome = call.succeeded(flight.begun)
+        held = await call.hold() if turn.hold is not None else None
+        outcome = call.succeeded(flight.begun, held)
         cost = outcome.cost
         return outcome
     except BaseException as error:
@@ -118,7 +122,7 @@ async def recall(turn: Turn, rooms: Rooms) -> Outcome | None:
     now = rooms.clock.now()
     entry = await rooms.cache.get(turn.key, turn.scope_digest, now)
     if entry is None or entry.expires <= now:
-        return None
+        return await _held(turn, rooms)
     return Outcome(
         answer=wire.decode_answer(entry.answer),
         target=entry.target,
@@ -130,6 +134,26 @@ async def recall(turn: Turn, rooms: Rooms) -> Outcome | None:
         entry=entry,
         entry_name=rooms.cache.entry_name(turn.key, turn.scope_digest),
         not_stored="",
+    )
+
+
+async def _held(turn: Turn, rooms: Rooms) -> Outcome | None:
+    """What another process has found out meanwhile where the answer waits for somebody's word."""
+    held = await holding.waiting(turn, rooms)
+    if held is None:
+        return None
+    return Outcome(
+        answer=holding.NOTHING,
+        target="",
+        headers={},
+        usage=None,
+        cost=None,
+        upstream_us=0,
+        origin=held.request_id,
+        entry=None,
+        entry_name="",
+        not_stored="held",
+        held=held,
     )
 
 
@@ -190,7 +214,17 @@ class Call:
             self.answer = Answer(wire=stream.wire, events=tuple(events))
         self.upstream_us = int((rooms.clock.monotonic() - begun) * 1e6)
 
-    def succeeded(self, begun: int) -> Outcome:
+    async def hold(self) -> Held:
+        """Keep the answer until somebody has looked at it, with what it takes to cache it afterwards."""
+        routed, answer = self.routed, self.answer
+        assert routed is not None and answer is not None
+        summary = wire.summary(answer)
+        usage = summary.usage or counted(self.turn, list(answer.events))
+        cost = self.rooms.prices.value.price(routed.target.provider, routed.target.model, usage, self.turn.at)
+        kept = self._keepable(answer, summary, usage, cost)
+        return await holding.hold(self.turn, self.rooms, answer, None if isinstance(kept, str) else kept[0])
+
+    def succeeded(self, begun: int, held: Held | None = None) -> Outcome:
         """Price the answer, offer it to the cache, write the row."""
         if self.turn.stream and self.answer is not None:
             self.answer = inspecting.checked_stream(self.turn, self.answer)
@@ -230,15 +264,31 @@ class Call:
             entry=entry,
             entry_name=name,
             not_stored=reason,
+            held=held,
         )
 
     def _offer(
         self, answer: Answer, summary: wire.Summary, usage: Usage, cost: int | None, begun: int
     ) -> tuple[Entry | None, str, str]:
         """The entry and its name, or why there is none."""
+        turn, rooms = self.turn, self.rooms
+        if turn.hold is not None:
+            return None, "", "held"
+        kept = self._keepable(answer, summary, usage, cost)
+        if isinstance(kept, str):
+            return None, "", kept
+        meta, packed = kept
+        name = rooms.cache.entry_name(turn.key, turn.scope_digest)
+        entry = rooms.cache.put(turn.key, turn.scope_digest, meta, packed, begun=begun, name=name)
+        return entry, name, "" if entry is not None else "withdrawn"
+
+    def _keepable(
+        self, answer: Answer, summary: wire.Summary, usage: Usage, cost: int | None
+    ) -> tuple[EntryMeta, bytes] | str:
+        """The answer as the cache may keep it, or why it may not."""
         turn, rooms, routed = self.turn, self.rooms, self.routed
         if turn.bypass or turn.no_store:
-            return None, "", turn.bypass or turn.no_store
+            return turn.bypass or turn.no_store
         policy, within, caller, request = turn.policy, turn.scope, turn.caller, self.request
         assert routed is not None and policy is not None and within is not None and caller is not None
         packed = wire.encode_answer(answer)
@@ -253,7 +303,7 @@ class Call:
             answer=answer,
         )
         if reason:
-            return None, "", reason
+            return reason
         now = rooms.clock.now()
         expires, stale_until = admission.expiry(policy, now, _random, is_fallback=routed.is_fallback)
         turn.input_digest = fingerprint.input_digest(turn.said, rooms.secret)
@@ -276,9 +326,7 @@ class Call:
             cost=cost,
             origin=turn.request_id,
         )
-        name = rooms.cache.entry_name(turn.key, turn.scope_digest)
-        entry = rooms.cache.put(turn.key, turn.scope_digest, meta, packed, begun=begun, name=name)
-        return entry, name, "" if entry is not None else "withdrawn"
+        return meta, packed
 
     def failed(self, error: BaseException) -> int | None:
         """Write the row of a call that failed, was cut or was left; gives what it has cost all the same."""

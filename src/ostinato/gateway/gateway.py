@@ -10,7 +10,7 @@ from ostinato import wire
 from ostinato.cache import Flights
 from ostinato.core import ids
 from ostinato.core.errors import Denied, Invalid, LimitReached, OstinatoError
-from ostinato.gateway import controls, recording, side
+from ostinato.gateway import controls, holding, recording, side
 from ostinato.gateway.asking import Item, Outcome
 from ostinato.gateway.keepalive import Keepalive
 from ostinato.gateway.pipeline import Pipeline, internal_error
@@ -75,6 +75,8 @@ class Gateway:
                 return await self._vectors.embed(turn, body)
             if operation == "anthropic.count_tokens":
                 return await side.count_tokens(turn, rooms, body)
+            if operation == "held":
+                return await holding.fetch(turn, rooms, path)
             return side.models(turn, rooms, path)
         except OstinatoError as error:
             if isinstance(error, Denied):

@@ -17,7 +17,7 @@ from ostinato.cache import Flight, Flights, Seat, admission, directives
 from ostinato.cache.memory import Entry
 from ostinato.core import ids
 from ostinato.core.errors import Denied, OstinatoError, Unavailable, UpstreamFailed
-from ostinato.gateway import addressing, asking, body, inspecting, prompting, recording, resolving
+from ostinato.gateway import addressing, asking, body, holding, inspecting, prompting, recording, resolving
 from ostinato.gateway.asking import Begun, Item, Outcome
 from ostinato.gateway.controls import Controls
 from ostinato.gateway.keepalive import Keepalive
@@ -173,7 +173,7 @@ class Pipeline:
             echo=_echo(turn),
             result=b"stale" if kind == KIND_STALE else b"hit-exact",
             arm="" if turn.prompt is None else turn.prompt.arm,
-            told=prompting.headers(turn),
+            told=[*prompting.headers(turn), *([] if turn.hold is None else [holding.VERIFIED])],
         )
         if turn.raw_key and kind != KIND_STALE:
             rooms.cache.raw.put(turn.raw_key, entry, rendered, rendered.weight)
@@ -189,6 +189,11 @@ class Pipeline:
         """Call a model, or join whoever is already asking the same."""
         rooms, caller, policy = self._rooms, turn.caller, turn.policy
         assert caller is not None and policy is not None
+        if turn.hold is not None:
+            waiting = await holding.waiting(turn, rooms)
+            if waiting is not None:
+                return holding.joined(turn, rooms, waiting)
+            turn.stream = False  # nothing of it is heard before somebody has looked
         rooms.access.enter(caller)
         seat = self._seat(turn, finish=policy.finish_and_store and not turn.bypass)
         place = Place(seat, partial(rooms.access.leave, caller), self._keepalive)
@@ -219,6 +224,10 @@ class Pipeline:
 
     def _plain(self, turn: Turn, seat: Seat[Item, Outcome], outcome: Outcome) -> Reply:
         rooms = self._rooms
+        if outcome.held is not None:
+            if not seat.pays:
+                self._repeater.note_joined(turn, outcome)
+            return holding.reply(turn, rooms, outcome.held)
         identity = _identity(turn)
         data = wire.codec(CHAT_WIRES[turn.operation]).write_answer(outcome.answer, identity)
         headers: list[Header] = [

@@ -36,6 +36,8 @@ def resolve(turn: Turn, rooms: Rooms, kind: Literal["chat", "embedding"] = "chat
             caller.project, turn.intent, prompt, route.alias, turn.tags, allowed=caller.allowed_intents
         )
         turn.intent = "" if found is None else found.key
+        if found is not None and found.declared.review.hold:
+            turn.hold = found.declared.review
         policy = intents.policy(caller.project, turn.intent, policy)
     turn.policy = policy
     return route

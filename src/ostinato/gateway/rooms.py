@@ -16,6 +16,7 @@ from ostinato.gateway.settings import Settings
 from ostinato.gateway.snapshots import Epoch
 from ostinato.intents import Intents
 from ostinato.prompts import PromptSnapshot
+from ostinato.reviews import Reviews
 from ostinato.routing import Catalog, Router
 from ostinato.traces import PriceBook, Recorder
 
@@ -53,5 +54,7 @@ class Rooms(msgspec.Struct, frozen=True):
     settings: Settings
     secret: bytes
     """Of the installation: keys the digests of users and inputs."""
+    reviews: Reviews
+    """Where answers of intents that hold them wait for somebody's word."""
     feedback: Feedback | None = None
     """Who takes what end users think."""

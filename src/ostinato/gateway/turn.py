@@ -9,9 +9,10 @@ from ostinato.cache.directives import Directives
 from ostinato.cache.model import Policy, Scope
 from ostinato.checks import Checker
 from ostinato.gateway.controls import Controls
+from ostinato.intents.model import Review
 from ostinato.prompts import Resolved
 from ostinato.routing.model import Route, Target
-from ostinato.wire.model import ChatRequest, WireName
+from ostinato.wire.model import ChatRequest, Json, WireName
 
 Operation: TypeAlias = Literal[
     "openai.chat",
@@ -21,6 +22,7 @@ Operation: TypeAlias = Literal[
     "anthropic.count_tokens",
     "models",
     "feedback",
+    "held",
 ]
 
 CHAT_WIRES: dict[str, WireName] = {
@@ -51,6 +53,8 @@ class Turn(msgspec.Struct):
     """What the caller asked for; echoed in the answer."""
     prompt: Resolved | None = None
     """The version that ``model`` names, drawn for this caller."""
+    variables: Json | None = None
+    """What the prompt was filled with, where the caller sent nothing else."""
     alias: str = ""
     """What is to be called, where that is not ``model``: the prompt says."""
     request: ChatRequest | None = None
@@ -64,6 +68,8 @@ class Turn(msgspec.Struct):
     tags: tuple[str, ...] = ()
     intent: str = ""
     """Key of the intent: as a header names it, until ``resolving`` has found the one that holds."""
+    hold: Review | None = None
+    """Set where the intent says that answers wait until somebody has looked at them."""
     policy: Policy | None = None
     scope: Scope | None = None
     directives: Directives | None = None

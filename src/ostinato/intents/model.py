@@ -66,6 +66,16 @@ class Review(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Whether some requests may be answered by the release before, to measure against."""
     gates: tuple[str, ...] | None = None
     """Gates that a release must pass, beside those of its label."""
+    hold: bool | None = None
+    """Whether every answer waits until somebody has looked at it; only where it is declared."""
+    hold_queue: str = "held"
+    """The project's review queue that answers wait in; made by itself where there is none."""
+    hold_fallback: str = ""
+    """What the caller gets meanwhile; left out: 202, and where to ask for the answer."""
+    hold_seconds: float = 3_600.0
+    """How long an answer waits."""
+    hold_default: Literal["fallback", "reject", "release"] = "fallback"
+    """What it comes to when nobody has looked in time. ``release`` only at low and medium stakes."""
 
 
 class Retention(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

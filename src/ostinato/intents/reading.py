@@ -10,7 +10,7 @@ import msgspec
 from ostinato.cache import policy as policies
 from ostinato.core import hashing, money
 from ostinato.core.errors import Invalid
-from ostinato.intents.model import Declaration, Effective, Intent, Requirements
+from ostinato.intents.model import Declaration, Effective, Intent, Requirements, Review
 from ostinato.intents.stakes import DEFAULTS
 
 _SECTION: Final = "intents"
@@ -22,6 +22,8 @@ _LISTS = {"kpi_targets": 50, "slices": 200, "checks": 100, "data_classes": 5}
 _NAME = 200
 """Characters of a slice, an alias, a tag or a figure."""
 _MATCHES = 100
+_LONGEST_FALLBACK = 4_000
+_LONGEST_HOLD = 2_592_000.0
 _MOST_APPROVALS = 20
 _LONGEST_DAYS = 36_525.0
 _MOST_DOLLARS = 1e9
@@ -32,6 +34,7 @@ _ALLOWED = {
     "scope": 'Allowed: "user", "project".',
     "data_classes": "Allowed: public, internal, confidential, personal, sensitive.",
     "direction": 'Allowed: "at-least", "at-most".',
+    "hold_default": 'Allowed: "fallback", "reject", "release".',
 }
 _UNKNOWN = re.compile(r"Object contains unknown field `([^`]+)`")
 
@@ -103,9 +106,18 @@ def review_effects(intent: Intent) -> tuple[Effective, ...]:
             Effective(rule, value, by_default if declared is None else "declared")
             for rule, (declared, value) in given.items()
         ),
+        *_hold_effects(review),
         Effective("review.gates", needs.gates, "built in" if review.gates is None else "declared"),
         Effective("review.change_approvals", DEFAULTS[intent.stakes].change_approvals, by_default),
     )
+
+
+def _hold_effects(review: Review) -> tuple[Effective, ...]:
+    """How answers are held. Stakes bring no holding along."""
+    if not review.hold:
+        return (Effective("review.hold", False, "built in" if review.hold is None else "declared"),)
+    names = ("hold", "hold_queue", "hold_fallback", "hold_seconds", "hold_default")
+    return tuple(Effective(f"review.{name}", getattr(review, name), "declared") for name in names)
 
 
 def _refuse_semantic(name: str, where: str, body: Mapping[str, Any]) -> None:
@@ -210,9 +222,20 @@ def _odd_numbers(declared: Declaration) -> Iterator[tuple[str, str, str]]:
     for field, days in msgspec.structs.asdict(declared.retention).items():
         if days is not None and not (math.isfinite(days) and 0 < days <= _LONGEST_DAYS):
             yield f"retention.{field}", str(days), f"Allowed: above 0, to {_LONGEST_DAYS:g} days."
+    yield from _odd_hold(declared.review)
     worth = declared.value_per_success
     if worth is not None and not (math.isfinite(worth) and 0 <= worth <= _MOST_DOLLARS):
         yield "value_per_success", str(worth), f"Allowed: 0 to {_MOST_DOLLARS:g} dollars."
+
+
+def _odd_hold(review: Review) -> Iterator[tuple[str, str, str]]:
+    if not _KEY.fullmatch(review.hold_queue):
+        yield "review.hold_queue", repr(review.hold_queue[:80]), "Allowed: the name of a review queue."
+    if len(review.hold_fallback) > _LONGEST_FALLBACK or "\x00" in review.hold_fallback:
+        hint = f"Allowed: up to {_LONGEST_FALLBACK} characters, none of them NUL."
+        yield "review.hold_fallback", f"{len(review.hold_fallback)} characters", hint
+    if not (math.isfinite(review.hold_seconds) and 1 <= review.hold_seconds <= _LONGEST_HOLD):
+        yield "review.hold_seconds", str(review.hold_seconds), f"Allowed: 1 to {_LONGEST_HOLD:g} seconds."
 
 
 def _judge_cache(name: str, where: str, declared: Declaration, checks: Mapping[str, object]) -> None:
@@ -251,6 +274,8 @@ def _judge_bounds(name: str, where: str, declared: Declaration) -> None:
     for rule, value in bound.items():
         if given.get(rule) is not None and given[rule] != value:
             raise _too_loose(name, where, declared.stakes, rule, f"only {_told(value)}")
+    if declared.review.hold and declared.review.hold_default == "release":
+        raise _too_loose(name, where, declared.stakes, "review.hold_default", "only fallback or reject")
     if declared.review.approvals is not None and declared.review.approvals < defaults.approvals:
         raise _too_loose(name, where, declared.stakes, "review.approvals", f"at least {defaults.approvals}")
     if not declared.owner.strip():

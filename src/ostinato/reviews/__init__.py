@@ -6,6 +6,7 @@ dataset, labels for judges, evidence for a release, and quality signals. ``hold`
 it is approved, edited, rejected, or its time is over. Texts are sealed at rest, and can be erased.
 """
 
+from ostinato.reviews.consequences import follow
 from ostinato.reviews.held import NewHeld, text_answer
 from ostinato.reviews.model import (
     Content,
@@ -23,7 +24,7 @@ from ostinato.reviews.model import (
     Verdict,
 )
 from ostinato.reviews.outcomes import Agreement, Figures, Labelled, Share, Summary
-from ostinato.reviews.reviews import Reviews, verdict_value
+from ostinato.reviews.reviews import Reviews
 from ostinato.reviews.selecting import Drawn, Observed, least_confident, select
 from ostinato.reviews.settings import Settings
 
@@ -51,8 +52,8 @@ __all__ = [
     "Summary",
     "Task",
     "Verdict",
+    "follow",
     "least_confident",
     "select",
     "text_answer",
-    "verdict_value",
 ]

@@ -7,7 +7,7 @@ import msgspec
 import sqlalchemy as sa
 
 from ostinato import wire
-from ostinato.core import ids
+from ostinato.core import hashing, ids
 from ostinato.reviews import queues, store, tables
 from ostinato.reviews.model import (
     Content,
@@ -53,6 +53,8 @@ class NewHeld(msgspec.Struct, frozen=True, kw_only=True):
     """Scoped cache key, hexadecimal; empty: it is not shared with equal requests."""
     answer: Answer
     input_text: str
+    inputs: Json
+    """Variables that a prompt was filled with, where the caller sent nothing else."""
     queue: str
     fallback: str
     default: HoldDefault
@@ -132,9 +134,11 @@ def hold(turn: Turn, queue: Queue, wanted: NewHeld) -> Held:
 
 def _content(wanted: NewHeld, most: int) -> Content:
     """What the reviewer reads: nobody may escape review by sending much, so what is too long is cut, and says so."""
-    room = max(1, most // 16)  # a character takes up to six bytes in JSON, and there are two texts
+    room = max(1, most // 24)  # a character takes up to six bytes in JSON, and there are three texts
     return Content(
-        input_text=_cut(wanted.input_text, room), outputs=(Output(text=_cut(described(wanted.answer), room)),)
+        input_text=_cut(wanted.input_text, room),
+        inputs=wanted.inputs if len(hashing.canonical_json(wanted.inputs)) <= room else {},
+        outputs=(Output(text=_cut(described(wanted.answer), room)),),
     )
 
 

@@ -266,8 +266,3 @@ class Reviews(Questions):
 
 def _expiring(item_id: str) -> Callable[[Turn], Item | None]:
     return lambda turn: verdicts.expire(turn, item_id)
-
-
-def verdict_value(item: Item) -> float | None:
-    """What a verdict says of the answer's quality, from 0 to 1: approved 1, edited 0.5, rejected 0."""
-    return {"approve": 1.0, "edit": 0.5, "reject": 0.0}.get(item.outcome)

@@ -73,6 +73,8 @@ class Proxy:
         try:
             if operation is None and path.startswith("/v1/models/"):
                 method, operation = "GET", "models"
+            if operation is None and path.startswith("/v1/held/"):
+                method, operation = "GET", "held"
             if operation is None:
                 raise NotFound(f"There is no {path} here.", hint="The paths are " + ", ".join(OPERATIONS) + ".")
             if scope["method"] != method:
