@@ -10,7 +10,7 @@ from typing import Any, TypeAlias, cast
 
 from ostinato.core import hashing
 from ostinato.datasets import likeness, splitting
-from ostinato.datasets.model import Example, Finding
+from ostinato.datasets.model import Example, Finding, NewExample
 
 Embed: TypeAlias = Callable[[Sequence[str]], Awaitable[Sequence[Sequence[float]]]]
 """Texts to vectors of length one."""
@@ -24,7 +24,7 @@ MEANING = 0.97
 """Cosine from which two texts say the same."""
 
 
-def text_of(example: Example) -> str:
+def text_of(example: NewExample) -> str:
     """All that an example asks, as one text."""
     return "\n".join(_strings(example.inputs))
 

@@ -51,6 +51,8 @@ def render(turn: Turn, rooms: Rooms) -> None:
             hint="Save a version with an alias as `model` among its params.",
         )
     turn.prompt = found
+    if not request.messages and request.prompt is not None:
+        turn.variables = request.prompt.get("variables")
     turn.alias = rendered.model
     turn.request = rendered.into(request)
 

@@ -8,7 +8,7 @@ from ostinato.gateway.rooms import Rooms
 from ostinato.gateway.turn import Turn
 from ostinato.providers.model import ProviderFailure
 from ostinato.traces import AttemptRow, CallRow
-from ostinato.wire.model import Answer, Usage
+from ostinato.wire.model import Answer, Json, Usage
 
 CALLER_LEFT = 499
 """The status that is written down for a request whose caller did not wait for the answer."""
@@ -96,10 +96,20 @@ def record(
         system_fingerprint=system_fingerprint,
         input_text=wire.input_text(turn.request) if keeps_text and turn.request else None,
         output_text=wire.text_of(answer) if keeps_text and answer else None,
-        extra={"traceparent": controls.traceparent.decode()} if controls.traceparent else None,
+        extra=_extra(turn, keeps_text=keeps_text),
     )
     turn.recorded = True
     rooms.recorder.call(row)
+
+
+def _extra(turn: Turn, *, keeps_text: bool) -> Json | None:
+    """What has no column of its own. Variables are texts of the caller's, as much as the prompt that they went into."""
+    found: Json = {}
+    if turn.controls.traceparent:
+        found["traceparent"] = turn.controls.traceparent.decode()
+    if keeps_text and turn.variables:
+        found["variables"] = turn.variables
+    return found or None
 
 
 def record_refusal(turn: Turn, rooms: Rooms, error: OstinatoError) -> None:

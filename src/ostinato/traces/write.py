@@ -5,7 +5,7 @@ the names in ``tables`` alone.
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 import msgspec
 import sqlalchemy as sa
@@ -15,6 +15,7 @@ from ostinato import checks
 from ostinato.traces import rollup, tables
 from ostinato.traces.model import CallRow, HitRow
 from ostinato.traces.rollup import Cell, Cells, Dimensions, Origin
+from ostinato.wire.model import Json
 
 Values: TypeAlias = tuple[Any, ...]
 
@@ -92,7 +93,7 @@ def call_values(row: CallRow, text_chars: int) -> Values:
         row.system_fingerprint,
         _text(row.input_text, text_chars),
         _text(row.output_text, text_chars),
-        _json(row.extra) if row.extra is not None else None,
+        _json(_extra(row.extra, text_chars)) if row.extra is not None else None,
         row.prompt,
         row.prompt_version,
         row.release,
@@ -102,6 +103,27 @@ def call_values(row: CallRow, text_chars: int) -> Values:
 
 def _json(value: object) -> str:
     return msgspec.json.encode(value).decode()
+
+
+def _extra(extra: Json, most: int) -> Json:
+    """``extra`` with the prompt's variables redacted; without them where they are longer than ``most`` characters."""
+    if "variables" not in extra:
+        return extra
+    variables = _redacted(extra["variables"])
+    kept = {name: value for name, value in extra.items() if name != "variables"}
+    return kept if len(_json(variables)) > most else {**kept, "variables": variables}
+
+
+def _redacted(value: Any) -> Any:
+    """A JSON value with every text in it redacted, names of fields included."""
+    if isinstance(value, str):
+        return checks.redact(value)
+    if isinstance(value, dict):
+        items = cast("dict[str, Any]", value).items()
+        return {checks.redact(name): _redacted(item) for name, item in items}
+    if isinstance(value, list | tuple):
+        return [_redacted(item) for item in cast("list[Any]", value)]
+    return value
 
 
 def _text(text: str | None, most: int) -> str | None:

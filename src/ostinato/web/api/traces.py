@@ -16,7 +16,8 @@ _DAY = 86_400_000_000
 
 
 def _without_text(event: RequestEvent) -> RequestEvent:
-    return msgspec.structs.replace(event, input_text=None, output_text=None)
+    extra = {name: value for name, value in (event.extra or {}).items() if name != "variables"} or None
+    return msgspec.structs.replace(event, input_text=None, output_text=None, extra=extra)
 
 
 async def _reach(request: Req, project: str, **more: str) -> Filter:
