@@ -101,6 +101,31 @@ class Ledger:
 
         return await self._read(read)
 
+    async def answered(
+        self, window: Window, filters: Filter | None = None, *, after: str = "", limit: int = _MOST_ROWS
+    ) -> tuple[RequestEvent, ...]:
+        """Calls of a window that were answered and whose texts were kept, oldest first, from behind request ``after``.
+
+        Hits repeat a call; our own loops' calls (which no key made) and refusals are left out.
+        """
+        conditions, values = _conditions("call", filters or Filter())
+        wanted = (
+            "call.request_id >= :low AND call.request_id > :after AND call.request_id < :high",
+            "call.input_text IS NOT NULL AND call.output_text IS NOT NULL",
+            "call.status = 200 AND call.error = '' AND call.key_id <> ''",
+            *conditions,
+        )
+        statement = f"{tables.CALL_EVENTS} WHERE {' AND '.join(wanted)} ORDER BY call.request_id LIMIT {int(limit)}"
+        # A request's id begins with its time, and is what there is an index on.
+        low, high = (f"{max(0, moment) // 1000:012x}" for moment in (window.since, window.until))
+        bound = {"low": low, "high": high, "after": after, **values}
+
+        def read(connection: sa.Connection) -> tuple[RequestEvent, ...]:
+            rows = connection.execute(sa.text(statement), bound)
+            return tuple(_event(row._mapping) for row in rows)  # pyright: ignore[reportPrivateUsage] - public in spite of its name
+
+        return await self._read(read)
+
     async def stats(self, window: Window, filters: Filter | None = None) -> Stats:
         """What a window adds up to. Its ends are widened to whole buckets, of ten seconds to an hour."""
         chosen = filters or Filter()
