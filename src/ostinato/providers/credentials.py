@@ -1,36 +1,12 @@
 """The keys that a provider may use, and which of them rest at the moment."""
 
 from ostinato.core.clock import Clock
+from ostinato.core.secret import ApiKey
 from ostinato.providers.model import ProviderFailure
 
+__all__ = ["ApiKey", "Credentials"]
+
 _MAX_RESTS = 4096
-
-
-class ApiKey:
-    """A secret that does not show itself: masked in every ``repr``, ``str`` and format, refused by encoders."""
-
-    __slots__ = ("_secret",)
-
-    def __init__(self, secret: str) -> None:
-        self._secret = secret
-
-    def reveal(self) -> str:
-        """The secret itself, for the header that carries it and for nothing else."""
-        return self._secret
-
-    def __repr__(self) -> str:
-        return "ApiKey(***)"
-
-    __str__ = __repr__
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, ApiKey) and other._secret == self._secret
-
-    def __hash__(self) -> int:
-        return hash(("ApiKey", self._secret))
-
-    def __bool__(self) -> bool:
-        return bool(self._secret)
 
 
 class Credentials:
