@@ -9,17 +9,27 @@ agrees with people often enough to decide. The same scorers run in experiments, 
 from ostinato.scorers import calibration, confidence
 from ostinato.scorers.building import Built, build, build_all, mean, name_of, score_all, unscored
 from ostinato.scorers.catalog import KINDS
+from ostinato.scorers.declared import Active, Calibrated, Declared, NewRule, Rule, Sampling
+from ostinato.scorers.functions import load as load_functions
 from ostinato.scorers.kinds import Context, Kind, Said
 from ostinato.scorers.model import Score, Scorer, Scorers, Spec, Subject
+from ostinato.scorers.registry import Registry
 from ostinato.scorers.settings import Hook, Settings
 
 __all__ = [
     "KINDS",
+    "Active",
     "Built",
+    "Calibrated",
     "Context",
+    "Declared",
     "Hook",
     "Kind",
+    "NewRule",
+    "Registry",
+    "Rule",
     "Said",
+    "Sampling",
     "Score",
     "Scorer",
     "Scorers",
@@ -30,6 +40,7 @@ __all__ = [
     "build_all",
     "calibration",
     "confidence",
+    "load_functions",
     "mean",
     "name_of",
     "score_all",

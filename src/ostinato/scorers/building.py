@@ -54,6 +54,11 @@ class Built:
         return f"<scorer {self._id} of the kind {self.kind}>"
 
 
+def is_name(name: str) -> bool:
+    """Whether something can be called that: a scorer, or a rule of sampling."""
+    return 0 < len(name) <= _NAME and all(c.isascii() and (c.isalnum() or c in "._-/") for c in name)
+
+
 def name_of(spec: Spec) -> str:
     """What the scores of a declared scorer are called."""
     return spec.name or spec.kind
@@ -62,7 +67,7 @@ def name_of(spec: Spec) -> str:
 def build(spec: Spec, context: Context) -> Built:
     """A scorer as declared. Raises ``Invalid``, naming the field, for what cannot work here."""
     name = name_of(spec)
-    if not name or len(name) > _NAME or not all(c.isascii() and (c.isalnum() or c in "._-/") for c in name):
+    if not is_name(name):
         raise Invalid(
             f"{name[:80]!r} cannot be the name of a scorer.",
             code="invalid_scorer",
