@@ -15,7 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 
 from ostinato.demo import report, task, traffic
 from ostinato.demo.child import DIRECTORY, MODELS, Child, DemoError, Model
-from ostinato.demo.replay import Gateway, Outcome, replay
+from ostinato.demo.replay import Gateway, Outcome, by_level, replay
 from ostinato.demo.traffic import LEVELS, Ask, Level
 
 REQUESTS = 300
@@ -124,7 +124,7 @@ def _replayed(console: Console, child: Child, level: Level, asks: list[Ask]) -> 
             hits += outcome.hit
             progress.update(bar, advance=1, description=f"{level.name} repetition, {hits} hits")
 
-        return asyncio.run(replay(gateway, level, asks, done))
+        return asyncio.run(replay(gateway, by_level(level), asks, done))
 
 
 def _conclude(console: Console, model: Model, seconds: float) -> None:

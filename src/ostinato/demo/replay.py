@@ -56,6 +56,10 @@ class Outcome(msgspec.Struct, frozen=True):
     cost: float = 0.0
     saved: float = 0.0
     error: str = ""
+    request_id: str = ""
+    """What feedback about it names."""
+    arm: str = ""
+    """Of the prompt's canary; empty where none runs."""
 
     @property
     def hit(self) -> bool:
@@ -75,8 +79,27 @@ class Gateway(msgspec.Struct, frozen=True):
     prices: Prices
 
 
+Compose = Callable[[Ask], dict[str, Any]]
+"""The fields of the request, as the SDK takes them."""
+
+
+def by_level(level: Level) -> Compose:
+    """Requests with the whole prompt in them."""
+
+    def compose(ask: Ask) -> dict[str, Any]:
+        return {
+            "model": ALIAS,
+            "messages": task.messages(ask.question.text),
+            "extra_body": task.decoding(),
+            # Levels must not help one another: a context digest gives each a scope of its own.
+            "extra_headers": {"ostinato-context": f"demo-{level.name}"},
+        }
+
+    return compose
+
+
 async def replay(
-    gateway: Gateway, level: Level, asks: Sequence[Ask], done: Callable[[Outcome], object]
+    gateway: Gateway, compose: Compose, asks: Sequence[Ask], done: Callable[[Outcome], object]
 ) -> list[Outcome]:
     """Send every request, at most :data:`IN_FLIGHT` at a time, in order; ``done`` is called after each."""
     turns = iter(asks)
@@ -85,7 +108,7 @@ async def replay(
 
         async def work() -> None:
             for ask in turns:
-                outcome = await _send(client, level, ask, gateway.prices)
+                outcome = await _send(client, compose(ask), ask, gateway.prices)
                 outcomes.append(outcome)
                 done(outcome)
 
@@ -93,14 +116,7 @@ async def replay(
     return outcomes
 
 
-async def _send(client: openai.AsyncOpenAI, level: Level, ask: Ask, prices: Prices) -> Outcome:
-    fields: dict[str, Any] = {
-        "model": ALIAS,
-        "messages": task.messages(ask.question.text),
-        "extra_body": task.decoding(),
-        # Levels must not help one another: a context digest gives each a scope of its own.
-        "extra_headers": {"ostinato-context": f"demo-{level.name}"},
-    }
+async def _send(client: openai.AsyncOpenAI, fields: dict[str, Any], ask: Ask, prices: Prices) -> Outcome:
     if ask.stream:
         fields |= {"stream": True, "stream_options": {"include_usage": True}}
     begun = time.perf_counter()
@@ -122,6 +138,8 @@ async def _send(client: openai.AsyncOpenAI, level: Level, ask: Ask, prices: Pric
         total_ms=elapsed,
         gateway_ms=float(timing[1]) if timing else None,
         tokens=_tokens(usage),
+        request_id=headers.get("x-request-id", ""),
+        arm=_arm(headers.get("ostinato-prompt", "")),
     )
     # A stream's price is known when it has ended, after its headers.
     price = outcome.tokens.cost(prices)
@@ -131,6 +149,12 @@ async def _send(client: openai.AsyncOpenAI, level: Level, ask: Ask, prices: Pric
         cost=float(headers.get("ostinato-cost", 0.0 if free else price)),
         saved=float(headers.get("ostinato-saved", price if free else 0.0)),
     )
+
+
+def _arm(told: str) -> str:
+    """``arm`` of a header like ``bank/topic; version=2; arm=canary``."""
+    found = [part.strip().partition("=")[2] for part in told.split(";") if part.strip().startswith("arm=")]
+    return found[0] if found else ""
 
 
 def _whole(answer: Any) -> tuple[str, Any]:
