@@ -1,8 +1,8 @@
-"""A gateway inside the test's process with a model that a better prompt helps, a dataset, a prompt, and runs on them."""
+"""A gateway inside the test's process: a model that a better prompt helps, a dataset, a prompt, and runs on them."""
 
 import contextlib
 import sys
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +12,10 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from inside import SYSTEM, World, inside
 
-from ostinato import access, datasets, evals, prompts, scorers, statistics
+from ostinato import access, datasets, evals, prompts, scorers
 from ostinato.core.clock import SystemClock
 from ostinato.datasets.model import NewExample
-from ostinato.optimization import Optimizations, Rooms, Settings, Wish, binding
-from ostinato.optimization.needs import Decision
+from ostinato.optimization import Optimizations, Rooms, Settings, Wish, binding, proving
 from ostinato.prompts import Draft
 from ostinato.prompts.model import Turn
 from ostinato.providers.fake import Fake
@@ -77,19 +76,8 @@ def examples(count: int, start: int = 0) -> list[NewExample]:
     ]
 
 
-def judge(run: Any, found: Sequence[Any], cells: Any, base: str, finalists: Sequence[str]) -> Decision:
-    """A small gate: exact McNemar at the run's level, the first that passes."""
-    figures: dict[str, Any] = {}
-    promoted = ""
-    for name in finalists:
-        pairs = [(a.value or 0, b.value or 0) for a, b in zip(cells[base], cells[name], strict=True)]
-        wins, losses = sum(b > a for a, b in pairs), sum(b < a for a, b in pairs)
-        p = statistics.mcnemar(wins, losses)
-        figures[name] = {"wins": wins, "losses": losses, "p": p, "n": len(pairs)}
-        if not promoted and p < run.plan.alpha / len(finalists):
-            promoted = name
-    words = f"It is better on {len(found)} sealed examples" if promoted else "Nothing was proven better"
-    return Decision(promoted=promoted, sentence=words + ".", body={"finalists": figures})
+async def uncalibrated(_run: Any, _specs: Any) -> tuple[Any, ...]:
+    return ()
 
 
 class Kit:
@@ -157,9 +145,10 @@ def build(world: World, kit: list[Kit], **options: Any) -> Kit:
         releases=app.releases,
         data=binding.Data(data),
         measuring=binding.Measuring(app.calls, runner, context, 8),
-        searching=binding.Searching(app.prompts),
-        judging=options.pop("judging", judge),
+        searching=binding.searching(app.prompts),
+        judging=options.pop("judging", proving.judge),
         provable=binding.PROVABLE,
+        calibrations=options.pop("calibrations", uncalibrated),
         requirements_of=app._requirements,
         slices_of=lambda _project, _intent: (),
         catalog=app.catalog,

@@ -5,16 +5,13 @@ from collections.abc import Callable, Sequence
 from ostinato import calls, datasets, evals, scorers, statistics
 from ostinato.access import Actor, SystemActor
 from ostinato.calls.model import Asked, Purpose, Spent
-from ostinato.core.errors import NotFound
 from ostinato.datasets.model import DatasetVersion, Example, Finding, Split
 from ostinato.evals.model import Cell, Variant
-from ostinato.optimization import search
 from ostinato.optimization.meter import stratum
-from ostinato.optimization.model import Candidate
 from ostinato.optimization.needs import Ask
+from ostinato.optimization.optimizers import Search
 from ostinato.optimization.planning import Provable
 from ostinato.optimization.run import Notice, Run, Wish
-from ostinato.optimization.search.model import Evaluate, Headroom, OnRound, SearchPlan, SearchResult
 from ostinato.prompts import Prompts, contents
 from ostinato.wire.model import ChatRequest, Message, Text
 
@@ -154,62 +151,14 @@ def labels_of(examples: Sequence[Example]) -> tuple[str, ...]:
     return tuple(sorted(found)) if 2 <= len(found) <= _MOST_LABELS else ()
 
 
-class Searching:
-    """The built-in search."""
+def searching(prompts: Prompts) -> Callable[[str], Search]:
+    """``needs.Rooms.searching``: the search for a project, with the contents of its partials."""
 
-    def __init__(self, prompts: Prompts) -> None:
-        self._prompts = prompts
+    def of(project: str) -> Search:
+        def pieces() -> contents.Pieces:
+            snapshot = prompts.snapshot.value
+            return lambda name, number: snapshot.content(project, name, number)
 
-    async def probe(
-        self,
-        base: Candidate,
-        train: Sequence[Example],
-        dev: Sequence[Example],
-        evaluate: Evaluate,
-        plan: SearchPlan,
-        *,
-        seed: int,
-        on_round: OnRound,
-        project: str,
-    ) -> Headroom:
-        """See ``needs.Searching``."""
-        found = await search.race(
-            base,
-            train,
-            dev,
-            evaluate,
-            plan,
-            seed=seed,
-            on_round=on_round,
-            pieces=self._pieces(project),
-            probe_only=True,
-        )
-        if found.headroom is None:
-            return Headroom(base=None, best=0.0, best_edit="", upper=1.0, n=0, nothing=False, reason=found.stopped)
-        return found.headroom
+        return Search(pieces)
 
-    async def search(
-        self,
-        base: Candidate,
-        train: Sequence[Example],
-        dev: Sequence[Example],
-        evaluate: Evaluate,
-        plan: SearchPlan,
-        *,
-        seed: int,
-        on_round: OnRound,
-        project: str,
-        name: str,
-        reflect: Ask | None,
-        polish: bool,
-    ) -> SearchResult:
-        """See ``needs.Searching``."""
-        if name:
-            raise NotFound(f"There is no optimizer {name!r}.", code="optimizer_not_found", param="optimizer")
-        return await search.race(
-            base, train, dev, evaluate, plan, seed=seed, on_round=on_round, pieces=self._pieces(project)
-        )
-
-    def _pieces(self, project: str) -> contents.Pieces:
-        snapshot = self._prompts.snapshot.value
-        return lambda name, number: snapshot.content(project, name, number)
+    return of

@@ -5,6 +5,7 @@ import hashlib
 import msgspec
 
 from ostinato.core import hashing
+from ostinato.optimization import proving
 from ostinato.optimization.needs import Measuring
 from ostinato.optimization.records import Records
 from ostinato.optimization.run import Detail, Run, State
@@ -47,15 +48,13 @@ def digest(detail: Detail) -> str:
         "champion": run.champion,
         "candidates": [[one.id, one.edit, one.origin, list(one.parents)] for one in detail.candidates],
         "measured": [[one.stage, one.candidate, _plain(msgspec.to_builtins(one.measured))] for one in detail.records],
-        "decided": sorted([one.name, _steady(one.body)] for one in detail.decided),
+        "decided": [
+            [one.name, proving.steady(one.body) if one.name == "gate" else one.body]
+            for one in sorted(detail.decided, key=lambda one: one.name)
+        ],
     }
     return hashlib.sha256(hashing.canonical_json(told)).hexdigest()
 
 
 def _plain(value: dict[str, object]) -> dict[str, object]:
     return {name: item for name, item in value.items() if name not in _NOT_FOUND_OUT}
-
-
-def _steady(body: dict[str, object]) -> dict[str, object]:
-    """A decision without what depends on the hour: its part ``beside``."""
-    return {name: item for name, item in body.items() if name != "beside"}

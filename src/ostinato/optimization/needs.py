@@ -16,10 +16,13 @@ from ostinato.optimization.model import Candidate
 from ostinato.optimization.planning import Provable
 from ostinato.optimization.run import Notice, Run, Wish
 from ostinato.optimization.search.model import Evaluate, Headroom, OnRound, SearchPlan, SearchResult
+from ostinato.optimization.search.reflection import Ask
 from ostinato.optimization.settings import Settings
+from ostinato.optimization.verdicts import JudgeCalibration
 from ostinato.releases import Release
 from ostinato.releases.turn import Rights
 from ostinato.routing import Catalog
+from ostinato.scorers.model import Spec
 from ostinato.storage import Database
 from ostinato.traces import PriceBook
 from ostinato.wire.model import Json
@@ -32,12 +35,6 @@ class Current(Protocol, Generic[T_co]):
 
     @property
     def value(self) -> T_co: ...
-
-
-class Ask(Protocol):
-    """Asks the reflection model one question: text in, text out; journalled and within the budget."""
-
-    def __call__(self, prompt: str) -> Awaitable[str]: ...
 
 
 class Data(Protocol):
@@ -110,7 +107,6 @@ class Searching(Protocol):
         *,
         seed: int,
         on_round: OnRound,
-        project: str,
     ) -> Headroom:
         """Whether there is something to gain; what it measures is the first round of the search."""
         ...
@@ -125,10 +121,9 @@ class Searching(Protocol):
         *,
         seed: int,
         on_round: OnRound,
-        project: str,
-        name: str,
-        reflect: Ask | None,
-        polish: bool,
+        name: str = "",
+        reflect: Ask | None = None,
+        polish: bool = True,
     ) -> SearchResult:
         """The best of what it tried."""
         ...
@@ -137,6 +132,8 @@ class Searching(Protocol):
 class Decision(msgspec.Struct, frozen=True, kw_only=True):
     """What the gate says, as runs need it; ``body`` holds all of it."""
 
+    outcome: str
+    """``promote``, ``refuse``, or ``wait``: more sealed examples must be looked at."""
     promoted: str
     """Id of the candidate that may be promoted; empty: none."""
     sentence: str
@@ -153,8 +150,15 @@ class Judging(Protocol):
         cells: Mapping[str, Sequence[Cell]],
         base: str,
         finalists: Sequence[str],
+        *,
+        remaining: int,
+        judges: Sequence[JudgeCalibration] | None,
     ) -> Decision:
-        """Judge the finalists by the cells of each candidate on the sealed examples, in their order."""
+        """Judge the finalists by the cells of each candidate on the sealed examples, in their order.
+
+        ``remaining``: sealed examples that nobody has looked at yet. ``judges``: how far each model among the scorers
+        agrees with people; ``None``: none of them is a model.
+        """
         ...
 
 
@@ -181,9 +185,12 @@ class Rooms(msgspec.Struct, frozen=True, kw_only=True):
     releases: releases.Releases
     data: Data
     measuring: Measuring
-    searching: Searching
+    searching: Callable[[str], Searching]
+    """The search for a project (its id)."""
     judging: Judging
     provable: Provable
+    calibrations: Callable[[Run, Sequence[Spec]], Awaitable[Sequence[JudgeCalibration]]]
+    """How far the models among the scorers agree with the project's own labels, of those held against these."""
     requirements_of: Callable[[str, str], Requirements]
     slices_of: Callable[[str, str], tuple[str, ...]]
     """(Project, intent) -> the slices that the intent declares."""

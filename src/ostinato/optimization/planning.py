@@ -20,10 +20,8 @@ from ostinato.wire.model import Text, Usage
 
 PROBE = 210
 """Calls of the headroom probe: base and six cheap edits on 30 examples; the first round of the search."""
-_REFLECTION = 40
-"""Calls of the reflection model, about."""
-_POLISH = 120
-"""Calls of the search for a shorter prompt, about."""
+_ASKED = 12
+"""Questions to the reflection model, about."""
 _BYTES = 4
 """Bytes of a token, about."""
 _ANSWER = 64
@@ -144,11 +142,14 @@ def refuse(plan: RunPlan) -> None:
 def _stages(ground: Ground, search: int, proof: int) -> tuple[Estimate, ...]:
     wish = ground.wish
     probe = min(PROBE, search)
-    wanted = [("headroom", probe), ("search", search - probe)]
+    rewriting = search // 3 if wish.reflection else 0
+    polishing = search // 8 if wish.polish else 0
+    racing = max(0, search - probe - rewriting - polishing)
+    wanted = [("headroom", probe), ("search", racing)]
     if wish.reflection:
-        wanted.append(("reflection", _REFLECTION))
+        wanted.append(("reflection", min(rewriting, search - probe) + _ASKED))
     if wish.polish:
-        wanted.append(("polish", _POLISH))
+        wanted.append(("polish", polishing))
     wanted.append(("holdout", proof))
     size, answer = _sizes(ground)
     return tuple(_estimate(ground, stage, calls, size, answer) for stage, calls in wanted)
@@ -159,9 +160,6 @@ def _estimate(ground: Ground, stage: str, calls: int, size: int, answer: int) ->
     priced = [_price(ground, target, said, answer) for target in ground.targets]
     known = [one for one in priced if one is not None]
     nano = max(known) * calls if known and len(known) == len(priced) else None
-    if stage == "reflection":
-        # Another model, whose prompts hold many examples: nobody can tell before.
-        return Estimate(stage=stage, calls=calls, tokens=calls * size * 2 * _SHOTS, nano=None if nano is None else nano)
     return Estimate(stage=stage, calls=calls, tokens=calls * (said + answer), nano=nano)
 
 

@@ -50,6 +50,17 @@ WORDS: dict[State, str] = {
 """A state as people say it."""
 
 
+class Margins(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """How much worse a better prompt may be in other things; ``null``: that is not asked."""
+
+    computed: float | None = 1.0
+    """How many more tokens a model may work on, as a share: 1.0 is twice as many. Cached ones are free."""
+    latency: float | None = 1.0
+    """How much longer an answer may take, as a share."""
+    policy: float = 0.01
+    """How much worse a policy scorer may be, 0 to 1."""
+
+
 class Wish(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """What somebody wants improved, measured by what, within which bounds."""
 
@@ -89,6 +100,9 @@ class Wish(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     """A chain: how passages are found before the prompt is filled in; see ``evals.retrieval``."""
     slices: tuple[str, ...] = ()
     """Parts of the examples (strata) that must not lose, beside those of the prompt's intent."""
+    waived: dict[str, str] = {}
+    """Part of the examples -> who accepts a loss on it, and why."""
+    margins: Margins = Margins()
     review: bool | None = None
     """Whether people look at answers before a release is proposed; left out: the intent says."""
     rollout: Rollout | None = None

@@ -13,7 +13,7 @@ from ostinato.calls.model import Limits
 from ostinato.core import ids
 from ostinato.core.errors import Conflict, Invalid
 from ostinato.datasets.model import DatasetVersion
-from ostinato.optimization import findings, planning, report, store
+from ostinato.optimization import findings, optimizers, planning, report, store
 from ostinato.optimization.carrying import Carrier
 from ostinato.optimization.needs import Rooms
 from ostinato.optimization.planning import Ground
@@ -230,9 +230,10 @@ class Optimizations:
         return await findings.gather(run, self.carrier.records, self._rooms.measuring)
 
     async def report(self, actor: Actor, run_id: str) -> str:
-        """The run's report: one HTML page that needs nothing else."""
+        """The run's report: one HTML page that needs nothing else. Prompts are on it for those who may see examples."""
         detail = await self.detail(actor, run_id)
-        return await asyncio.to_thread(report.page, detail)
+        texts = permissions.allows(actor, "datasets:text", store.resource(detail.run))
+        return await asyncio.to_thread(report.page, detail, texts=texts)
 
     # -- inside ----------------------------------------------------------------------------------------------------
 
@@ -252,6 +253,7 @@ class Optimizations:
                 hint="Say which alias to ask.",
             )
         route = rooms.catalog.value.route(found.project, alias)
+        optimizers.find(wish.optimizer)
         if wish.reflection:
             rooms.catalog.value.route(found.project, wish.reflection)
         snapshot = rooms.prompts.snapshot.value

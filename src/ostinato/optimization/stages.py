@@ -4,6 +4,7 @@ A phase looks first at what was decided. What it decides, it writes down once; w
 """
 
 import asyncio
+import functools
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
@@ -12,7 +13,7 @@ import msgspec
 from ostinato.core.errors import Conflict, Invalid
 from ostinato.datasets.model import Example
 from ostinato.evals.model import Cell
-from ostinato.optimization import planning, releasing
+from ostinato.optimization import planning, proving, releasing
 from ostinato.optimization.meter import Meter, candidate
 from ostinato.optimization.model import Candidate
 from ostinato.optimization.needs import Decision, Rooms
@@ -21,6 +22,8 @@ from ostinato.optimization.run import Phase, Run, State
 from ostinato.optimization.search.model import Round, SearchPlan
 from ostinato.wire.model import Json
 
+_LOOK = 20
+"""Sealed examples between two looks of the sequential gate."""
 _RELEASED_ELSEWHERE = "release_open"
 
 
@@ -93,7 +96,7 @@ async def headroom(shop: Shop) -> Ending | None:
     if decided is None:
         shop.meter.purpose = "probe"
         train, dev = await shop.examples()
-        found = await shop.rooms.searching.probe(
+        found = await shop.rooms.searching(shop.run.project).probe(
             await shop.base(),
             train,
             dev,
@@ -101,7 +104,6 @@ async def headroom(shop: Shop) -> Ending | None:
             shop.plan,
             seed=shop.run.wish.seed,
             on_round=shop.on_round,
-            project=shop.run.project,
         )
         decided = await shop.records.decide(shop.run.id, "headroom", _json(found))
     if decided.get("nothing"):
@@ -116,7 +118,7 @@ async def search(shop: Shop) -> Ending | None:
         shop.meter.purpose = "search"
         train, dev = await shop.examples()
         wish = shop.run.wish
-        found = await shop.rooms.searching.search(
+        found = await shop.rooms.searching(shop.run.project).search(
             await shop.base(),
             train,
             dev,
@@ -124,7 +126,6 @@ async def search(shop: Shop) -> Ending | None:
             shop.plan,
             seed=wish.seed,
             on_round=shop.on_round,
-            project=shop.run.project,
             name=wish.optimizer,
             reflect=shop.rooms.measuring.reflect(shop.run, shop.meter.reins) if wish.reflection else None,
             polish=wish.polish,
@@ -151,13 +152,7 @@ async def prove(shop: Shop) -> Ending | None:
     decided = await shop.records.decision(shop.run.id, "gate")
     if decided is None:
         shop.meter.purpose = "gate"
-        examples = [one for one in await shop.rooms.data.open_holdout(shop.run, shop.run.plan.alpha) if not one.erased]
-        entrants = await _entrants(shop)
-        cells: dict[str, list[Cell]] = {}
-        for one in entrants:
-            cells[one.id] = list(await shop.meter.cells(one, examples, "holdout"))
-        base, *finalists = (one.id for one in entrants)
-        decision = await asyncio.to_thread(shop.rooms.judging, shop.run, examples, cells, base, finalists)
+        decision = await _judged(shop)
         decided = await shop.records.decide(
             shop.run.id,
             "gate",
@@ -227,6 +222,37 @@ STAGES: Mapping[Phase, Callable[[Shop], Awaitable[Ending | None]]] = {
 }
 
 
+async def _judged(shop: Shop) -> Decision:
+    """Measure the incumbent and the finalists on the sealed examples: on all at once, or as many as it takes."""
+    run = shop.run
+    examples = [one for one in await shop.rooms.data.open_holdout(run, run.plan.alpha) if not one.erased]
+    entrants = await _entrants(shop)
+    base, *finalists = (one.id for one in entrants)
+    models = proving.judges_of(run)
+    judges = await shop.rooms.calibrations(run, models) if models else None
+    size = len(examples) if run.wish.mode == "fixed" else _LOOK
+    cells: dict[str, list[Cell]] = {one.id: [] for one in entrants}
+    seen = 0
+    while True:
+        new = examples[seen : seen + size]
+        for one in entrants:
+            cells[one.id] += await shop.meter.cells(one, new, "holdout")
+        seen += len(new)
+        judge = functools.partial(
+            shop.rooms.judging,
+            run,
+            examples[:seen],
+            cells,
+            base,
+            finalists,
+            remaining=len(examples) - seen,
+            judges=judges,
+        )
+        decision = await asyncio.to_thread(judge)
+        if decision.outcome != "wait" or seen >= len(examples):
+            return decision
+
+
 async def _entrants(shop: Shop) -> list[Candidate]:
     """The incumbent and the finalists."""
     decided = await shop.records.decision(shop.run.id, "search")
@@ -238,7 +264,12 @@ async def _entrants(shop: Shop) -> list[Candidate]:
 async def _gate(shop: Shop) -> Decision:
     decided = await shop.records.decision(shop.run.id, "gate")
     assert decided is not None, "nothing is released that no gate has passed"
-    return Decision(promoted=decided["promoted"], sentence=decided["sentence"], body=decided)
+    return Decision(
+        outcome=str(decided.get("outcome", "")),
+        promoted=decided["promoted"],
+        sentence=decided["sentence"],
+        body=decided,
+    )
 
 
 def _json(value: object) -> Json | Any:
