@@ -21,6 +21,7 @@ from ostinato import (
     cache,
     calls,
     datasets,
+    evals,
     explaining,
     intents,
     jobs,
@@ -31,6 +32,7 @@ from ostinato import (
     releases,
     reviews,
     routing,
+    scorers,
     signals,
     storage,
     traces,
@@ -154,12 +156,15 @@ class App:
         self.catalog.on_swap(lambda catalog: self.router.keep(catalog.targets()))
         self.calls = calls.Calls(self.work, self.router, self.catalog, self.prices, self.recorder, clock, config.calls)
         self._later("our own calls", self.calls.stop)
+        self._start_evals()
         await self._start_gateway()
         self.desk = Desk(self.control, clock, self.audit, secret=self.secret)
         self.desk.start()
         self._later("the control plane's desk", self.desk.stop)
         await self.jobs.start()
         self._later("jobs", self.jobs.stop)
+        await self.experiments.start()
+        self._later("experiments", self.experiments.stop)
 
     async def _database(self, name: str, path: Path) -> Database:
         where = path if self.embedded else self.config.storage.url
@@ -304,11 +309,47 @@ class App:
         self.signals = signals.Signals(self.ledger_database, self.clock, self.config.signals)
         self.signals.start()
         self._later("signals", self.signals.close)
-        self.datasets = datasets.Datasets(self.control, self.clock, self.audit, self.config.datasets)
+        self.datasets = datasets.Datasets(
+            self.control, self.clock, self.audit, self.config.datasets, ledger=self.ledger, signals=self.signals
+        )
         self.reviews = reviews.Reviews(self.control, self.clock, self.audit, self.config.reviews, secret=self.secret)
         reviews.follow(self.reviews, self.cache, self.signals)
         self.reviews.start()
         self._later("reviews", self.reviews.stop)
+
+    def _start_evals(self) -> None:
+        self.runner = evals.Runner(
+            self.calls,
+            self.clock,
+            pieces=lambda project, name, n: self.prompts.snapshot.value.content(project, name, n),  # noqa: PLW0108 - swapped
+        )
+        self.experiments = evals.Experiments(
+            self.control,
+            self.work,
+            self.clock,
+            self.audit,
+            datasets=self.datasets,
+            calls=self.calls,
+            runner=self.runner,
+            jobs=self.jobs,
+            now=lambda: evals.Standing(
+                self.prompts.snapshot.value, self.catalog.value, self.prices.value, self.clock.now()
+            ),
+            context_of=self.scoring,
+            settings=self.config.evals,
+        )
+
+    def scoring(self, org: str, project: str, namespace: str, budget: calls.Budget | None) -> scorers.Context:
+        """What scorers may use that work for a run or an experiment."""
+        return scorers.Context(
+            clock=self.clock,
+            calls=self.calls,
+            client=self.client,
+            org=org,
+            project=project,
+            budget=budget,
+            namespace=namespace,
+        )
 
     async def _start_gateway(self) -> None:
         config = self.config

@@ -10,6 +10,7 @@ from ostinato.cache import Settings as CacheSettings
 from ostinato.calls import Settings as CallsSettings
 from ostinato.checks import Settings as ChecksSettings
 from ostinato.datasets import Settings as DatasetsSettings
+from ostinato.evals import Settings as EvalsSettings
 from ostinato.gateway import Settings as GatewaySettings
 from ostinato.jobs import Settings as JobsSettings
 from ostinato.outbound import Settings as OutboundSettings
@@ -60,6 +61,7 @@ class Config(msgspec.Struct, frozen=True):
     checks: ChecksSettings = ChecksSettings()
     calls: CallsSettings = CallsSettings()
     jobs: JobsSettings = JobsSettings()
+    evals: EvalsSettings = EvalsSettings()
     datasets: DatasetsSettings = DatasetsSettings()
     signals: SignalsSettings = SignalsSettings()
     providers: dict[str, ProviderSettings] = {}
@@ -91,6 +93,7 @@ SECTIONS: dict[str, type[msgspec.Struct]] = {
     "checks": ChecksSettings,
     "calls": CallsSettings,
     "jobs": JobsSettings,
+    "evals": EvalsSettings,
     "datasets": DatasetsSettings,
     "signals": SignalsSettings,
 }

@@ -17,6 +17,7 @@ from ostinato.evals.model import Cell, Variant
 from ostinato.evals.retrieval import Prepared, Retrieval
 from ostinato.prompts import Compiled, Content
 from ostinato.providers.model import ProviderFailure
+from ostinato.scorers import confidence
 from ostinato.scorers.model import Score, Scorer, Spec, Subject
 from ostinato.wire.model import ChatRequest
 
@@ -69,9 +70,10 @@ class Runner:
         *,
         pieces: Pieces | None = None,
         retrieval: Retrieval | None = None,
-        confident: Confident | None = None,
+        confident: Confident = confidence.of,
     ) -> None:
-        """``pieces``: where partials come from; without it a content that takes some is refused."""
+        """``pieces``: where partials come from; without it a content that takes some is refused. Whoever wants to know
+        how sure a model is asks for log probabilities among the parameters (``scorers.confidence.ASKING``)."""
         self._confident = confident
         self._calls = calls
         self._clock = clock
@@ -234,7 +236,7 @@ class Runner:
             value=scorers.mean(scores, specs),
             scores=scores,
             output=answer.text,
-            confidence=self._confident(answer, how.labels) if how.confidence and self._confident else None,
+            confidence=self._confident(answer, how.labels) if how.confidence else None,
             finish=answer.finish,
             usage=msgspec.structs.replace(answer.usage, raw=None),
             cost=_cost((answer, *prepared.calls), scores),

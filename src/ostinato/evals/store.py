@@ -88,9 +88,7 @@ def save(connection: sa.Connection, experiment_id: str, cells: Iterable[tuple[in
     """Keep cells: (place of the variant, cell). One that is there already is replaced."""
     table = tables.cell
     for variant, cell in cells:
-        mine = (
-            (table.c.experiment == experiment_id) & (table.c.variant == variant) & (table.c.example == cell.example)
-        )
+        mine = (table.c.experiment == experiment_id) & (table.c.variant == variant) & (table.c.example == cell.example)
         body = _ENCODE.encode(cell)
         if not connection.execute(sa.update(table).where(mine).values(body=body)).rowcount:
             connection.execute(
@@ -118,9 +116,7 @@ def cells(connection: sa.Connection, experiment_id: str, variant: int) -> dict[s
     return {cell.example: cell for cell in map(_DECODE.decode, connection.scalars(query.order_by(table.c.example)))}
 
 
-def cell_page(
-    connection: sa.Connection, experiment_id: str, variant: int, *, after: str, limit: int
-) -> list[Cell]:
+def cell_page(connection: sa.Connection, experiment_id: str, variant: int, *, after: str, limit: int) -> list[Cell]:
     """Some cells of one variant, by example."""
     table = tables.cell
     query = sa.select(table.c.body).where(

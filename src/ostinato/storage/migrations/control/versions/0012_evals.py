@@ -13,10 +13,37 @@ depends_on = None
 
 def upgrade() -> None:
     _scorers()
+    _experiments()
 
 
 def downgrade() -> None:
+    _no_experiments()
     _no_scorers()
+
+
+def _experiments() -> None:
+    op.create_table(
+        "experiment",
+        sa.Column("id", columns.Id, nullable=False),
+        sa.Column("org", sa.String(32), nullable=False),
+        sa.Column("project", sa.String(32), nullable=False),
+        sa.Column("name", sa.String(255), nullable=False),
+        sa.Column("dataset", sa.String(255), nullable=False),
+        sa.Column("version_id", columns.Id, nullable=False),
+        sa.Column("state", sa.String(16), nullable=False),
+        sa.Column("body", sa.Text, nullable=False),
+        sa.Column("variants", sa.Text, nullable=False),
+        sa.Column("created_at", columns.Micros, nullable=False),
+        sa.PrimaryKeyConstraint("id", name="pk_experiment"),
+    )
+    op.create_index("ix_experiment_project", "experiment", ["project", "id"])
+    op.create_index("ix_experiment_state", "experiment", ["state"])
+
+
+def _no_experiments() -> None:
+    op.drop_index("ix_experiment_state", "experiment")
+    op.drop_index("ix_experiment_project", "experiment")
+    op.drop_table("experiment")
 
 
 def _scorers() -> None:
