@@ -105,10 +105,16 @@ class Questions:
         return outcomes.evidence(await self.summary(actor, name, origin_ref=origin_ref, project=project), least=least)
 
     async def as_examples(
-        self, actor: Actor, name: str, *, project: str | None = None, origin_ref: str = ""
+        self,
+        actor: Actor,
+        name: str,
+        *,
+        project: str | None = None,
+        origin_ref: str = "",
+        permission: str = "reviews:decide",
     ) -> tuple[NewExample, ...]:
-        """Decided items as examples. They hold texts: asks for ``reviews:decide``."""
-        queue, judged = await self._judged(actor, name, project, "reviews:decide", origin_ref, texts=True)
+        """Decided items as examples. They hold texts: whoever only hands them on asks for another ``permission``."""
+        queue, judged = await self._judged(actor, name, project, permission, origin_ref, texts=True)
         return outcomes.examples(judged, queue.declared)
 
     async def calibration(

@@ -23,6 +23,7 @@ from ostinato.web.api import (
     principals,
     prompts,
     releases,
+    reviews,
     traces,
 )
 from ostinato.web.api.document import Document
@@ -45,6 +46,7 @@ HANDLERS = (
     *clients.HANDLERS,
     *prompts.HANDLERS,
     *releases.HANDLERS,
+    *reviews.HANDLERS,
     *traces.HANDLERS,
 )
 

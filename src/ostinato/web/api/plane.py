@@ -10,11 +10,13 @@ from ostinato.audit import Log
 from ostinato.cache import ResponseCache
 from ostinato.cache.policy import Policies
 from ostinato.core.clock import Clock
+from ostinato.datasets import Datasets
 from ostinato.explaining import Explainer
 from ostinato.gateway import Current
 from ostinato.intents import Changes, Intents
 from ostinato.prompts import Following, Prompts
 from ostinato.releases import Releases
+from ostinato.reviews import Reviews
 from ostinato.routing import Catalog, Router
 from ostinato.storage import Change, Declarations, Declared
 from ostinato.traces import Ledger
@@ -53,6 +55,7 @@ class ControlPlane(Protocol):
     approvals: Approvals
     audit: Log
     cache: ResponseCache
+    datasets: Datasets
     declarations: Declarations
     desk: Desk
     explainer: Explainer
@@ -61,6 +64,7 @@ class ControlPlane(Protocol):
     following: Following
     prompts: Prompts
     releases: Releases
+    reviews: Reviews
     router: Router
 
     @property
