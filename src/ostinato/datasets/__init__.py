@@ -22,6 +22,7 @@ from ostinato.datasets.model import (
     Split,
 )
 from ostinato.datasets.settings import Settings
+from ostinato.datasets.traffic import Quality, Traffic
 
 __all__ = [
     "SPLITS",
@@ -35,7 +36,9 @@ __all__ = [
     "Look",
     "NewExample",
     "Passage",
+    "Quality",
     "Settings",
     "Shares",
     "Split",
+    "Traffic",
 ]

@@ -1,35 +1,27 @@
 """The room's one object with a life: :class:`Datasets`."""
 
 import asyncio
-from collections.abc import Callable, Sequence
-from typing import Any, Literal, TypeAlias, TypeVar, cast
+from collections.abc import Sequence
 
 import msgspec
 import sqlalchemy as sa
 
-from ostinato import access, audit, storage
+from ostinato import access, audit
 from ostinato.access import Actor, Resource, SystemActor
 from ostinato.access.manage import find_project
 from ostinato.access.permissions import require
-from ostinato.core.clock import Clock
 from ostinato.core.errors import Denied
-from ostinato.datasets import holdout, leakage, store, tables, writing
+from ostinato.datasets import holdout, leakage, store, tables
+from ostinato.datasets.changes import Changes
 from ostinato.datasets.leakage import Embed
-from ostinato.datasets.model import Dataset, DatasetVersion, Example, Finding, Look, NewExample, Shares, Split
-from ostinato.datasets.settings import Settings
-from ostinato.wire.model import Json
-
-T = TypeVar("T")
-
-Base: TypeAlias = int | Literal["latest"] | None
-"""The version that a new one begins with: its number, the newest, or none."""
+from ostinato.datasets.model import Dataset, DatasetVersion, Example, Finding, Look, Split
 
 _GATE = SystemActor("gate")
 _PAGE_BYTES = 2_000_000
 """Examples of one page, roughly; fewer come where they are large."""
 
 
-class Datasets:
+class Datasets(Changes):
     """Datasets of all projects.
 
     ``project`` is an id, a short name or ``organization/project``; ``None``: the actor's own. Another project's
@@ -37,141 +29,6 @@ class Datasets:
     without an actor are for other rooms, which have asked for permission themselves; none of them but
     :meth:`open_holdout` gives out what is sealed.
     """
-
-    def __init__(
-        self, database: storage.Database, clock: Clock, log: audit.Log, settings: Settings | None = None
-    ) -> None:
-        self.settings = settings or Settings()
-        self.settings.check()
-        self.clock = clock
-        self.database = database
-        self._log = log
-
-    # -- changes -------------------------------------------------------------------------------------------------
-
-    async def create(
-        self,
-        actor: Actor,
-        name: str,
-        *,
-        project: str | None = None,
-        description: str = "",
-        shares: Shares | None = None,
-        examples: Sequence[NewExample] = (),
-        note: str = "",
-    ) -> Dataset:
-        """A new dataset, with its first version where examples are given. Raises ``Conflict`` for a name in use."""
-
-        def work(connection: sa.Connection, now: int) -> tuple[Dataset, audit.Deed]:
-            home = find_project(connection, actor, project)
-            require(actor, "datasets:write", Resource(project=home.id))
-            by = access.actor_name(actor)
-            made = writing.create(
-                connection, home, name, description=description, shares=shares or Shares(), now=now, by=by
-            )
-            facts: dict[str, str | int] = {"version": 0}
-            if examples:
-                version = self._whole(connection, actor, made, examples, base=None, note=note, now=now)
-                made = msgspec.structs.replace(made, latest=version.number)
-                facts = _facts(version)
-            return made, self._deed(actor, made, "datasets:create", after=made, facts=facts)
-
-        return await self.change(work)
-
-    async def add_version(
-        self,
-        actor: Actor,
-        name: str,
-        examples: Sequence[NewExample],
-        *,
-        base: Base = None,
-        without: Sequence[str] = (),
-        note: str = "",
-        project: str | None = None,
-        leave_open: bool = False,
-        origin: Json | None = None,
-    ) -> DatasetVersion:
-        """A new version of ``examples``, or of those of ``base`` with these beside them, ``without`` some (ids).
-
-        ``leave_open``: more come by :meth:`add_examples`; :meth:`seal` ends it. Raises ``Invalid`` telling which
-        example cannot be used and why.
-        """
-
-        def work(connection: sa.Connection, now: int) -> tuple[DatasetVersion, audit.Deed]:
-            of = self.own(connection, actor, project, name, "datasets:write", lock=True)
-            version = self._whole(
-                connection,
-                actor,
-                of,
-                examples,
-                base=base,
-                without=without,
-                note=note,
-                now=now,
-                leave_open=leave_open,
-                origin=origin,
-            )
-            return version, self._deed(actor, of, "datasets:version", reason=note, facts=_facts(version))
-
-        return await self.change(work)
-
-    async def add_examples(
-        self, actor: Actor, name: str, number: int, examples: Sequence[NewExample], *, project: str | None = None
-    ) -> DatasetVersion:
-        """An open version with more examples."""
-
-        def work(connection: sa.Connection, now: int) -> tuple[DatasetVersion, audit.Deed]:
-            of = self.own(connection, actor, project, name, "datasets:write", lock=True)
-            version = store.find_version(connection, of, number, lock=True)
-            filled = writing.fill(connection, of, version, examples, self.settings, now)
-            facts: dict[str, str | int] = {"version": number, "examples": len(examples)}
-            return filled, self._deed(actor, of, "datasets:add", facts=facts)
-
-        return await self.change(work)
-
-    async def seal(self, actor: Actor, name: str, number: int, *, project: str | None = None) -> DatasetVersion:
-        """An open version, closed for good: from now on it has a digest, and can be used."""
-
-        def work(connection: sa.Connection, now: int) -> tuple[DatasetVersion, audit.Deed]:
-            of = self.own(connection, actor, project, name, "datasets:write", lock=True)
-            version = store.find_version(connection, of, number, lock=True)
-            sealed = writing.seal(connection, of, version)
-            return sealed, self._deed(actor, of, "datasets:seal", facts=_facts(sealed))
-
-        return await self.change(work)
-
-    async def discard(self, actor: Actor, name: str, number: int, *, project: str | None = None) -> DatasetVersion:
-        """Throw away a version that was never used, open or sealed."""
-
-        def work(connection: sa.Connection, now: int) -> tuple[DatasetVersion, audit.Deed]:
-            of = self.own(connection, actor, project, name, "datasets:write", lock=True)
-            version = store.find_version(connection, of, number, lock=True)
-            writing.discard(connection, of, version)
-            return version, self._deed(actor, of, "datasets:discard", facts=_facts(version))
-
-        return await self.change(work)
-
-    async def erase(
-        self,
-        actor: Actor,
-        name: str,
-        *,
-        examples: Sequence[str] = (),
-        subject: str = "",
-        source: str = "",
-        reason: str = "",
-        project: str | None = None,
-    ) -> tuple[str, ...]:
-        """Erase examples in every version: by id, by whose they are, or by source. Tombstones stay, with digests."""
-
-        def work(connection: sa.Connection, now: int) -> tuple[tuple[str, ...], audit.Deed]:
-            of = self.own(connection, actor, project, name, "datasets:write", lock=True)
-            gone = writing.erase(connection, of, named=examples, subject=subject, source=source, now=now)
-            facts: dict[str, str | int] = {"examples": len(gone)}
-            told = writing.text_of(reason, "reason")
-            return tuple(gone), self._deed(actor, of, "datasets:erase", after=gone, reason=told, facts=facts)
-
-        return await self.change(work)
 
     # -- questions -----------------------------------------------------------------------------------------------
 
@@ -327,7 +184,7 @@ class Datasets:
                 "alpha_ppm": round(alpha * 1e6),
                 "spent_ppm": round(looked.spent * 1e6),
             }
-            return found, self._deed(actor, of, "datasets:look", facts=facts)
+            return found, self.deed(actor, of, "datasets:look", facts=facts)
 
         return await self.change(work)
 
@@ -357,94 +214,6 @@ class Datasets:
         if embed is not None:
             result += await leakage.check_meaning(found, embed)
         return result
-
-    # -- shared --------------------------------------------------------------------------------------------------
-
-    def own(
-        self,
-        connection: sa.Connection,
-        actor: Actor,
-        project: str | None,
-        name: str,
-        permission: str,
-        *,
-        lock: bool = False,
-    ) -> Dataset:
-        """The dataset that the actor means, and has ``permission`` on."""
-        home = find_project(connection, actor, project)
-        require(actor, permission, Resource(project=home.id))
-        return store.find(connection, home.id, name, lock=lock)
-
-    async def change(self, work: Callable[[sa.Connection, int], tuple[T, audit.Deed | None]]) -> T:
-        """One transaction with its leaf."""
-        occasion = audit.occasion()
-
-        def transaction(connection: sa.Connection) -> T:
-            result, deed = work(connection, self.clock.now())
-            if deed is not None:
-                self._log.append(connection, deed, occasion)
-            return result
-
-        return await self.database.run(transaction)
-
-    def _whole(
-        self,
-        connection: sa.Connection,
-        actor: Actor,
-        of: Dataset,
-        examples: Sequence[NewExample],
-        *,
-        base: Base,
-        note: str,
-        now: int,
-        without: Sequence[str] = (),
-        leave_open: bool = False,
-        origin: Json | None = None,
-    ) -> DatasetVersion:
-        start = None
-        if base is not None:
-            start = store.find_version(connection, of, None if base == "latest" else base)
-        version = writing.begin(
-            connection,
-            of,
-            base=start,
-            without=without,
-            note=note,
-            origin=origin or {},
-            now=now,
-            by=access.actor_name(actor),
-        )
-        if examples:
-            version = writing.fill(connection, of, version, examples, self.settings, now)
-        return version if leave_open else writing.seal(connection, of, version)
-
-    def _deed(
-        self,
-        actor: Actor,
-        of: Dataset,
-        action: str,
-        *,
-        after: object = None,
-        reason: str = "",
-        facts: dict[str, str | int] | None = None,
-    ) -> audit.Deed:
-        return audit.Deed(
-            actor=access.actor_name(actor),
-            principal=access.principal_of(actor),
-            action=action,
-            resource=f"dataset:{of.project}/{of.name}",
-            org=of.org,
-            project=of.project,
-            after=after,
-            reason=reason,
-            facts=facts or {},
-        )
-
-
-def _facts(version: DatasetVersion) -> dict[str, str | int]:
-    """What the audit log tells of a version."""
-    counts = cast("dict[str, Any]", version.counts)
-    return {"version": version.number, "digest": version.digest, **counts}
 
 
 def _mark_used(connection: sa.Connection, version_id: str, now: int) -> None:
