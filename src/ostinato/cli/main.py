@@ -24,6 +24,7 @@ _COMMANDS: dict[str, tuple[str, str]] = {
     "approvals": ("ostinato.cli.releases:approvals", "What waits for somebody's word."),
     "prompts": ("ostinato.cli.prompts:prompts", "Prompts: versions, diffs, where labels point."),
     "labels": ("ostinato.cli.labels:labels", "Labels, and what a move of them takes."),
+    "eval": ("ostinato.cli.evals:evals", "Experiments: run, show, compare, resume, cancel."),
     "cache": ("ostinato.cli.cache:cache", "Cached entries: list, count, withdraw."),
     "traces": ("ostinato.cli.traces:traces", "The ledger's rows: tail, show."),
     "explain": ("ostinato.cli.explain:explain", "Everything behind one answer, by its request's id."),

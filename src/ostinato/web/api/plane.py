@@ -11,6 +11,7 @@ from ostinato.cache import ResponseCache
 from ostinato.cache.policy import Policies
 from ostinato.core.clock import Clock
 from ostinato.datasets import Datasets
+from ostinato.evals import Experiments
 from ostinato.explaining import Explainer
 from ostinato.gateway import Current
 from ostinato.intents import Changes, Intents
@@ -58,6 +59,7 @@ class ControlPlane(Protocol):
     datasets: Datasets
     declarations: Declarations
     desk: Desk
+    experiments: Experiments
     explainer: Explainer
     intent_changes: Changes
     ledger: Ledger
