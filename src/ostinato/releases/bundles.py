@@ -53,13 +53,21 @@ def compose(connection: sa.Connection, release: Release, requirements_of: Requir
         "partials": made.partials,
         "label": {"name": label.name, "protection": msgspec.to_builtins(label.protection)},
         "base": base,
-        "plan": msgspec.to_builtins(release.plan),
+        "plan": _plan(release),
         "intent": head.intent,
         "requirements": msgspec.to_builtins(requirements),
         "gates": list(release.gates),
         "approvals": release.approvals_needed,
         "archived": head.archived_at is not None,
     }
+
+
+def _plan(release: Release) -> dict[str, object]:
+    """The plan; without the place of guardrails where there are none, as it was digested before there were any."""
+    plan: dict[str, object] = msgspec.to_builtins(release.plan)
+    if release.plan.guardrails is None:
+        del plan["guardrails"]
+    return plan
 
 
 def digest(bundle: Mapping[str, object]) -> str:

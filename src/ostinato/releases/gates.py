@@ -8,6 +8,8 @@ packages bring gates under the entry-point group ``ostinato.gates``: name -> an 
 ``schema``           whoever can fill in the present version can fill in the new one, and finds the same answer's shape
 ``diff-reviewed``    somebody who may approve, and is not the author, has attached that they read the differences
 ``evidence:NAME``    evidence of this name is attached to exactly this bundle, and its last word is *passed*
+``evaluation``       Ostinato itself has measured exactly these contents against each other, and its gate was passed
+``review``           Ostinato itself has gathered reviewers' verdicts on exactly these contents, and they were good
 ===================  ==================================================================================================
 """
 
@@ -30,6 +32,11 @@ from ostinato.releases.model import Evidence, Release, Verdict
 GROUP = "ostinato.gates"
 DIFF_REVIEWED = "diff-reviewed"
 EVIDENCE = "evidence:"
+EVALUATION, REVIEW = "evaluation", "review"
+RESERVED = frozenset({EVALUATION, REVIEW})
+"""Evidence that no key can attach: it comes from the rooms that did the work."""
+WRITERS = frozenset({"system:optimization", "system:optimizer", "system:evals", "system:reviews"})
+"""Who they are."""
 
 
 class Context(msgspec.Struct, frozen=True):
@@ -113,7 +120,36 @@ class Attached:
         return _last_word(self._name, found, context.release, f"there is no evidence {self._name!r}")
 
 
-BUILT_IN: Mapping[str, Gate] = MappingProxyType({"lint": Lint(), "schema": Schema(), DIFF_REVIEWED: DiffReviewed()})
+class Evaluated:
+    """``evaluation``, ``review``: written by ourselves, about what is released and what it replaces."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def judge(self, context: Context) -> Verdict:
+        """See the table of this module."""
+        base = "" if context.base is None else context.base.digest
+        about = {"content": context.version.digest, "base": base}
+        found = [
+            one
+            for one in context.evidence
+            if one.name == self._name
+            and one.principal in WRITERS
+            and one.actor in WRITERS
+            and {name: one.facts.get(name) for name in about} == about
+        ]
+        return _last_word(self._name, found, context.release, f"there is no {self._name} of these contents")
+
+
+BUILT_IN: Mapping[str, Gate] = MappingProxyType(
+    {
+        "lint": Lint(),
+        "schema": Schema(),
+        DIFF_REVIEWED: DiffReviewed(),
+        EVALUATION: Evaluated(EVALUATION),
+        REVIEW: Evaluated(REVIEW),
+    }
+)
 
 
 def table() -> Mapping[str, Gate]:

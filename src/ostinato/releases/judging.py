@@ -1,15 +1,12 @@
-"""Whether a canary may go on: a plug-in point, and the judge that knows minima only.
+"""Whether a canary may go on: a plug-in point, a judge that knows minima only, and one that heeds guardrails."""
 
-Evaluations that compare arms (harm and benefit with their error rates) plug in here as another ``Judge``.
-"""
-
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import Protocol
 
 import msgspec
 
-from ostinato.releases.model import Release
+from ostinato.releases.model import Reading, Release
 
 _MINUTE = 60_000_000
 
@@ -32,9 +29,11 @@ class Judgement(msgspec.Struct, frozen=True):
 class Judge(Protocol):
     """Judges one step of a canary. Pure: called as often as anybody likes."""
 
-    def judge(self, release: Release, samples: Mapping[str, int], now: int) -> Judgement:
+    def judge(
+        self, release: Release, samples: Mapping[str, int], now: int, readings: Sequence[Reading] = ()
+    ) -> Judgement:
         """``samples``: requests by arm (``canary``, ``stable``, ``control``) since the step began; ``now``: UTC
-        microseconds."""
+        microseconds; ``readings``: of its guardrails since the canary began, where its plan has any."""
         ...
 
 
@@ -45,8 +44,11 @@ class Minima:
     held back for want of samples, but even then no data at all is harm: something is broken on the way to the canary.
     """
 
-    def judge(self, release: Release, samples: Mapping[str, int], now: int) -> Judgement:
+    def judge(
+        self, release: Release, samples: Mapping[str, int], now: int, readings: Sequence[Reading] = ()
+    ) -> Judgement:
         """See :class:`Judge`."""
+        better = any(one.guardrail == "quality" and not one.slice and one.beneficial for one in readings)
         step = release.plan.steps[release.step]
         seen = samples.get("canary", 0)
         minutes = (now - (release.step_since or now)) / _MINUTE
@@ -55,8 +57,79 @@ class Minima:
         lacking: list[str] = []
         if seen < step.min_samples:
             lacking.append(f"{seen} of {step.min_samples} samples")
-        if minutes < step.min_minutes:
+        if minutes < step.min_minutes and not better:
             lacking.append(f"{max(0.0, minutes):.1f} of {step.min_minutes:g} minutes")
         if lacking:
             return Judgement(Outcome.WAIT, f"this step has {' and '.join(lacking)}")
-        return Judgement(Outcome.ADVANCE, f"{seen} samples in {minutes:.1f} minutes")
+        proven = ", and better quality is proven" if better else ""
+        return Judgement(Outcome.ADVANCE, f"{seen} samples in {minutes:.1f} minutes{proven}")
+
+
+class Guarded:
+    """Goes back on proven harm of any guardrail or slice; else as the minima say.
+
+    A proven benefit shortens the time of a step, never its samples. A guardrail that must have pairs and gets none for
+    as long as a canary may be without data is harm too: nobody can see what it does.
+    """
+
+    def __init__(self, minima: Judge | None = None) -> None:
+        self._minima = minima or Minima()
+
+    def judge(
+        self, release: Release, samples: Mapping[str, int], now: int, readings: Sequence[Reading] = ()
+    ) -> Judgement:
+        """See :class:`Judge`."""
+        guardrails = release.plan.guardrails
+        if guardrails is None:
+            return self._minima.judge(release, samples, now)
+        harms = [one for one in readings if one.harmful]
+        if harms:
+            return Judgement(Outcome.HARM, "; ".join(map(told, harms)))
+        judged = self._minima.judge(release, samples, now, readings)
+        if judged.outcome is Outcome.HARM or guardrails.min_pairs == 0:
+            return judged
+        few = [one for one in readings if not one.slice and one.pairs < guardrails.min_pairs]
+        minutes = (now - (release.started_at or now)) / _MINUTE
+        blind = [one for one in few if one.pairs == 0]
+        if blind and minutes >= release.plan.no_data_minutes:
+            return Judgement(Outcome.HARM, f"nothing is known of its {blind[0].name} after {minutes:.0f} minutes")
+        if few and judged.outcome is Outcome.ADVANCE:
+            lacking = ", ".join(f"{one.name} {one.pairs}" for one in few)
+            return Judgement(Outcome.WAIT, f"each guardrail needs {guardrails.min_pairs} pairs ({lacking})")
+        return judged
+
+
+class Informed:
+    """A judge with the readings of one release at hand. Plans without guardrails are put to it as they always were."""
+
+    def __init__(self, judge: Judge, readings: Sequence[Reading]) -> None:
+        self._judge = judge
+        self._readings = readings
+
+    def judge(
+        self, release: Release, samples: Mapping[str, int], now: int, readings: Sequence[Reading] = ()
+    ) -> Judgement:
+        """See :class:`Judge`."""
+        known = self._readings or readings
+        if not known:
+            return self._judge.judge(release, samples, now)
+        return self._judge.judge(release, samples, now, known)
+
+
+def told(reading: Reading) -> str:
+    """A harm in a sentence's part."""
+    return (
+        f"{reading.name} is worse than the control's: {_mean(reading, reading.canary)} against "
+        f"{_mean(reading, reading.control)} over {reading.pairs} pairs (p = {reading.p_harm:.2g}, "
+        f"level {reading.level:.2g})"
+    )
+
+
+def _mean(reading: Reading, value: float | None) -> str:
+    if value is None:
+        return "-"
+    if reading.guardrail == "cost":
+        return f"${value / 1e9:.6f}"
+    if reading.guardrail == "latency":
+        return f"{value / 1000:.0f} ms"
+    return f"{value:.3f}"

@@ -1,6 +1,7 @@
 """What a release is: a plan, a state, its evidence and its history. Frozen."""
 
 import math
+from typing import Literal, TypeAlias
 
 import msgspec
 
@@ -18,6 +19,9 @@ RUNNING = frozenset({CANARY, PAUSED})
 STEPS = 20
 _SAMPLES = 1_000_000_000
 _MINUTES = 525_600.0
+_MOST_ALPHA = 0.2
+_MOST_MARGIN = 10.0
+_SLICES = 20
 
 
 class Step(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -31,16 +35,73 @@ class Step(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Time that this step lasts at least."""
 
 
+Guardrail: TypeAlias = Literal["quality", "error", "policy", "cost", "latency"]
+GUARDRAILS: tuple[Guardrail, ...] = ("quality", "error", "policy", "cost", "latency")
+
+
+class Guardrails(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """What an automatic judge watches while a canary runs, against a control share. See ``docs/why/canary.md``."""
+
+    watch: tuple[Guardrail, ...] = GUARDRAILS
+    alpha: float = 0.05
+    """Chance that a release that harms nothing is rolled back by any of them, however often one looks."""
+    cost: float = 0.1
+    """How much dearer an answer may be, as a share."""
+    latency: float = 0.1
+    """How much longer an answer may take, as a share."""
+    signals: tuple[str, ...] = ()
+    """Names of the signals that tell quality; left out: all that have a value."""
+    policy_signals: tuple[str, ...] = ()
+    """Names of signals that tell whether a policy was kept (1) or not (0)."""
+    slices: tuple[str, ...] = ()
+    """Tags of requests on which no significant loss of quality is allowed."""
+    waived: dict[str, str] = {}
+    """Slice -> who accepts a loss on it, and why: the named override, approved with the plan."""
+    min_pairs: int = 0
+    """Pairs that each guardrail must have seen before the canary goes on."""
+
+    def check(self) -> None:
+        """Raise ``Invalid`` naming what cannot be."""
+        if not self.watch or len(set(self.watch)) != len(self.watch):
+            raise _wrong("guardrails.watch", "Name each guardrail once, and at least one.")
+        if not 0 < self.alpha <= _MOST_ALPHA:
+            raise _wrong("guardrails.alpha", f"The chance of a false rollback is above 0 and at most {_MOST_ALPHA}.")
+        for name, margin in (("cost", self.cost), ("latency", self.latency)):
+            if not 0 <= margin <= _MOST_MARGIN:
+                raise _wrong(f"guardrails.{name}", f"A margin is a share from 0 to {_MOST_MARGIN:g}.")
+        if len(self.slices) > _SLICES or len(set(self.slices)) != len(self.slices):
+            raise _wrong("guardrails.slices", f"At most {_SLICES} slices, each named once.")
+        if self.slices and "quality" not in self.watch:
+            raise _wrong("guardrails.slices", "Slices are watched for quality: name it among what is watched.")
+        if not set(self.waived) <= set(self.slices):
+            raise _wrong("guardrails.waived", "Only a declared slice can be waived.")
+        if not all(reason.strip() for reason in self.waived.values()):
+            raise _wrong("guardrails.waived", "Say who accepts the loss on a slice, and why.")
+        if not 0 <= self.min_pairs <= _SAMPLES:
+            raise _wrong("guardrails.min_pairs", f"A minimum of pairs is from 0 to {_SAMPLES:,}.")
+
+
 class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How a release reaches its traffic. Without steps the label moves at once."""
 
     steps: tuple[Step, ...] = ()
     control: float = 0.0
-    """Share of the traffic kept as a control arm: the stable version, marked as such, for fair comparisons."""
+    """Share of the traffic kept as a control arm: the stable version without the cache, for fair comparisons. With
+    guardrails it is the most that the control may have: at each step it has as much as the canary, and no more than
+    the canary leaves."""
     auto: bool = False
     """Whether Ostinato itself goes on when the minima of a step are met, and back when no data come."""
     no_data_minutes: float = 60.0
     """An automatic rollout that sees no request of its canary for so long is rolled back."""
+    guardrails: Guardrails | None = None
+    """What is watched for harm; left out: only samples and minutes are counted."""
+
+    def control_at(self, step: int) -> float:
+        """Share of the control arm at a step."""
+        if self.guardrails is None or not 0 <= step < len(self.steps):
+            return self.control
+        share = self.steps[step].share
+        return max(0.0, min(self.control, share, 1.0 - share))
 
     def check(self) -> "Plan":
         """This plan. Raises ``Invalid`` naming what cannot be: shares that do not grow, minima without sense."""
@@ -56,7 +117,11 @@ class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             if not (math.isfinite(step.min_minutes) and 0 <= step.min_minutes <= _MINUTES):
                 raise _wrong(f"{at}.min_minutes", "A step lasts from 0 minutes to a year.")
             before = step.share
-        if not 0 <= self.control <= 1 or before + self.control > 1:
+        if self.guardrails is not None:
+            self.guardrails.check()
+            if not 0 < self.control <= 1:
+                raise _wrong("control", "Guardrails compare with a control share: give it one, such as 0.1.")
+        elif not 0 <= self.control <= 1 or before + self.control > 1:
             raise _wrong("control", "Canary and control together cannot have more than the whole traffic.")
         if self.control and not self.steps:
             raise _wrong("control", "A control share belongs to a canary: name at least one step.")
@@ -65,6 +130,44 @@ class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         if not 1 <= self.no_data_minutes <= _MINUTES:
             raise _wrong("no_data_minutes", "The time without data is from one minute to a year.")
         return self
+
+
+class Reading(msgspec.Struct, frozen=True, kw_only=True):
+    """What a guardrail shows: the canary against the control, in pairs. Differences above 0: the canary is better."""
+
+    guardrail: Guardrail
+    slice: str = ""
+    """A tag; empty: all traffic."""
+    pairs: int
+    canary: float | None = None
+    """Mean of the canary's observations: share of errors, nano-dollars, microseconds, quality from 0 to 1."""
+    control: float | None = None
+    difference: float = 0.0
+    """Mean over the pairs, from -1 to 1; of cost and latency relative to the pair's sum."""
+    low: float = -1.0
+    high: float = 1.0
+    """Of a sequence of intervals that holds at all times, at 95 %."""
+    p_harm: float = 1.0
+    """Valid at any time."""
+    p_benefit: float = 1.0
+    level: float = 0.05
+    """Its part of the whole chance of a false rollback."""
+    waived: str = ""
+
+    @property
+    def harmful(self) -> bool:
+        """Whether it says that the canary does harm."""
+        return self.p_harm <= self.level and not self.waived
+
+    @property
+    def beneficial(self) -> bool:
+        """Whether it says that the canary is better."""
+        return self.p_benefit <= self.level
+
+    @property
+    def name(self) -> str:
+        """``quality``, ``quality on lang:de``."""
+        return f"{self.guardrail} on {self.slice}" if self.slice else self.guardrail
 
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):
@@ -189,6 +292,8 @@ class Dossier(msgspec.Struct, frozen=True, kw_only=True):
     request: approvals.Request
     evidence: tuple[Evidence, ...] = ()
     history: tuple[Event, ...] = ()
+    readings: tuple[Reading, ...] = ()
+    """Of its guardrails, while it runs."""
 
 
 def _wrong(param: str, message: str) -> Invalid:

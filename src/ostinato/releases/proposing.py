@@ -2,11 +2,12 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from typing import Literal
 
 import msgspec
 
 from ostinato import access, approvals, prompts
-from ostinato.access import Resource, permissions
+from ostinato.access import Resource, SystemActor, permissions
 from ostinato.core import hashing, ids
 from ostinato.core.errors import Conflict, Denied, Invalid, OstinatoError
 from ostinato.intents.model import Requirements
@@ -41,6 +42,21 @@ class NewEvidence(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     passed: bool
     facts: dict[str, str | int | float | bool] = {}
     """Figures of the report; shown to approvers and kept in the history."""
+
+
+class Evaluation(msgspec.Struct, frozen=True, kw_only=True):
+    """What our own rooms have found out about a version and the one that it is to replace."""
+
+    content: str
+    """SHA-256 of the version's content, in hexadecimal."""
+    base: str
+    """The same of what it was compared with; empty: the label pointed at nothing."""
+    digest: str
+    """SHA-256 of the report."""
+    passed: bool
+    name: Literal["evaluation", "review"] = "evaluation"
+    facts: dict[str, str | int | float | bool] = {}
+    """Figures of the report, for approvers."""
 
 
 class Proposal(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -185,7 +201,46 @@ def attach(turn: Turn, release_id: str, wish: NewEvidence) -> Release:
     return turn.done(release, changed, "attach", "", facts)
 
 
+def attach_evaluation(turn: Turn, release_id: str, wish: Evaluation) -> Release:
+    """The release with what our own rooms found out. Raises ``Denied`` for anybody else.
+
+    Raises ``Conflict`` where something else was compared than what is to be released with what it would replace.
+    Attached again, it is what it was.
+    """
+    if not isinstance(turn.actor, SystemActor) or access.actor_name(turn.actor) not in gates.WRITERS:
+        raise Denied(f"Evidence named {wish.name!r} is written by Ostinato itself.", code="reserved_evidence")
+    release = turn.release(release_id, "releases:propose")
+    if release.state not in (PROPOSED, APPROVED, *RUNNING):
+        raise wrong_state(release, "given evidence")
+    base = "" if release.base_number is None else turn.version(release, release.base_number).digest
+    if (wish.content, wish.base) != (turn.version(release, release.number).digest, base):
+        raise Conflict(
+            f"What was evaluated is not what {release.resource} releases, or not against what it replaces.",
+            code="evaluation_stale",
+            hint="Evaluate the version again, against what the label points at now.",
+        )
+    facts = {**wish.facts, "content": wish.content, "base": wish.base}
+    for one in store.evidence(turn.connection, release.id):
+        if (one.name, one.digest, one.passed, one.about) == (wish.name, wish.digest, wish.passed, release.digest):
+            return release
+    one = _write(turn, release, NewEvidence(wish.name, wish.digest, wish.passed, facts))
+    changed = turn.change(release)
+    told = {"evidence": one.name, "evidence_digest": one.digest, "passed": int(one.passed)}
+    return turn.done(release, changed, "attach", "", told)
+
+
 def _attach(turn: Turn, release: Release, wish: NewEvidence) -> Evidence:
+    if wish.name in gates.RESERVED:
+        raise Invalid(
+            f"Evidence named {wish.name!r} is written by Ostinato itself.",
+            code="reserved_evidence",
+            param="evidence.name",
+            hint="Give it another name, and have it asked for by the gate evidence:NAME.",
+        )
+    return _write(turn, release, wish)
+
+
+def _write(turn: Turn, release: Release, wish: NewEvidence) -> Evidence:
     if _NAME.fullmatch(wish.name) is None:
         raise Invalid(
             "Evidence is named by 1 to 100 lowercase letters, digits, dots, hyphens and underscores.",
@@ -288,6 +343,10 @@ def _way_out(release: Release, gate: str) -> str:
     where = f"{release.prompt}@{release.label}"
     if gate == gates.DIFF_REVIEWED:
         return f"Somebody who may approve, not the author, reads them and says so: ostinato releases review {where}."
+    if gate == gates.EVALUATION:
+        return f"Evaluate it: ostinato optimize proposes versions with their proof ({where})."
+    if gate == gates.REVIEW:
+        return "Have reviewers look at its answers: ostinato review."
     if gate.startswith(gates.EVIDENCE):
         return f"Attach it: ostinato releases attach {where} {gate.removeprefix(gates.EVIDENCE)} --report FILE."
     return f"Propose a version that passes {gate!r}."

@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TypeVar
 
+import msgspec
 import sqlalchemy as sa
 
 from ostinato import approvals, audit, prompts, storage
@@ -10,9 +11,10 @@ from ostinato.access import Actor, manage, permissions
 from ostinato.core.clock import Clock
 from ostinato.core.errors import OstinatoError
 from ostinato.releases import bundles, gates, proposing, rolling, store
-from ostinato.releases.judging import Judge, Judgement, Minima, Outcome
-from ostinato.releases.model import CANARY, Dossier, Release
-from ostinato.releases.proposing import NewEvidence, Proposal
+from ostinato.releases.judging import Guarded, Informed, Judge, Judgement, Outcome
+from ostinato.releases.model import CANARY, Dossier, Reading, Release
+from ostinato.releases.observing import Observing
+from ostinato.releases.proposing import Evaluation, NewEvidence, Proposal
 from ostinato.releases.rights import standing_rights
 from ostinato.releases.settings import Settings
 from ostinato.releases.turn import Bench, Rights, Turn, reach, reaches, resource
@@ -43,16 +45,18 @@ class Releases:
         settings: Settings | None = None,
         rights: Rights = standing_rights,
         judge: Judge | None = None,
+        observing: Observing | None = None,
         more_gates: Mapping[str, gates.Gate] | None = None,
     ) -> None:
         """``reload`` has this process act by the labels as they stand: the reload of the snapshot of prompts."""
         self.settings = settings or Settings()
         self.settings.check()
-        self.judge: Judge = judge or Minima()
+        self.judge: Judge = judge or Guarded()
         self.clock = clock
         self._database = database
         self._notices = notices
         self._samples = samples
+        self._observing = observing
         self._reload = reload
         self._bench = Bench(
             log=log,
@@ -77,6 +81,13 @@ class Releases:
         """One release with one more piece of evidence."""
         return await self._change(actor, lambda turn: proposing.attach(turn, release_id, evidence))
 
+    async def attach_evaluation(self, actor: Actor, release_id: str, evaluation: Evaluation) -> Release:
+        """One release with what our own rooms found out; ``actor``: their ``SystemActor``. See the gate ``evaluation``.
+
+        Doing it twice is doing it once.
+        """
+        return await self._change(actor, lambda turn: proposing.attach_evaluation(turn, release_id, evaluation))
+
     async def approve(self, actor: Actor, release_id: str, digest: str, comment: str = "") -> Release:
         """One release with one more approval of the bundle ``digest``."""
         return await self._change(actor, lambda turn: proposing.approve(turn, release_id, digest, comment))
@@ -97,17 +108,13 @@ class Releases:
 
     async def advance(self, actor: Actor, release_id: str, reason: str = "", version: int | None = None) -> Release:
         """One canary at its next step, if the minima of this one are met."""
-        seen, samples = await self._sampled(actor, release_id, version)
-        return await self._change(
-            actor, lambda turn: rolling.advance(turn, release_id, self.judge, samples, reason, seen)
-        )
+        seen, samples, judge = await self._sampled(actor, release_id, version)
+        return await self._change(actor, lambda turn: rolling.advance(turn, release_id, judge, samples, reason, seen))
 
     async def promote(self, actor: Actor, release_id: str, reason: str = "", version: int | None = None) -> Release:
         """One canary with all of the traffic, if its last step is done."""
-        seen, samples = await self._sampled(actor, release_id, version)
-        return await self._change(
-            actor, lambda turn: rolling.promote(turn, release_id, self.judge, samples, reason, seen)
-        )
+        seen, samples, judge = await self._sampled(actor, release_id, version)
+        return await self._change(actor, lambda turn: rolling.promote(turn, release_id, judge, samples, reason, seen))
 
     async def pause(self, actor: Actor, release_id: str, reason: str = "", version: int | None = None) -> Release:
         """One canary, kept at its share."""
@@ -126,7 +133,12 @@ class Releases:
         if release.state != CANARY:
             return Judgement(Outcome.WAIT, f"it is {release.state}")
         samples = await self._samples(release.id, release.step_since or 0)
-        return self.judge.judge(release, samples, self.clock.now())
+        judge = Informed(self.judge, await self.readings(release))
+        return judge.judge(release, samples, self.clock.now())
+
+    async def readings(self, release: Release) -> Sequence[Reading]:
+        """What the guardrails of a canary show now; none where its plan has none, or it does not run."""
+        return () if self._observing is None else await self._observing.readings(release)
 
     # -- questions -----------------------------------------------------------------------------------------------
 
@@ -149,7 +161,9 @@ class Releases:
                 history=store.history(connection, release.id),
             )
 
-        return await self._database.read(read)
+        dossier = await self._database.read(read)
+        readings = await self.readings(dossier.release)
+        return msgspec.structs.replace(dossier, readings=tuple(readings)) if readings else dossier
 
     async def list(
         self,
@@ -184,13 +198,17 @@ class Releases:
         """Every release in canary: for whoever watches over them."""
         return await self._database.read(store.running)
 
-    async def _sampled(self, actor: Actor, release_id: str, version: int | None) -> tuple[int, dict[str, int]]:
-        """The version that the samples are of, and the samples: another change in between must not use them."""
+    async def _sampled(self, actor: Actor, release_id: str, version: int | None) -> tuple[int, dict[str, int], Judge]:
+        """The version that the samples are of, the samples, and the judge who knows its guardrails: another change in
+        between must not use them."""
         release = await self._database.read(lambda c: store.find(c, release_id))
         if not reaches(actor, release):
             raise store.unknown(release_id)
-        samples = await self._samples(release.id, release.step_since or 0) if release.state == CANARY else {}
-        return release.version if version is None else version, samples
+        samples, judge = {}, self.judge
+        if release.state == CANARY:
+            samples = await self._samples(release.id, release.step_since or 0)
+            judge = Informed(judge, await self.readings(release))
+        return release.version if version is None else version, samples, judge
 
     async def _change(self, actor: Actor, work: Callable[[Turn], T | OstinatoError]) -> T:
         """One transaction with its leaf and its notice; returns when this process acts by it.

@@ -235,6 +235,6 @@ def _canary(release: Release) -> Canary:
         number=release.number,
         release=release.id,
         share=release.share,
-        control=release.plan.control,
+        control=release.plan.control_at(release.step),
         salt=release.salt,
     )

@@ -79,8 +79,9 @@ class Watcher:
             _log.info("Release %s of %s: %s.", release.id, release.prompt, "promoted" if last else "one step further")
 
     async def _refused(self, release: Release, error: Conflict) -> None:
-        """Somebody was quicker, or something stands in the way: then it waits for people, at the share that it has."""
-        if error.code in ("version_moved", "release_state", "release_void", "minima_not_met"):
+        """Somebody was quicker, harm was found since (the next round takes it back), or something stands in the way:
+        then it waits for people, at the share that it has."""
+        if error.code in ("version_moved", "release_state", "release_void", "minima_not_met", "harm_found"):
             return
         _log.warning("The release %s of %s does not go on by itself: %s", release.id, release.prompt, error.message)
         with contextlib.suppress(OstinatoError):

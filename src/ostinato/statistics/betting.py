@@ -7,6 +7,7 @@ suits the truth carries the rest, and the order of computing never matters. Pure
 loads no numeric library for it.
 """
 
+import bisect
 import math
 from typing import TYPE_CHECKING, Any
 
@@ -103,8 +104,9 @@ class EProcess:
         """
         bar = math.log(2 / (1 - confidence))
         grid = range(-_BINS, _BINS + 1)
-        low = next((one for one in grid if self._against(one, 1) < bar), _BINS)
-        high = next((one for one in reversed(grid) if self._against(one, -1) < bar), -_BINS)
+        # A bet on more wins the less, the more is said to be there: both ends are found by halving.
+        low = bisect.bisect_left(grid, True, key=lambda one: self._against(one, 1) < bar) - _BINS
+        high = _BINS - bisect.bisect_left(grid, True, key=lambda one: self._against(-one, -1) < bar)
         low, high = max(-_BINS, low - 1), min(_BINS, high + 1)
         return Interval(min(low / _BINS, self.mean), max(high / _BINS, self.mean), self.mean, confidence)
 

@@ -13,7 +13,9 @@ import sqlalchemy as sa
 from ostinato.core.clock import Clock, SystemClock
 from ostinato.core.errors import Invalid
 from ostinato.storage import Database
+from ostinato.traces import arms as arm_rows
 from ostinato.traces import rollup, tables
+from ostinato.traces.arms import ArmPage, Arms, Asker
 from ostinato.traces.model import HIT_KINDS, AttemptRow, Filter, Page, RequestEvent, Stats, Window
 from ostinato.traces.rollup import GRAINS, SECOND, Cell
 from ostinato.traces.settings import Settings
@@ -151,6 +153,17 @@ class Ledger:
             until = now - now % widest + widest
         segments = list(_cover(since + -since % grain, until + -until % (GRAINS[0] * SECOND)))
         return await self._read(lambda connection: _by_arm(connection, segments, release))
+
+    async def arms(self, which: Arms, after: int | None = None, limit: int = 1_000) -> ArmPage:
+        """Calls of a canary and its control in the order of writing, from behind ``after`` (``None``: the beginning).
+
+        Answers from cache are not among them: a new arm starts cold, so only calls can be compared.
+        """
+        return await self._read(lambda connection: arm_rows.page(connection, which, after, limit))
+
+    async def askers(self, request_ids: Sequence[str]) -> dict[str, Asker]:
+        """Who sent some requests, as far as the ledger has them."""
+        return await self._read(lambda connection: arm_rows.askers(connection, request_ids))
 
     def _kept(self, now: int) -> dict[int, int]:
         """Since when there are buckets of a size (seconds), with an hour to spare."""
