@@ -21,6 +21,7 @@ from ostinato import (
     cache,
     calls,
     datasets,
+    embeddings,
     evals,
     explaining,
     intents,
@@ -42,6 +43,7 @@ from ostinato.cache.flights import Sharing
 from ostinato.config import Config
 from ostinato.core import ids
 from ostinato.core.clock import Clock, SystemClock
+from ostinato.evals import retrieval
 from ostinato.gateway import Epoch, Gateway, Renderer, Rooms
 from ostinato.gateway.asking import Item, Outcome
 from ostinato.gateway.feedback import Feedback
@@ -229,6 +231,10 @@ class App:
             samples=self.ledger.samples,
             reload=self.prompts.snapshot.reload,
             settings=self.config.releases,
+            # Signals begin after the releases, and are asked only when a canary is looked at.
+            observing=releases.Observing(
+                self.ledger.arms, self.ledger.askers, lambda *asked: self.signals.query(*asked)
+            ),
         )
         self.watcher = releases.Watcher(self.releases)
         self.watcher.start()
@@ -318,10 +324,17 @@ class App:
         self._later("reviews", self.reviews.stop)
 
     def _start_evals(self) -> None:
+        with _about("embeddings"):
+            self.embedder = embeddings.build(self.config.embeddings, self.client, self.clock)
+        if self.embedder is not None:
+            self._later("the embedder", self.embedder.close)
+        self.retrieval = retrieval.build(self.config.retrievers, self.embedder, self.client)
+        self._later("retrieval", self.retrieval.close)
         self.runner = evals.Runner(
             self.calls,
             self.clock,
             pieces=lambda project, name, n: self.prompts.snapshot.value.content(project, name, n),  # noqa: PLW0108 - swapped
+            retrieval=self.retrieval,
         )
         self.experiments = evals.Experiments(
             self.control,
@@ -345,6 +358,7 @@ class App:
             clock=self.clock,
             calls=self.calls,
             client=self.client,
+            embedder=self.embedder,
             org=org,
             project=project,
             budget=budget,

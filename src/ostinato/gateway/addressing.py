@@ -42,6 +42,9 @@ def address(turn: Turn, rooms: Rooms, request: ChatRequest) -> None:
     seed = turn.session.encode() or turn.fingerprint
     turn.targets = rooms.router.draw(route, seed)
     turn.bypass = admission.eligible(request, policy, caller, within, asked)
+    if not turn.bypass and turn.prompt is not None and turn.prompt.arm == "control" and not asked.only_if_cached:
+        # A canary starts with an empty cache: it is compared with a control that has none.
+        turn.bypass = "control"
     if within is None:
         return
     drawn = routing.key_digest(route, turn.targets[0])
