@@ -15,6 +15,7 @@ from ostinato import scorers
 from ostinato.calls.model import Asked, Called
 from ostinato.core.clock import ManualClock
 from ostinato.core.errors import Invalid, LimitReached
+from ostinato.core.secret import ApiKey
 from ostinato.datasets.model import Passage
 from ostinato.scorers import Context, Hook, Score, Spec, Subject
 from ostinato.wire.model import Answer, BlockStart, BlockStop, Delta, Finish, Start, Usage
@@ -80,7 +81,7 @@ def context(**changes: Any) -> Context:
         "embedder": Encoder(),
         "client": Server(),
         "functions": {"half": half},
-        "hooks": {"mine": Hook("https://score.example.com/", "s3cret")},
+        "hooks": {"mine": Hook("https://score.example.com/", ApiKey("s3cret"))},
     }
     return Context(**{**given, **changes})
 

@@ -231,6 +231,14 @@ class MemoryTier:
             self._leave(left)
         return None if entry.withdrawn else entry
 
+    def regrade(self, entry: Entry, meta: EntryMeta) -> None:
+        """Pack what reports ask for anew, of an entry that is in memory."""
+        head = _pack(_Head(meta.input_digest, meta.usage, meta.quality))
+        more = len(head) - len(entry.head)
+        entry.head = head
+        entry.weight += more
+        self._shards.size += more
+
     def withdraw(self, entry: Entry) -> bool:
         """Take an entry out; every reference to it is dead at once. False if it had left before."""
         if self._shards.remove(entry):

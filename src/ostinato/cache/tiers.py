@@ -17,6 +17,7 @@ from ostinato.core.clock import Clock
 from ostinato.core.errors import Invalid
 from ostinato.storage import Notices
 from ostinato.storage.records import Query, Record, RecordStore
+from ostinato.wire.model import Json
 
 _MOST_LISTED = 10_000
 
@@ -145,6 +146,19 @@ class ResponseCache:
         if entry is not None and self._shared is not None:
             self._shared.offer(entry, name or self.entry_name(key, scope), meta)
         return entry
+
+    def grade(self, entry: Entry, quality: Json) -> bool:
+        """Write down what is known of an answer's quality, in memory now, in the shared tier soon.
+
+        False, and nothing happens, where the entry has left memory meanwhile.
+        """
+        if entry.withdrawn:
+            return False
+        meta = msgspec.structs.replace(entry.meta(), quality=quality)
+        self._memory.regrade(entry, meta)
+        if self._shared is not None:
+            self._shared.offer(entry, self.entry_name(entry.key, entry.scope), meta)
+        return True
 
     def entry_name(self, key: bytes, scope: bytes) -> str:
         """The opaque name of an entry, 16 characters, keyed with the installation's secret: it hides the key."""

@@ -253,6 +253,9 @@ class Call:
             first_token_us=self.first_token_us,
             answer=answer,
         )
+        sampler = rooms.sampler
+        if sampler is not None and sampler.bar and held is None:
+            sampler.answered(turn, answer, usage=usage, cost=cost, latency_us=self.upstream_us, entry=entry)
         return Outcome(
             answer=answer,
             target=target.name,

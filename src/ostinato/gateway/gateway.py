@@ -32,7 +32,9 @@ class Gateway:
     def __init__(self, rooms: Rooms, flights: Flights[Item, Outcome]) -> None:
         self.rooms = rooms
         self.flights = flights
-        self.repeater = Repeater(rooms.access, rooms.cache, rooms.recorder, rooms.renderer, rooms.epoch, rooms.clock)
+        self.repeater = Repeater(
+            rooms.access, rooms.cache, rooms.recorder, rooms.renderer, rooms.epoch, rooms.clock, rooms.sampler
+        )
         self._keepalive = Keepalive(rooms.clock, rooms.settings.ping_seconds)
         self._pipeline = Pipeline(rooms, self.repeater, self._keepalive, flights)
         self._vectors = Vectors(rooms)

@@ -17,7 +17,7 @@ from ostinato.cache import Flight, Flights, Seat, admission, directives
 from ostinato.cache.memory import Entry
 from ostinato.core import ids
 from ostinato.core.errors import Denied, OstinatoError, Unavailable, UpstreamFailed
-from ostinato.gateway import addressing, asking, body, holding, inspecting, prompting, recording, resolving
+from ostinato.gateway import addressing, asking, body, holding, inspecting, prompting, recording, resolving, sampling
 from ostinato.gateway.asking import Begun, Item, Outcome
 from ostinato.gateway.controls import Controls
 from ostinato.gateway.keepalive import Keepalive
@@ -174,6 +174,7 @@ class Pipeline:
             result=b"stale" if kind == KIND_STALE else b"hit-exact",
             arm="" if turn.prompt is None else turn.prompt.arm,
             told=[*prompting.headers(turn), *([] if turn.hold is None else [holding.VERIFIED])],
+            about=sampling.about(turn),
         )
         if turn.raw_key and kind != KIND_STALE:
             rooms.cache.raw.put(turn.raw_key, entry, rendered, rendered.weight)

@@ -21,6 +21,7 @@ from ostinato.gateway.asking import Outcome
 from ostinato.gateway.controls import Controls
 from ostinato.gateway.recording import rate_headers
 from ostinato.gateway.replies import Header, Rendered, Renderer, Reply
+from ostinato.gateway.sampling import Sampler
 from ostinato.gateway.snapshots import Epoch
 from ostinato.gateway.turn import Turn
 from ostinato.traces import HitRow, Recorder
@@ -56,6 +57,7 @@ class Repeater:
         renderer: Renderer,
         epoch: Epoch,
         clock: Clock,
+        sampler: Sampler | None = None,
     ) -> None:
         self._access = access
         self._raw = cache.raw
@@ -64,6 +66,7 @@ class Repeater:
         self._epoch = epoch
         self._now = clock.now
         self._monotonic = clock.monotonic
+        self._sampler = sampler
 
     def whole(self, path: bytes, headers: list[Header], body: bytes) -> bytes | Tried:
         """A complete HTTP/1.1 response, or what was learnt on the way to not having one."""
@@ -94,6 +97,9 @@ class Repeater:
         age = max(0, now - entry.created) // 1_000_000
         total_us = int((self._monotonic() - started) * 1e6)
         self._note(caller, entry, rendered, request_id, now, age, total_us, read, KIND_RAW)
+        sampler = self._sampler
+        if sampler is not None and sampler.bar and int(request_id[24:], 16) < sampler.bar:
+            sampler.shortcut(caller, request_id, path, body, entry, rendered.about, rendered.arm, total_us)
         return b"%bdate: %b\r\nx-request-id: %b\r\nage: %d\r\nserver-timing: total;dur=%d.%03d\r\n%b%b\r\n%b" % (
             rendered.head,
             renderer.date,
@@ -124,6 +130,8 @@ class Repeater:
         if turn.controls.traceparent:
             headers.append((b"traceparent", turn.controls.traceparent))
         self._note(caller, entry, rendered, turn.request_id, turn.at, age, since, turn.controls, kind)
+        if self._sampler is not None and self._sampler.bar:
+            self._sampler.repeated(turn, entry, since)
         return Reply(200, headers, self._renderer.body(rendered, id_bytes))
 
     def note_joined(self, turn: Turn, outcome: Outcome) -> None:
@@ -132,6 +140,8 @@ class Repeater:
         assert caller is not None
         total_us = recording.elapsed(turn, self._monotonic())
         turn.recorded = True
+        if self._sampler is not None and self._sampler.bar and outcome.held is None:
+            self._sampler.answered(turn, outcome.answer, usage=None, cost=0, latency_us=total_us, entry=outcome.entry)
         self._recorder.hit(
             HitRow(
                 turn.request_id,

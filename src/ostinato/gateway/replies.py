@@ -20,6 +20,19 @@ SSE_TYPE = b"text/event-stream; charset=utf-8"
 
 Header = tuple[bytes, bytes]
 
+
+class About(msgspec.Struct, frozen=True, gc=False):
+    """What a request is about: what rules of sampling look at, and what stands in a signal."""
+
+    intent: str = ""
+    prompt: str = ""
+    number: int = 0
+    release: str = ""
+    fingerprint: str = ""
+
+
+NOTHING = About()
+
 _PLACEHOLDER_TIME = 9_000_000_000
 """Ten digits, as Unix time has from 2001 to 2286."""
 
@@ -71,6 +84,8 @@ class Rendered(msgspec.Struct, frozen=True, gc=False):
     session: str = ""
     arm: str = ""
     """Of the prompt's canary."""
+    about: About = NOTHING
+    """What the request is about, for sampling."""
 
     @property
     def weight(self) -> int:
@@ -105,6 +120,7 @@ class Renderer:
         result: bytes = b"hit-exact",
         arm: str = "",
         told: Iterable[Header] = (),
+        about: About = NOTHING,
     ) -> Rendered:
         """A stored answer in a caller's wire, plain or streamed. ``told``: more headers."""
         created = _PLACEHOLDER_TIME
@@ -139,6 +155,7 @@ class Renderer:
             user_digest=user_digest,
             session=session,
             arm=arm,
+            about=about,
         )
 
     def tick(self, now: int) -> None:

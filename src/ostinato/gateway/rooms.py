@@ -12,6 +12,7 @@ from ostinato.checks import Checker
 from ostinato.core.clock import Clock
 from ostinato.gateway.feedback import Feedback
 from ostinato.gateway.replies import Renderer
+from ostinato.gateway.sampling import Sampler
 from ostinato.gateway.settings import Settings
 from ostinato.gateway.snapshots import Epoch
 from ostinato.intents import Intents
@@ -58,3 +59,5 @@ class Rooms(msgspec.Struct, frozen=True):
     """Where answers of intents that hold them wait for somebody's word."""
     feedback: Feedback | None = None
     """Who takes what end users think."""
+    sampler: Sampler | None = None
+    """Who scores a share of the answers."""

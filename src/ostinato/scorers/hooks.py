@@ -65,8 +65,8 @@ def _make(config: Http, context: Context) -> Asking:
     async def say(subject: Subject) -> Said:
         body = sent(subject, config.options)
         headers = {"content-type": "application/json"}
-        if hook.secret:
-            headers["ostinato-signature"] = signature(hook.secret, clock.now() // 1_000_000, body)
+        if hook.secret is not None:
+            headers["ostinato-signature"] = signature(hook.secret.reveal(), clock.now() // 1_000_000, body)
         return read(await _posted(client, hook, body, headers))
 
     return say
