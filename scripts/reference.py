@@ -28,6 +28,7 @@ from ostinato.config import parse
 from ostinato.config.model import SECTIONS
 from ostinato.config.reading import Source
 from ostinato.core.errors import OstinatoError
+from ostinato.evals.retrieval import Settings as RetrieverSettings
 from ostinato.intents import stakes
 from ostinato.intents.model import CacheRules, Kpi, Match, Retention, Review
 from ostinato.providers.settings import LocalSettings
@@ -85,6 +86,9 @@ def configuration() -> str:
         _fields(providers.Settings, leave={"api_keys", "local"}),
         "### `[providers.NAME.local]`\n",
         _fields(LocalSettings),
+        "### `[retrievers.NAME]`\n",
+        "What the chains of experiments may search: see [retrieval](../how-to/retrieval.md).\n",
+        _fields(RetrieverSettings),
         "Declarations, below, are applied to the database at the start as a versioned change by the actor `config`, and"
         " are then read-only over the API. What the file does not declare can be declared over the API.\n",
         "### `[models.ALIAS]`\n",

@@ -231,10 +231,7 @@ class App:
             samples=self.ledger.samples,
             reload=self.prompts.snapshot.reload,
             settings=self.config.releases,
-            # Signals begin after the releases, and are asked only when a canary is looked at.
-            observing=releases.Observing(
-                self.ledger.arms, self.ledger.askers, lambda *asked: self.signals.query(*asked)
-            ),
+            observing=releases.Observing(self.ledger.arms, self.ledger.askers, self.signals.query),
         )
         self.watcher = releases.Watcher(self.releases)
         self.watcher.start()
@@ -324,7 +321,7 @@ class App:
         self._later("reviews", self.reviews.stop)
 
     def _start_evals(self) -> None:
-        with _about("embeddings"):
+        with opening.about("embeddings"):
             self.embedder = embeddings.build(self.config.embeddings, self.client, self.clock)
         if self.embedder is not None:
             self._later("the embedder", self.embedder.close)

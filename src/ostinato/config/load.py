@@ -11,6 +11,7 @@ from ostinato import providers
 from ostinato.config import secrets
 from ostinato.config.model import DECLARATIONS, SECTIONS, Config
 from ostinato.config.reading import Source, Table, convert, likely, overridden, read_toml
+from ostinato.evals.retrieval import Settings as RetrieverSettings
 from ostinato.providers import ApiKey
 from ostinato.providers import Settings as ProviderSettings
 
@@ -28,7 +29,7 @@ def parse(tables: Table, source: Source, environment: Mapping[str, str]) -> Conf
         # Rules have names of their own, so they stand below [checks] and not in it.
         tables["checks"] = dict(tables["checks"])
         tables["rules"] = tables["checks"].pop("rules", {})
-    known = (*SECTIONS, "providers", *DECLARATIONS)
+    known = (*SECTIONS, "providers", "retrievers", *DECLARATIONS)
     for name, table in tables.items():
         if name not in known:
             raise source.error(
@@ -38,6 +39,7 @@ def parse(tables: Table, source: Source, environment: Mapping[str, str]) -> Conf
             raise source.error(f"{name} must be a section.", name, hint=f"Write [{name}].")
     _anchors(tables, source, environment)
     merged, source = overridden(tables, environment, SECTIONS, source)
+    merged["embeddings"] = _keyed(merged.get("embeddings", {}), source, environment, "embeddings")
     sections: dict[str, Any] = {
         name: convert(merged.get(name, {}), kind, source, name) for name, kind in SECTIONS.items()
     }
@@ -47,7 +49,21 @@ def parse(tables: Table, source: Source, environment: Mapping[str, str]) -> Conf
         name: _provider(name, table, source, environment)
         for name, table in _declared(tables.get("providers", {}), source, "providers").items()
     }
+    sections["retrievers"] = {
+        name: convert(
+            _keyed(table, source, environment, "retrievers", name), RetrieverSettings, source, "retrievers", name
+        )
+        for name, table in _declared(tables.get("retrievers", {}), source, "retrievers").items()
+    }
     return Config(**sections)
+
+
+def _keyed(table: Table, source: Source, environment: Mapping[str, str], *keys: str) -> Table:
+    """``table`` with the secret that its ``api_key`` points to, where it has one."""
+    if "api_key" not in table:
+        return table
+    key = ApiKey(secrets.resolve(table["api_key"], environment, source, *keys, "api_key"))
+    return {**table, "api_key": key}
 
 
 def _declared(table: Table, source: Source, section: str) -> dict[str, Table]:

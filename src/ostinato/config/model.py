@@ -10,7 +10,9 @@ from ostinato.cache import Settings as CacheSettings
 from ostinato.calls import Settings as CallsSettings
 from ostinato.checks import Settings as ChecksSettings
 from ostinato.datasets import Settings as DatasetsSettings
+from ostinato.embeddings import Settings as EmbeddingsSettings
 from ostinato.evals import Settings as EvalsSettings
+from ostinato.evals.retrieval import Settings as RetrieverSettings
 from ostinato.gateway import Settings as GatewaySettings
 from ostinato.jobs import Settings as JobsSettings
 from ostinato.outbound import Settings as OutboundSettings
@@ -64,7 +66,9 @@ class Config(msgspec.Struct, frozen=True):
     evals: EvalsSettings = EvalsSettings()
     datasets: DatasetsSettings = DatasetsSettings()
     signals: SignalsSettings = SignalsSettings()
+    embeddings: EmbeddingsSettings = EmbeddingsSettings()
     providers: dict[str, ProviderSettings] = {}
+    retrievers: dict[str, RetrieverSettings] = {}
     models: dict[str, Json] = {}
     """Declarations of routes: ``[models.ALIAS]``."""
     prices: dict[str, Json] = {}
@@ -91,6 +95,7 @@ SECTIONS: dict[str, type[msgspec.Struct]] = {
     "traces": TracesSettings,
     "outbound": OutboundSettings,
     "checks": ChecksSettings,
+    "embeddings": EmbeddingsSettings,
     "calls": CallsSettings,
     "jobs": JobsSettings,
     "evals": EvalsSettings,
