@@ -239,8 +239,10 @@ def _policy(intent: Intent, base: Policy, checks: Mapping[str, object]) -> Polic
     values: dict[str, Any] = {name: value for name, (value, _) in _rules(intent, base).items()}
     more = tuple(rule for rule in intent.declared.checks if rule not in base.checks)
     sealed = policies.sealed(msgspec.structs.replace(base, **values, checks=(*base.checks, *more)), checks)
-    # The stakes too: what was kept at lower ones is not served at higher ones.
-    version = hashing.digest_of(["intent", intent.key, intent.stakes, sealed.version])[:8].hex()
+    # The stakes too: what was kept at lower ones is not served at higher ones, nor what nobody had looked at where
+    # answers are held.
+    held = ["held"] if intent.declared.review.hold else []
+    version = hashing.digest_of(["intent", intent.key, intent.stakes, sealed.version, *held])[:8].hex()
     return msgspec.structs.replace(sealed, version=version)
 
 
