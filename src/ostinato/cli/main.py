@@ -22,6 +22,7 @@ _COMMANDS: dict[str, tuple[str, str]] = {
     "intents": ("ostinato.cli.intents:intents", "Intents: purposes with owner, stakes and rules."),
     "releases": ("ostinato.cli.releases:releases", "Releases: propose, approve, canary, promote, roll back."),
     "approvals": ("ostinato.cli.releases:approvals", "What waits for somebody's word."),
+    "review": ("ostinato.cli.reviews:review", "Answers that people look at: queues, verdicts, agreement."),
     "prompts": ("ostinato.cli.prompts:prompts", "Prompts: versions, diffs, where labels point."),
     "labels": ("ostinato.cli.labels:labels", "Labels, and what a move of them takes."),
     "eval": ("ostinato.cli.evals:evals", "Experiments: run, show, compare, resume, cancel."),
