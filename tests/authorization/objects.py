@@ -15,6 +15,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 sys.path.insert(0, str(Path(__file__).parent))
 
 import governed
+import of_datasets
 from control import Plane, Route
 from governed import Body, Factory, Made, counted, fixed
 from inside import SYSTEM
@@ -125,6 +126,8 @@ async def leaf(plane: Plane, tenant: str, _: Made) -> str:
 FACTORIES: dict[str, Factory] = {
     "/audit/leaves/{index:int}": leaf,
     **governed.FACTORIES,
+    **of_datasets.FACTORIES,
+    "/signals/{request_id:str}": request,
     "/principals/{ref:str}": principal,
     "/bindings/{ref:str}": binding,
     "/breakglass/{ref:str}": glass,
@@ -152,6 +155,7 @@ BODIES: dict[str, Body] = {
     "POST /audit/bundles": fixed({}),
     "POST /audit/witnesses": witnessed,
     **governed.BODIES,
+    **of_datasets.BODIES,
     "POST /organizations": lambda plane, _t, _m: {"key": f"made-{counted(plane)}", "name": "Made"},
     "POST /projects": lambda plane, tenant, _m: {
         "key": f"made-{counted(plane)}",
@@ -193,6 +197,7 @@ BODIES: dict[str, Body] = {
 NAMED_IN_BODY = frozenset(
     {
         "POST /prompts",
+        "POST /datasets",
         "POST /prompts/lint",
         "POST /projects",
         "POST /keys",
@@ -209,10 +214,10 @@ EVERYBODYS = tuple(f"/{kind}/" for kind in DECLARED if kind not in OF_PROJECTS)
 OF_ORGANIZATIONS = ("/principals", "/bindings", "/breakglass", "/audit/leaves")
 """What belongs to an organization, not to one of its projects."""
 
-OWN_ORGANIZATION_ONLY = ("/traces", "/cache", "/stats", "/explain", "/approvals")
+OWN_ORGANIZATION_ONLY = ("/traces", "/signals", "/cache", "/stats", "/explain", "/approvals")
 """Where even who may act everywhere sees no other organization than the key's own."""
 
-ALSO: dict[str, frozenset[int]] = {}
+ALSO: dict[str, frozenset[int]] = {**of_datasets.ALSO}
 """Route -> other answers than 2xx that are right where it is allowed."""
 
 LEAVES: dict[str, int] = {
@@ -222,6 +227,7 @@ LEAVES: dict[str, int] = {
 
 QUERIES: dict[str, Callable[[Plane, str], str]] = {
     "/prompts": lambda plane, tenant: f"project={plane.projects[tenant]}",
+    "/datasets": lambda plane, tenant: f"project={plane.projects[tenant]}",
     "/labels": lambda plane, tenant: f"project={plane.projects[tenant]}",
     "/prompts/{ref:str}/resolved": lambda plane, tenant: f"project={plane.projects[tenant]}&version=1",
     "/audit/consistency": lambda _plane, _tenant: "from=1&to=2",

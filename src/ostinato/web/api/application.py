@@ -15,6 +15,7 @@ from ostinato.web.api import (
     audit,
     cache,
     clients,
+    datasets,
     declared,
     evals,
     explain,
@@ -25,6 +26,7 @@ from ostinato.web.api import (
     prompts,
     releases,
     reviews,
+    signals,
     traces,
 )
 from ostinato.web.api.document import Document
@@ -46,9 +48,11 @@ HANDLERS = (
     *intents.HANDLERS,
     *principals.HANDLERS,
     *clients.HANDLERS,
+    *datasets.HANDLERS,
     *prompts.HANDLERS,
     *releases.HANDLERS,
     *reviews.HANDLERS,
+    *signals.HANDLERS,
     *traces.HANDLERS,
 )
 

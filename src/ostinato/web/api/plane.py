@@ -19,6 +19,7 @@ from ostinato.prompts import Following, Prompts
 from ostinato.releases import Releases
 from ostinato.reviews import Reviews
 from ostinato.routing import Catalog, Router
+from ostinato.signals import Signals
 from ostinato.storage import Change, Declarations, Declared
 from ostinato.traces import Ledger
 from ostinato.web.api.desk import Desk
@@ -68,6 +69,7 @@ class ControlPlane(Protocol):
     releases: Releases
     reviews: Reviews
     router: Router
+    signals: Signals
 
     @property
     def standing(self) -> Standing: ...

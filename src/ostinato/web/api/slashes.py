@@ -1,7 +1,7 @@
 """Names with slashes as one part of a path: ``/api/v1/prompts/support%2Fanswer``.
 
-Servers hand on the path with ``%2F`` already turned into ``/``, which splits the name. Below ``/prompts`` it becomes
-``~`` instead, which no name holds and which may be written in its place.
+Servers hand on the path with ``%2F`` already turned into ``/``, which splits the name. Below ``/prompts`` and
+``/datasets`` it becomes ``~`` instead, which no name holds and which may be written in its place.
 """
 
 from typing import Any, cast
@@ -9,7 +9,7 @@ from urllib.parse import unquote
 
 from ostinato.web.server import Asgi
 
-_BELOW = "/api/v1/prompts/"
+_BELOW = ("/api/v1/prompts/", "/api/v1/datasets/")
 
 
 def slashed(ref: str) -> str:
