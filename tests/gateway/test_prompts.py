@@ -243,3 +243,26 @@ async def test_the_linter_knows_what_could_not_be_called(world: World) -> None:
     assert await codes() == ["no-model"]
     assert await codes(model="vectors") == ["unknown-model"], "an alias for embeddings cannot be asked"
     assert await codes(model="nothing") == ["unknown-model"]
+
+
+async def test_the_control_of_a_canary_takes_no_part_in_the_cache(world: World) -> None:
+    """A canary starts with an empty cache, and is compared with a control that has none; all others go on as before."""
+    await add(world, "p", "Old words.")
+    await add(world, "p", "New words.")
+    await point(world, "p", 1, "r1", Canary(number=2, release="r2", share=0.3, control=0.3, salt="s"))
+    seen: dict[str, list[tuple[str, str]]] = {}
+    session: dict[str, str] = {}
+    for number in range(40):
+        for _ in range(2):
+            got = await ask(world, "prompt:p", headers={"ostinato-session": f"s{number}"})
+            arm = got.headers["ostinato-prompt"].partition("arm=")[2]
+            seen.setdefault(arm, []).append((got.cache, got.reason))
+            session[arm] = f"s{number}"
+    assert set(seen) == {"stable", "canary", "control"}
+    assert set(seen["control"]) == {("bypass", "control")}
+    for arm in ("stable", "canary"):
+        assert seen[arm][0][0] == "miss"
+        assert {cache for cache, _ in seen[arm][1:]} == {"hit-exact"}
+    told = {"ostinato-session": session["control"], "cache-control": "only-if-cached"}
+    kept = await ask(world, "prompt:p", headers=told)
+    assert kept.cache == "hit-exact", "who takes nothing but the cache is not sent away for a comparison"
