@@ -27,6 +27,7 @@ from ostinato import (
     intents,
     jobs,
     opening,
+    optimization,
     outbound,
     prompts,
     providers,
@@ -167,6 +168,8 @@ class App:
         self._later("jobs", self.jobs.stop)
         await self.experiments.start()
         self._later("experiments", self.experiments.stop)
+        await self.optimizations.start_looking()
+        self._later("optimization runs", self.optimizations.stop)
 
     async def _database(self, name: str, path: Path) -> Database:
         where = path if self.embedded else self.config.storage.url
@@ -348,6 +351,12 @@ class App:
             context_of=self.scoring,
             settings=self.config.evals,
         )
+        self.optimizations = optimization.build(
+            control=self.control, work=self.work, log=self.audit, clock=self.clock, prompts=self.prompts,
+            releases=self.releases, datasets=self.datasets, calls=self.calls, runner=self.runner, scoring=self.scoring,
+            requirements_of=self._requirements, intents=self.intents, catalog=self.catalog, prices=self.prices,
+            jobs=self.jobs, reviews=self.reviews, settings=self.config.optimization,
+        )  # fmt: skip
 
     def scoring(self, org: str, project: str, namespace: str, budget: calls.Budget | None) -> scorers.Context:
         """What scorers may use that work for a run or an experiment."""

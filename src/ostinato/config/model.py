@@ -15,6 +15,7 @@ from ostinato.evals import Settings as EvalsSettings
 from ostinato.evals.retrieval import Settings as RetrieverSettings
 from ostinato.gateway import Settings as GatewaySettings
 from ostinato.jobs import Settings as JobsSettings
+from ostinato.optimization.settings import Settings as OptimizationSettings
 from ostinato.outbound import Settings as OutboundSettings
 from ostinato.providers import Settings as ProviderSettings
 from ostinato.releases import Settings as ReleasesSettings
@@ -64,6 +65,7 @@ class Config(msgspec.Struct, frozen=True):
     calls: CallsSettings = CallsSettings()
     jobs: JobsSettings = JobsSettings()
     evals: EvalsSettings = EvalsSettings()
+    optimization: OptimizationSettings = OptimizationSettings()
     datasets: DatasetsSettings = DatasetsSettings()
     signals: SignalsSettings = SignalsSettings()
     embeddings: EmbeddingsSettings = EmbeddingsSettings()
@@ -99,6 +101,7 @@ SECTIONS: dict[str, type[msgspec.Struct]] = {
     "calls": CallsSettings,
     "jobs": JobsSettings,
     "evals": EvalsSettings,
+    "optimization": OptimizationSettings,
     "datasets": DatasetsSettings,
     "signals": SignalsSettings,
 }

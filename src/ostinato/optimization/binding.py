@@ -1,19 +1,36 @@
 """The other rooms, as runs need them: see ``needs`` for what each of these is asked."""
 
-from collections.abc import Callable, Sequence
+import hashlib
+from collections.abc import Awaitable, Callable, Sequence
 
-from ostinato import calls, datasets, evals, scorers, statistics
+from ostinato import audit, calls, datasets, evals, intents, jobs, releases, reviews, scorers, statistics
 from ostinato.access import Actor, SystemActor
 from ostinato.calls.model import Asked, Purpose, Spent
+from ostinato.core import hashing
+from ostinato.core.clock import Clock
 from ostinato.datasets.model import DatasetVersion, Example, Finding, Split
 from ostinato.evals.model import Cell, Variant
+from ostinato.optimization import proving, releasing
 from ostinato.optimization.meter import stratum
-from ostinato.optimization.needs import Ask
+from ostinato.optimization.needs import Ask, Current, Decision, Rooms
 from ostinato.optimization.optimizers import Search
 from ostinato.optimization.planning import Provable
+from ostinato.optimization.reviewing import Reviewing
 from ostinato.optimization.run import Notice, Run, Wish
+from ostinato.optimization.runs import JOB, Optimizations
+from ostinato.optimization.settings import Settings
+from ostinato.optimization.verdicts import JudgeCalibration
 from ostinato.prompts import Prompts, contents
+from ostinato.releases import Release
+from ostinato.releases.rights import standing_rights
+from ostinato.routing import Catalog
+from ostinato.scorers.model import Spec
+from ostinato.storage import Database
+from ostinato.traces import PriceBook
 from ostinato.wire.model import ChatRequest, Message, Text
+
+Scoring = Callable[[str, str, str, calls.Budget | None], scorers.Context]
+"""``scoring(org, project, namespace, budget)``: what scorers may use, and for whom they work."""
 
 PROVABLE = Provable(smallest_gain=statistics.smallest_gain, pairs_needed=statistics.pairs_needed)
 
@@ -64,10 +81,9 @@ class Measuring:
         self,
         rooms: calls.Calls,
         runner: evals.Runner,
-        context: Callable[..., scorers.Context],
+        context: Scoring,
         concurrency: int,
     ) -> None:
-        """``context(org=, project=, budget=, namespace=)``: what scorers may use, and for whom they work."""
         self._calls = rooms
         self._runner = runner
         self._context = context
@@ -75,7 +91,7 @@ class Measuring:
 
     def check(self, wish: Wish, project: str) -> bool:
         """See ``needs.Measuring``."""
-        scorers.build_all(wish.scorers, self._context(org="", project=project, budget=None, namespace=""))
+        scorers.build_all(wish.scorers, self._context("", project, "", None))
         counting = [spec for spec in wish.scorers if spec.weight]
         return any("reference" in scorers.KINDS[spec.kind].needs for spec in counting if spec.kind in scorers.KINDS)
 
@@ -90,7 +106,7 @@ class Measuring:
         confidence: bool = False,
     ) -> Sequence[Cell]:
         """See ``needs.Measuring``."""
-        context = self._context(org=run.org, project=run.project, budget=budget, namespace=run.id)
+        context = self._context(run.org, run.project, run.id, budget)
         return await self._runner.run_many(
             [(variant, example) for example in examples],
             scorers.build_all(run.wish.scorers, context),
@@ -162,3 +178,100 @@ def searching(prompts: Prompts) -> Callable[[str], Search]:
         return Search(pieces)
 
     return of
+
+
+def calibrations(
+    registry: "scorers.Registry | None", context: Scoring
+) -> Callable[[Run, Sequence[Spec]], Awaitable[Sequence[JudgeCalibration]]]:
+    """``needs.Rooms.calibrations``: of exactly the versions that a run scores with."""
+
+    async def of(run: Run, specs: Sequence[Spec]) -> Sequence[JudgeCalibration]:
+        found: list[JudgeCalibration] = []
+        for built in scorers.build_all(specs, context(run.org, run.project, run.id, None)):
+            one = None if registry is None else await registry.calibrated(run.project, built.name, built.version)
+            if one is None:
+                found.append(JudgeCalibration(scorer=built.id, kappa=0.0, n=0))
+            else:
+                said = one.result
+                found.append(
+                    JudgeCalibration(scorer=built.id, kappa=said.kappa, n=said.n, low=said.low, high=said.high)
+                )
+        return found
+
+    return of
+
+
+def evaluated(rooms: releases.Releases) -> Callable[[Release, Run, Decision], Awaitable[None]]:
+    """``needs.Rooms.evaluated``: the gate's word, as evidence that only we can write."""
+
+    async def attach(release: Release, run: Run, decision: Decision) -> None:
+        content = str(release.bundle["content"])
+        digest = hashlib.sha256(hashing.canonical_json(decision.body)).hexdigest()
+        told = releasing.facts(run, decision)
+        evaluation = releases.Evaluation(
+            content=content,
+            base=run.base_digest if run.assigned_number is not None else "",
+            digest=digest,
+            passed=bool(decision.promoted),
+            facts=dict(told),
+        )
+        await rooms.attach_evaluation(_SYSTEM, release.id, evaluation)
+
+    return attach
+
+
+def build(
+    *,
+    control: Database,
+    work: Database,
+    log: audit.Log,
+    clock: Clock,
+    prompts: Prompts,
+    releases: releases.Releases,
+    datasets: datasets.Datasets,
+    calls: calls.Calls,
+    runner: evals.Runner,
+    scoring: Scoring,
+    requirements_of: Callable[[str, str], intents.Requirements],
+    intents: Current[intents.Intents],
+    catalog: Current[Catalog],
+    prices: Current[PriceBook],
+    jobs: jobs.Jobs,
+    reviews: reviews.Reviews | None = None,
+    registry: "scorers.Registry | None" = None,
+    settings: Settings | None = None,
+) -> Optimizations:
+    """Optimization runs over the rooms of a process, registered as a job: before ``jobs`` is started."""
+    chosen = settings or Settings()
+
+    def slices_of(project: str, intent: str) -> tuple[str, ...]:
+        found = intents.value.of(project, intent) if intent else None
+        return () if found is None else found.declared.slices
+
+    runs = Optimizations(
+        Rooms(
+            control=control,
+            work=work,
+            log=log,
+            clock=clock,
+            prompts=prompts,
+            releases=releases,
+            data=Data(datasets),
+            measuring=Measuring(calls, runner, scoring, chosen.concurrency),
+            searching=searching(prompts),
+            judging=proving.judge,
+            provable=PROVABLE,
+            calibrations=calibrations(registry, scoring),
+            requirements_of=requirements_of,
+            slices_of=slices_of,
+            catalog=catalog,
+            prices=prices,
+            rights=standing_rights,
+            evaluated=evaluated(releases),
+            jobs=jobs,
+            settings=chosen,
+            reviewing=None if reviews is None else Reviewing(reviews),
+        )
+    )
+    jobs.register(JOB, runs.carrier.phases())
+    return runs

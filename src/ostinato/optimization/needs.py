@@ -1,7 +1,7 @@
 """What runs need of other rooms: ``app`` hands it over, tests bring small ones of their own."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 import msgspec
 
@@ -12,6 +12,7 @@ from ostinato.core.clock import Clock
 from ostinato.datasets.model import DatasetVersion, Example, Split
 from ostinato.evals.model import Cell, Variant
 from ostinato.intents.model import Requirements
+from ostinato.jobs import JobState
 from ostinato.optimization.model import Candidate
 from ostinato.optimization.planning import Provable
 from ostinato.optimization.run import Notice, Run, Wish
@@ -162,6 +163,18 @@ class Judging(Protocol):
         ...
 
 
+class Jobs(Protocol):
+    """Durable work: see ``jobs.Jobs``."""
+
+    async def enqueue(self, name: str, subject_id: str, *, key: str) -> str:
+        """Have it done; gives the job's id. Idempotent by key."""
+        ...
+
+    async def state(self, job_id: str) -> JobState:
+        """A job, now."""
+        ...
+
+
 class Reviewing(Protocol):
     """People who look at answers."""
 
@@ -199,7 +212,6 @@ class Rooms(msgspec.Struct, frozen=True, kw_only=True):
     rights: Rights
     evaluated: Callable[[Release, Run, Decision], Awaitable[None]]
     """Attach the gate's decision to a release, as evidence of our own."""
-    enqueue: Callable[..., Awaitable[Any]]
-    """``enqueue(name, subject_id, key=...)``: see ``jobs``."""
+    jobs: Jobs
     settings: Settings = Settings()
     reviewing: Reviewing | None = None

@@ -1,6 +1,7 @@
 """The room's one object with a life: :class:`Optimizations` carries out what people ask of runs."""
 
 import asyncio
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
@@ -11,7 +12,7 @@ from ostinato import access, audit, prompts
 from ostinato.access import Actor, Resource, manage, permissions
 from ostinato.calls.model import Limits
 from ostinato.core import ids
-from ostinato.core.errors import Conflict, Invalid
+from ostinato.core.errors import Conflict, Invalid, OstinatoError
 from ostinato.datasets.model import DatasetVersion
 from ostinato.optimization import findings, optimizers, planning, report, store
 from ostinato.optimization.carrying import Carrier
@@ -19,6 +20,7 @@ from ostinato.optimization.needs import Rooms
 from ostinato.optimization.planning import Ground
 from ostinato.optimization.run import OPEN, Detail, Progress, Run, RunPlan, Wish
 from ostinato.optimization.search.model import Round
+from ostinato.optimization.stages import Ending
 from ostinato.prompts import Compiled, Version
 from ostinato.prompts import store as prompt_rows
 
@@ -27,6 +29,9 @@ T = TypeVar("T")
 JOB = "optimization"
 """What a run's job is called."""
 _REASON = 2_000
+_LOOK_SECONDS = 15.0
+
+_log = logging.getLogger("ostinato.optimization")
 
 
 class _Found(msgspec.Struct, frozen=True):
@@ -48,7 +53,10 @@ class Optimizations:
     def __init__(self, rooms: Rooms) -> None:
         rooms.settings.check()
         self.carrier = Carrier(rooms)
+        self.failing = ""
+        """Why runs could not be looked after; empty: they are."""
         self._rooms = rooms
+        self._task: asyncio.Task[None] | None = None
 
     # -- before and at the beginning -------------------------------------------------------------------------------
 
@@ -156,31 +164,72 @@ class Optimizations:
         await self._rooms.measuring.forget(run_id)
         return run
 
-    async def reviewed(self, run_id: str) -> None:
-        """Reviewers have given a verdict: let the run go on, if it waits for that."""
+    # -- by itself -------------------------------------------------------------------------------------------------
 
-        def work(connection: sa.Connection) -> Run | None:
-            run = store.find(connection, run_id, lock=True)
-            if run.state != "reviewing":
-                return None
-            return store.change(connection, run, state="planned", turns=run.turns + 1, why="")
+    async def start_looking(self) -> None:
+        """Begin to look after runs: set going again what a process left behind, and what reviewers have decided."""
+        self._task = asyncio.get_running_loop().create_task(self._look())
 
-        run = await self._rooms.control.run(work)
-        if run is not None:
-            await self._enqueue(run)
+    async def stop(self) -> None:
+        """End. What is under way goes on in the next process."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+            self._task = None
 
-    async def recover(self) -> None:
-        """Set going again what waits or was under way when the process ended; a job that lives is not doubled."""
+    async def _look(self) -> None:
+        while True:
+            try:
+                await self.look()
+                self.failing = ""
+            except OstinatoError as error:
+                self.failing = error.sentence
+                _log.warning("Optimization runs could not be looked after: %s", error.sentence)
+            except Exception:
+                _log.exception("Optimization runs could not be looked after")
+            await self._rooms.clock.sleep(_LOOK_SECONDS)
+
+    async def look(self) -> None:
+        """Once: every open run has a job that lives, or waits for somebody."""
 
         def work(connection: sa.Connection) -> list[Run]:
-            everybody = sa.true()
             found: list[Run] = []
-            for state in ("planned", "running"):
-                found += store.page(connection, reach=everybody, state=state, limit=1_000)
+            for state in ("planned", "running", "reviewing"):
+                found += store.page(connection, reach=sa.true(), state=state, limit=1_000)
             return found
 
         for run in await self._rooms.control.read(work):
-            await self._enqueue(run)
+            if run.state == "reviewing":
+                await self.reviewed(run.id)
+            else:
+                await self._revive(run)
+
+    async def reviewed(self, run_id: str) -> None:
+        """Let a run go on that waits for reviewers, once they have said all."""
+        run = await self.carrier.find(run_id)
+        reviewing = self._rooms.reviewing
+        if run.state != "reviewing" or reviewing is None or (await reviewing.verdict(run))[0] is None:
+            return
+        await self._again(run)
+
+    async def _revive(self, run: Run) -> None:
+        """See that the job of a run lives: it may have failed with the process, or never have been made."""
+        job = await self._rooms.jobs.enqueue(JOB, run.id, key=_key(run))
+        if (await self._rooms.jobs.state(job)).state not in ("queued", "running"):
+            await self._again(run)
+
+    async def _again(self, run: Run) -> None:
+        """Another turn, unless the run was changed meanwhile."""
+
+        def work(connection: sa.Connection) -> Run | None:
+            standing = store.find(connection, run.id, lock=True)
+            if standing.version != run.version:
+                return None
+            return store.change(connection, standing, state="planned", turns=run.turns + 1, why="")
+
+        again = await self._rooms.control.run(work)
+        if again is not None:
+            await self._enqueue(again)
 
     # -- questions -------------------------------------------------------------------------------------------------
 
@@ -308,7 +357,16 @@ class Optimizations:
         return await self._rooms.control.run(transaction)
 
     async def _enqueue(self, run: Run) -> None:
-        await self._rooms.enqueue(JOB, run.id, key=f"{run.id}:{run.turns}")
+        try:
+            await self._rooms.jobs.enqueue(JOB, run.id, key=_key(run))
+        except OstinatoError as error:
+            # Nothing would ever carry it out: say so now, and let it be resumed.
+            await self.carrier.end(run.id, Ending("paused", error.sentence))
+            raise
+
+
+def _key(run: Run) -> str:
+    return f"{run.id}:{run.turns}"
 
 
 def incumbent(run: Run) -> str:
