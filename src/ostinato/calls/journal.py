@@ -80,7 +80,7 @@ class Journal:
             sa.func.coalesce(sa.func.sum(paid_call.c.cost), 0),
             sa.func.count(paid_call.c.cost),
         ).where(paid_call.c.namespace == namespace)
-        calls, tokens, nano, priced = (await self._work.read(lambda connection: connection.execute(query).one())).t
+        calls, tokens, nano, priced = await self._work.read(lambda connection: connection.execute(query).one())
         return Spent(calls=int(calls), tokens=int(tokens), nano=int(nano), unpriced=int(calls) - int(priced))
 
     async def erase(self, *, namespace: str = "", example: str = "") -> int:

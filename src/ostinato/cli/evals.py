@@ -89,7 +89,9 @@ def run(
     for field, option in (("dataset", "--dataset"), ("variants", "--prompt"), ("scorers", "--scorer")):
         if not wish.get(field):
             raise Invalid(f"No {option} is given.", hint="`ostinato eval run --help` shows what an experiment needs.")
-    made = call("POST", "/experiments", wish, {"project": project})
+    if project:
+        wish["project"] = project
+    made = call("POST", "/experiments", wish)
     if detach:
         show(made, as_json, lambda one: click.echo(f"{one['id']}  {one['state']}"))
         return

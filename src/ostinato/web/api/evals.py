@@ -24,6 +24,13 @@ Other = Annotated[
 ]
 
 
+class NewExperiment(Wish, kw_only=True, frozen=True, forbid_unknown_fields=True):
+    """What is to be tried."""
+
+    project: str | None = None
+    """Id or short name; the key's own if left out."""
+
+
 class Reason(msgspec.Struct, forbid_unknown_fields=True):
     reason: str = ""
 
@@ -56,9 +63,9 @@ async def list_experiments(
 
 
 @post("/experiments", opt={PERMISSION: "evals:run"})
-async def run_experiment(request: Req, data: JSONBody[Wish], project: Project = "") -> Experiment:
+async def run_experiment(request: Req, data: JSONBody[NewExperiment]) -> Experiment:
     """Begin an experiment. What is wrong with it is told before anything is spent; it then goes on by itself."""
-    return await plane_of(request).experiments.create(caller_of(request), data, project=project or None)
+    return await plane_of(request).experiments.create(caller_of(request), data, project=data.project)
 
 
 @get("/experiments/{ref:str}", opt={PERMISSION: "evals:read"})
