@@ -1,5 +1,6 @@
 """A whole search: race, then the reflection model where there is one, then polish. On one course, with one count."""
 
+import asyncio
 import random
 from collections.abc import Sequence
 
@@ -73,7 +74,7 @@ async def probe(problem: Problem) -> Headroom:
     A search of the same problem asks for the same measurements first, which a journal then has. Where the budget does
     not reach, ``reason`` says so, and nothing else is known. Raises ``Invalid`` where there is nothing to score on.
     """
-    ground = Ground(problem)
+    ground = await asyncio.to_thread(Ground, problem)
     try:
         return await ground.probe()
     except Stopped as stopped:
@@ -87,7 +88,7 @@ async def race(problem: Problem) -> SearchResult:
 
     Deterministic by seed and answers. Raises ``Invalid`` where there is nothing to score on.
     """
-    ground = Ground(problem)
+    ground = await asyncio.to_thread(Ground, problem)
     course, grammar, scored = ground.course, ground.grammar, ground.scored
     rng = random.Random(f"race:{problem.seed}")  # noqa: S311 - repeatable, not secret
     shorter: list[str] = []
@@ -117,7 +118,7 @@ async def gepa(problem: Problem) -> SearchResult:
             param="reflection",
             hint="Name the alias of a strong model, or take the optimizer 'race', which needs none.",
         )
-    ground = Ground(problem)
+    ground = await asyncio.to_thread(Ground, problem)
     course = ground.course
     shorter: list[str] = []
     try:
@@ -147,7 +148,7 @@ async def _rewrite(ground: Ground, ask: Ask) -> None:
 def _reserved(problem: Problem) -> int:
     """Measurements that the race leaves to those that come after it."""
     calls = problem.plan.calls
-    return (calls // 3 if problem.ask is not None else 0) + (calls // 8 if problem.polish else 0)
+    return (calls // 3 if problem.ask is not None else 0) + (calls // 5 if problem.polish else 0)
 
 
 def _said(example: Example) -> str:

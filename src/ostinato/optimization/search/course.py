@@ -1,5 +1,6 @@
 """The course of a search: who was measured on what, what it took, who is in and who is out."""
 
+import asyncio
 from collections.abc import Mapping, Sequence
 
 import msgspec
@@ -45,6 +46,7 @@ class Course:
         self.calls = 0
         self.stopped = ""
         self.headroom: Headroom | None = None
+        self._worth: dict[str, float] = {}
         self._evaluate = evaluate
         self._tell = on_round
         self._entered: list[Candidate] = []
@@ -94,6 +96,8 @@ class Course:
             found[name] = {one.example: one for one in measured}
         for name, row in found.items():
             self.table[name].update(row)
+        # In a thread: the loop that this runs on serves everybody's requests.
+        self._worth = await asyncio.to_thread(pairing.estimates, self.table, self.base.id)
 
     async def close(self, phase: Phase, names: Sequence[str], examples: Sequence[Example]) -> Round:
         """End a complete round: put out who cannot be scored, write down how everybody stands, and tell."""
@@ -118,8 +122,7 @@ class Course:
 
     def standings(self, names: Sequence[str] | None = None) -> tuple[Standing, ...]:
         """How ``names`` (or all) stand, best first; equal ones with fewer bytes first."""
-        worth = pairing.estimates(self.table, self.base.id)
-        found = [self._standing(name, worth) for name in dict.fromkeys(names or self.candidates)]
+        found = [self._standing(name, self._worth) for name in dict.fromkeys(names or self.candidates)]
         return tuple(
             sorted(found, key=lambda s: (bool(s.out), -round(s.estimate, 9), self._size(s.candidate), s.candidate))
         )

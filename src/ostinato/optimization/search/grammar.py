@@ -80,6 +80,9 @@ class Grammar:
     def make(self, recipe: Recipe, parent: Candidate, edit: str = "", origin: str = "edit") -> Candidate:
         """The candidate of a recipe. Raises ``Unusable``."""
         said = self.said(recipe)
+        if len(said) + len(recipe.question) > self.plan.largest + self._base_size():
+            # Before it is filled in for every example: what somebody else wrote may be of any size.
+            raise Unusable("It is larger than a candidate may be.")
         if said != self.anatomy.instruction and not self.rewordable:
             raise Unusable("The instruction takes variables and stays as it is.")
         content = parts.put_together(

@@ -1,5 +1,6 @@
 """Is there anything to gain? The base and six cheap edits on thirty examples, which a race goes on with."""
 
+import asyncio
 from collections.abc import Sequence
 from typing import Final
 
@@ -18,7 +19,9 @@ MATTERS: Final = 0.02
 
 async def probe(course: Course, grammar: Grammar, examples: Sequence[Example]) -> Headroom:
     """Measure them, as the first round of ``course``, and say what they tell. Raises ``Stopped``."""
-    entered = propose(course, grammar, grammar.probe(), course.base, EDITS)
+    # In a thread, as all that compares examples: the loop that this runs on serves everybody's requests.
+    recipes = await asyncio.to_thread(grammar.probe)
+    entered = propose(course, grammar, recipes, course.base, EDITS)
     names = [course.base.id, *entered]
     await course.measure(names, examples)
     course.headroom = _told(course, entered, len(examples))

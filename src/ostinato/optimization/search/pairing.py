@@ -18,6 +18,7 @@ SPREAD = 0.1
 NOISE = 0.35
 """What one measurement is off by, beside how hard its example is."""
 _TURNS = 200
+_STILL = 1e-7
 _NORMAL_95 = 1.6448536269514722
 
 
@@ -77,7 +78,7 @@ def estimates(table: Table, base: str) -> dict[str, float]:
 
     A value is taken as the sum of what its example allows and what its candidate is worth; candidates that are still
     in the race tie the rounds together. What is worth much on few examples is drawn towards the others, as the best of
-    many is mostly lucky. Solved by turns, in a fixed order and number: equal measurements, equal estimates.
+    many is mostly lucky. Solved by turns, in a fixed order: equal measurements, equal estimates.
     """
     scored = {
         name: {key: one.value for key, one in row.items() if one.value is not None} for name, row in table.items()
@@ -93,16 +94,21 @@ def estimates(table: Table, base: str) -> dict[str, float]:
     pull = (NOISE / SPREAD) ** 2
     others = [name for name in names if name != base]
     for _ in range(_TURNS):
+        moved = 0.0
         for example, row in by_example.items():
-            ease[example] = math.fsum(value - worth[name] for name, value in row) / len(row)
-        centre = math.fsum(worth[name] for name in others) / len(others) if others else 0.0
+            ease[example] = sum([value - worth[name] for name, value in row]) / len(row)
+        centre = sum([worth[name] for name in others]) / len(others) if others else 0.0
         for name in names:
             row = scored[name]
-            told = math.fsum(value - ease[example] for example, value in row.items())
+            told = sum([value - ease[example] for example, value in row.items()])
             # The base is where it is: only those that were chosen among are drawn together.
             drawn = 0.0 if name == base else pull
             weight = len(row) + drawn
-            worth[name] = (told + drawn * centre) / weight if weight else centre
+            found = (told + drawn * centre) / weight if weight else centre
+            moved = max(moved, abs(found - worth[name]))
+            worth[name] = found
+        if moved < _STILL:
+            break
     return {name: worth[name] - worth.get(base, 0.0) for name in names}
 
 

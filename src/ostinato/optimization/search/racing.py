@@ -1,5 +1,6 @@
 """The race: paired rounds, everybody on the same examples; who falls behind is out, who leads has children."""
 
+import asyncio
 import random
 from collections.abc import Mapping, Sequence
 from typing import Final
@@ -23,14 +24,14 @@ async def go_on(course: Course, grammar: Grammar, scored: Sequence[Example], rng
     plan = course.plan
     short = max(2, plan.round * 2 // 3)
     at = min(plan.round, len(scored))
-    for keep, most, size in ((2, 5, short), (2, 2, short), (3, 0, short), (2, 0, short)):
+    for keep, most, size in ((2, 4, short), (3, 0, short), (2, 0, short)):
         examples = _window(scored, at, size)
         at += len(examples)
         _drop(course)
         room = (plan.calls - reserved - course.calls) // max(1, len(examples))
         leaders = (course.best()[:keep] or [course.base.id])[:room]
         births = min(most, room - len(leaders))
-        children = _children(course, grammar, rng, births) if births > 0 else []
+        children = await _children(course, grammar, rng, births) if births > 0 else []
         names = [*leaders, *children]
         if len(names) < 2 or all(example.id in course.table[name] for name in names for example in examples):
             # Alone there is no race, and neither is there without anything new.
@@ -39,14 +40,15 @@ async def go_on(course: Course, grammar: Grammar, scored: Sequence[Example], rng
         await course.close("race", names, examples)
 
 
-def _children(course: Course, grammar: Grammar, rng: random.Random, most: int) -> list[str]:
+async def _children(course: Course, grammar: Grammar, rng: random.Random, most: int) -> list[str]:
     leaders = [name for name in course.best() if name in course.recipes]
     if not leaders:
-        return headroom.propose(course, grammar, grammar.probe()[headroom.EDITS :], course.base, most)
+        recipes = await asyncio.to_thread(grammar.probe)
+        return headroom.propose(course, grammar, recipes, course.base, most)
     first, second = leaders[0], leaders[1] if len(leaders) > 1 else None
-    recipes = grammar.children(
-        course.recipes[first], course.recipes[second] if second else None, rng, _weights(course, grammar, first)
-    )
+    weights = _weights(course, grammar, first)
+    beside = course.recipes[second] if second else None
+    recipes = await asyncio.to_thread(grammar.children, course.recipes[first], beside, rng, weights)
     return headroom.propose(course, grammar, recipes, course.candidates[first], most)
 
 
