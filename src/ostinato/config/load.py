@@ -39,6 +39,7 @@ def parse(tables: Table, source: Source, environment: Mapping[str, str]) -> Conf
             raise source.error(f"{name} must be a section.", name, hint=f"Write [{name}].")
     _anchors(tables, source, environment)
     merged, source = overridden(tables, environment, SECTIONS, source)
+    _hooks(merged, source, environment)
     merged["embeddings"] = _keyed(merged.get("embeddings", {}), source, environment, "embeddings")
     sections: dict[str, Any] = {
         name: convert(merged.get(name, {}), kind, source, name) for name, kind in SECTIONS.items()
@@ -64,6 +65,19 @@ def _keyed(table: Table, source: Source, environment: Mapping[str, str], *keys: 
         return table
     key = ApiKey(secrets.resolve(table["api_key"], environment, source, *keys, "api_key"))
     return {**table, "api_key": key}
+
+
+def _hooks(tables: Table, source: Source, environment: Mapping[str, str]) -> None:
+    """Put the secrets that HTTP hooks of scorers point to in the references' place."""
+    section = tables.get("scorers", {})
+    hooks: dict[str, object] = {}
+    for name, hook in _declared(section.get("hooks", {}), source, "scorers.hooks").items():
+        if "secret" in hook:
+            key = ApiKey(secrets.resolve(hook["secret"], environment, source, "scorers", "hooks", name, "secret"))
+            hook = {**hook, "secret": key}
+        hooks[name] = hook
+    if hooks:
+        tables["scorers"] = {**section, "hooks": hooks}
 
 
 def _declared(table: Table, source: Source, section: str) -> dict[str, Table]:

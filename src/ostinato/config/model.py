@@ -21,6 +21,7 @@ from ostinato.providers import Settings as ProviderSettings
 from ostinato.releases import Settings as ReleasesSettings
 from ostinato.reviews import Settings as ReviewsSettings
 from ostinato.routing import Settings as RoutingSettings
+from ostinato.scorers import Settings as ScorersSettings
 from ostinato.signals import Settings as SignalsSettings
 from ostinato.traces import Settings as TracesSettings
 from ostinato.web.settings import Settings as ServerSettings
@@ -68,6 +69,7 @@ class Config(msgspec.Struct, frozen=True):
     optimization: OptimizationSettings = OptimizationSettings()
     datasets: DatasetsSettings = DatasetsSettings()
     signals: SignalsSettings = SignalsSettings()
+    scorers: ScorersSettings = ScorersSettings()
     embeddings: EmbeddingsSettings = EmbeddingsSettings()
     providers: dict[str, ProviderSettings] = {}
     retrievers: dict[str, RetrieverSettings] = {}
@@ -104,6 +106,7 @@ SECTIONS: dict[str, type[msgspec.Struct]] = {
     "optimization": OptimizationSettings,
     "datasets": DatasetsSettings,
     "signals": SignalsSettings,
+    "scorers": ScorersSettings,
 }
 """Sections with fixed keys."""
 
