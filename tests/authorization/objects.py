@@ -16,6 +16,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 import governed
 import of_datasets
+import of_experiments
+import of_reviews
 from control import Plane, Route
 from governed import Body, Factory, Made, counted, fixed
 from inside import SYSTEM
@@ -127,6 +129,8 @@ FACTORIES: dict[str, Factory] = {
     "/audit/leaves/{index:int}": leaf,
     **governed.FACTORIES,
     **of_datasets.FACTORIES,
+    **of_experiments.FACTORIES,
+    **of_reviews.FACTORIES,
     "/signals/{request_id:str}": request,
     "/principals/{ref:str}": principal,
     "/bindings/{ref:str}": binding,
@@ -156,6 +160,8 @@ BODIES: dict[str, Body] = {
     "POST /audit/witnesses": witnessed,
     **governed.BODIES,
     **of_datasets.BODIES,
+    **of_experiments.BODIES,
+    **of_reviews.BODIES,
     "POST /organizations": lambda plane, _t, _m: {"key": f"made-{counted(plane)}", "name": "Made"},
     "POST /projects": lambda plane, tenant, _m: {
         "key": f"made-{counted(plane)}",
@@ -198,12 +204,14 @@ NAMED_IN_BODY = frozenset(
     {
         "POST /prompts",
         "POST /datasets",
+        "POST /experiments",
         "POST /prompts/lint",
         "POST /projects",
         "POST /keys",
         "POST /principals",
         "POST /bindings",
         "POST /cache/invalidations",
+        *of_reviews.NAMED_IN_BODY,
     }
 )
 """Routes without an object in their path that name a tenant in their body."""
@@ -217,17 +225,20 @@ OF_ORGANIZATIONS = ("/principals", "/bindings", "/breakglass", "/audit/leaves")
 OWN_ORGANIZATION_ONLY = ("/traces", "/signals", "/cache", "/stats", "/explain", "/approvals")
 """Where even who may act everywhere sees no other organization than the key's own."""
 
-ALSO: dict[str, frozenset[int]] = {**of_datasets.ALSO}
+ALSO: dict[str, frozenset[int]] = {**of_datasets.ALSO, **of_reviews.ALSO}
 """Route -> other answers than 2xx that are right where it is allowed."""
 
 LEAVES: dict[str, int] = {
+    **of_reviews.LEAVES,
     "POST /cache/invalidations": 2,  # what is not in `control`: one leaf intends it, another says what came of it
 }
 """Route -> leaves of its change, where that is not one."""
 
 QUERIES: dict[str, Callable[[Plane, str], str]] = {
+    **of_reviews.QUERIES,
     "/prompts": lambda plane, tenant: f"project={plane.projects[tenant]}",
     "/datasets": lambda plane, tenant: f"project={plane.projects[tenant]}",
+    "/experiments": lambda plane, tenant: f"project={plane.projects[tenant]}",
     "/labels": lambda plane, tenant: f"project={plane.projects[tenant]}",
     "/prompts/{ref:str}/resolved": lambda plane, tenant: f"project={plane.projects[tenant]}&version=1",
     "/audit/consistency": lambda _plane, _tenant: "from=1&to=2",

@@ -85,13 +85,19 @@ async def test_reservations_run_out_by_the_clock(one: Process, other: Process, c
     assert done.state == "done", "late, and the seat was still free: the work is not lost"
 
 
-async def test_nobody_decides_what_they_have_not_taken(one: Process) -> None:
+async def test_a_verdict_needs_a_free_seat_not_a_reservation(one: Process) -> None:
     await one.reviews.declare(ALICE, "q", Declaration())
-    (put,) = await one.reviews.put(ALICE, "q", [item()])
+    first, second = await one.reviews.put(ALICE, "q", [item("a", author="principal:bob"), item("b")])
+    with pytest.raises(Denied):
+        await one.reviews.decide(BOB, first.id, said())
+    await one.reviews.take(CAROL, second.id)
+    with pytest.raises(Conflict, match="in their hands"):
+        await one.reviews.decide(BOB, second.id, said())
     with pytest.raises(Conflict, match="not taken"):
-        await one.reviews.decide(BOB, put.id, said())
-    with pytest.raises(Conflict, match="not taken"):
-        await one.reviews.give_back(BOB, put.id)
+        await one.reviews.give_back(BOB, second.id)
+    await one.reviews.give_back(CAROL, second.id)
+    assert (await one.reviews.decide(BOB, second.id, said())).state == "done"
+    assert one.leaves()[-3:] == ["reviews:take", "reviews:return", "reviews:decide"]
 
 
 @pytest.mark.parametrize(

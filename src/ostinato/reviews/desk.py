@@ -45,7 +45,7 @@ def take_next(turn: Turn, queue: Queue) -> Task | None:
     for item_id in list(candidates):
         found = store.find_item(connection, item_id, lock=True, skip_locked=True)
         # Between the question and the lock somebody may have taken the last seat.
-        if found is not None and not _obstacle(turn, queue, found[0]):
+        if found is not None and not obstacle(turn, queue, found[0]):
             _reserve(turn, queue, found[0])
             return show(turn, *found)
     return None
@@ -60,14 +60,14 @@ def take(turn: Turn, item_id: str) -> Task:
     """The item, in the actor's hands. Raises ``Conflict`` where others have every seat, ``Denied`` to its author."""
     item, sealed = turn.item(item_id, "reviews:decide", lock=True)
     queue = store.queue_by_id(turn.connection, item.queue_id)
-    obstacle = _obstacle(turn, queue, item)
-    if obstacle is not None:
-        raise obstacle
+    why = obstacle(turn, queue, item)
+    if why is not None:
+        raise why
     _reserve(turn, queue, item)
     return show(turn, item, sealed)
 
 
-def _obstacle(turn: Turn, queue: Queue, item: Item) -> Conflict | Denied | None:
+def obstacle(turn: Turn, queue: Queue, item: Item) -> Conflict | Denied | None:
     """Why the actor cannot take the item, which is locked."""
     if queue.declared.closed:
         return queues.closed(queue)
@@ -77,15 +77,20 @@ def _obstacle(turn: Turn, queue: Queue, item: Item) -> Conflict | Denied | None:
         return Conflict("You have given your verdict on this item already.", code="already_decided")
     if queue.declared.exclude_author and item.author and item.author == turn.principal:
         return Denied("Whoever made what is judged does not judge it.", code="own_work")
-    others = store.live_reservations(turn.connection, item.id, turn.now)
-    others.pop(turn.principal, None)
-    if item.given + len(others) >= item.needed:
+    if not seat_free(turn, item):
         return Conflict(
             "Others have this item in their hands.",
             code="item_reserved",
             hint="Take the next one; what they do not decide in time comes back.",
         )
     return None
+
+
+def seat_free(turn: Turn, item: Item) -> bool:
+    """Whether verdicts and other people's reservations leave a seat for the actor."""
+    others = store.live_reservations(turn.connection, item.id, turn.now)
+    others.pop(turn.principal, None)
+    return item.given + len(others) < item.needed
 
 
 def _reserve(turn: Turn, queue: Queue, item: Item) -> None:

@@ -18,8 +18,8 @@ _URGENT = 1_000_000
 def decide(turn: Turn, item_id: str, said: NewVerdict, version: int | None = None) -> Item:
     """The item with one more verdict; done with the last that it needs.
 
-    Whoever took it may speak as long as a seat is free, also when the reservation's time is over. Raises ``Conflict``
-    (not taken, spoken already, over, overdue with a default) and ``Invalid`` naming the field.
+    Whoever may take it may speak as long as a seat is free, also when a reservation's time is over. Raises ``Conflict``
+    (in others' hands, spoken already, over, overdue with a default) and ``Invalid`` naming the field.
     """
     item, _ = turn.item(item_id, "reviews:decide", lock=True)
     expect(item.version, version)
@@ -38,9 +38,11 @@ def decide(turn: Turn, item_id: str, said: NewVerdict, version: int | None = Non
     table = tables.reservation
     mine = sa.and_(table.c.item_id == item.id, table.c.principal == principal)
     taken_at = connection.scalar(sa.select(table.c.taken_at).where(mine))
-    others = store.live_reservations(connection, item.id, turn.now)
-    others.pop(principal, None)
-    if taken_at is None or item.given + len(others) >= item.needed:
+    if taken_at is None:
+        obstacle = desk.obstacle(turn, queue, item)
+        if obstacle is not None:
+            raise obstacle
+    elif not desk.seat_free(turn, item):
         raise desk.not_taken(item)
     connection.execute(table.delete().where(mine))
     swapped = queue.declared.mode == "pairwise" and desk.swapped(item.id, principal)
@@ -51,7 +53,7 @@ def decide(turn: Turn, item_id: str, said: NewVerdict, version: int | None = Non
         values=said.values,
         edited=said.edited,
         comment=said.comment,
-        seconds=(turn.now - taken_at) / 1e6 if said.seconds is None else said.seconds,
+        seconds=_seconds(turn.now, taken_at) if said.seconds is None else said.seconds,
         swapped=swapped,
         at=turn.now,
         actor=actor_name(turn.actor),
@@ -78,6 +80,11 @@ def decide(turn: Turn, item_id: str, said: NewVerdict, version: int | None = Non
         },
     )
     return after
+
+
+def _seconds(now: int, taken_at: int | None) -> float:
+    """Since it was taken; 0 where it was not."""
+    return 0.0 if taken_at is None else (now - taken_at) / 1e6
 
 
 def _counted(turn: Turn, item: Item, verdict: Verdict) -> Item:
