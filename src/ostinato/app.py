@@ -48,6 +48,7 @@ from ostinato.evals import retrieval
 from ostinato.gateway import Epoch, Gateway, Renderer, Rooms
 from ostinato.gateway.asking import Item, Outcome
 from ostinato.gateway.feedback import Feedback
+from ostinato.gateway.sampling import Sampler
 from ostinato.providers import Provider
 from ostinato.releases.rights import standing_rights
 from ostinato.standing import TOPICS, Standing
@@ -160,6 +161,7 @@ class App:
         self.calls = calls.Calls(self.work, self.router, self.catalog, self.prices, self.recorder, clock, config.calls)
         self._later("our own calls", self.calls.stop)
         self._start_evals()
+        await self._start_scorers()
         await self._start_gateway()
         self.desk = Desk(self.control, clock, self.audit, secret=self.secret)
         self.desk.start()
@@ -324,6 +326,7 @@ class App:
         self._later("reviews", self.reviews.stop)
 
     def _start_evals(self) -> None:
+        self.scorer_functions = scorers.load_functions(self.config.scorers.functions)
         with opening.about("embeddings"):
             self.embedder = embeddings.build(self.config.embeddings, self.client, self.clock)
         if self.embedder is not None:
@@ -335,6 +338,7 @@ class App:
             self.clock,
             pieces=lambda project, name, n: self.prompts.snapshot.value.content(project, name, n),  # noqa: PLW0108 - swapped
             retrieval=self.retrieval,
+            confident=scorers.confidence.of,
         )
         self.experiments = evals.Experiments(
             self.control,
@@ -358,6 +362,23 @@ class App:
             jobs=self.jobs, reviews=self.reviews, settings=self.config.optimization,
         )  # fmt: skip
 
+    async def _start_scorers(self) -> None:
+        self.scorers = scorers.Registry(
+            self.control,
+            self.clock,
+            self.notices,
+            self.audit,
+            contexts=lambda org, project: self.scoring(org, project, "", None),
+        )
+        await self.scorers.start()
+        self._later("declared scorers", self.scorers.stop)
+        self.config.scorers.check()
+        self.sampler = Sampler(
+            self.config.scorers, self.clock, self.scorers, signals=self.signals, cache=self.cache, calls=self.calls
+        )
+        self.sampler.start()
+        self._later("sampling", self.sampler.stop)
+
     def scoring(self, org: str, project: str, namespace: str, budget: calls.Budget | None) -> scorers.Context:
         """What scorers may use that work for a run or an experiment."""
         return scorers.Context(
@@ -365,6 +386,8 @@ class App:
             calls=self.calls,
             client=self.client,
             embedder=self.embedder,
+            functions=self.scorer_functions,
+            hooks=self.config.scorers.hooks,
             org=org,
             project=project,
             budget=budget,
@@ -400,6 +423,7 @@ class App:
                 secret=self.secret,
                 reviews=self.reviews,
                 feedback=Feedback(self.signals, self.ledger, self.clock),
+                sampler=self.sampler,
             ),
             flights,
         )
