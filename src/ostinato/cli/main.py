@@ -26,6 +26,8 @@ _COMMANDS: dict[str, tuple[str, str]] = {
     "prompts": ("ostinato.cli.prompts:prompts", "Prompts: versions, diffs, where labels point."),
     "labels": ("ostinato.cli.labels:labels", "Labels, and what a move of them takes."),
     "eval": ("ostinato.cli.evals:evals", "Experiments: run, show, compare, resume, cancel."),
+    "datasets": ("ostinato.cli.datasets:datasets", "Datasets: examples, versions, leakage, the sealed holdout."),
+    "signals": ("ostinato.cli.signals:signals", "Feedback, outcomes, scores and verdicts of answers."),
     "cache": ("ostinato.cli.cache:cache", "Cached entries: list, count, withdraw."),
     "traces": ("ostinato.cli.traces:traces", "The ledger's rows: tail, show."),
     "explain": ("ostinato.cli.explain:explain", "Everything behind one answer, by its request's id."),
