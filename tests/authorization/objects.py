@@ -18,6 +18,7 @@ import governed
 import of_datasets
 import of_experiments
 import of_reviews
+import of_runs
 from control import Plane, Route
 from governed import Body, Factory, Made, counted, fixed
 from inside import SYSTEM
@@ -131,6 +132,7 @@ FACTORIES: dict[str, Factory] = {
     **of_datasets.FACTORIES,
     **of_experiments.FACTORIES,
     **of_reviews.FACTORIES,
+    **of_runs.FACTORIES,
     "/signals/{request_id:str}": request,
     "/principals/{ref:str}": principal,
     "/bindings/{ref:str}": binding,
@@ -162,6 +164,7 @@ BODIES: dict[str, Body] = {
     **of_datasets.BODIES,
     **of_experiments.BODIES,
     **of_reviews.BODIES,
+    **of_runs.BODIES,
     "POST /organizations": lambda plane, _t, _m: {"key": f"made-{counted(plane)}", "name": "Made"},
     "POST /projects": lambda plane, tenant, _m: {
         "key": f"made-{counted(plane)}",
@@ -212,6 +215,7 @@ NAMED_IN_BODY = frozenset(
         "POST /bindings",
         "POST /cache/invalidations",
         *of_reviews.NAMED_IN_BODY,
+        *of_runs.NAMED_IN_BODY,
     }
 )
 """Routes without an object in their path that name a tenant in their body."""
@@ -236,6 +240,7 @@ LEAVES: dict[str, int] = {
 
 QUERIES: dict[str, Callable[[Plane, str], str]] = {
     **of_reviews.QUERIES,
+    **of_runs.QUERIES,
     "/prompts": lambda plane, tenant: f"project={plane.projects[tenant]}",
     "/datasets": lambda plane, tenant: f"project={plane.projects[tenant]}",
     "/experiments": lambda plane, tenant: f"project={plane.projects[tenant]}",
@@ -246,7 +251,7 @@ QUERIES: dict[str, Callable[[Plane, str], str]] = {
 }
 """Beginning of a path -> its query; the longest holds."""
 
-READS: frozenset[str] = frozenset({"POST /prompts/lint", "POST /prompts/{ref:str}/render"})
+READS: frozenset[str] = frozenset({"POST /prompts/lint", "POST /prompts/{ref:str}/render", *of_runs.READS})
 """Routes that change nothing although their method could."""
 
 

@@ -15,6 +15,7 @@ from ostinato.evals import Experiments
 from ostinato.explaining import Explainer
 from ostinato.gateway import Current
 from ostinato.intents import Changes, Intents
+from ostinato.optimization import Optimizations
 from ostinato.prompts import Following, Prompts
 from ostinato.releases import Releases
 from ostinato.reviews import Reviews
@@ -65,6 +66,7 @@ class ControlPlane(Protocol):
     intent_changes: Changes
     ledger: Ledger
     following: Following
+    optimizations: Optimizations
     prompts: Prompts
     releases: Releases
     reviews: Reviews
