@@ -1,9 +1,7 @@
 """Asking a model on our own account: from the journal, or within a budget, written down before it is used."""
 
 import asyncio
-import contextlib
 import random
-from collections.abc import AsyncGenerator
 from typing import Generic, Protocol, TypeVar
 
 import msgspec
@@ -217,16 +215,16 @@ class Calls:
 
     async def _make(self, flight: _Flight) -> Called:
         job = flight.job
-        found = await self._journal.find(job.key)
-        if found is not None:
-            return found
         began = self._clock.monotonic()
         tries = 0
         attempts: list[AttemptRow] = []
         while True:
             try:
-                async with self._place():
-                    return await self._round(flight, attempts)
+                # Places are given in the order of asking, before the journal is read: equal beginnings of prompts
+                # follow one another, and a provider's prefix cache lives on that.
+                async with self._places:
+                    found = await self._journal.find(job.key) if not tries else None
+                    return found or await self._round(flight, attempts)
             except OstinatoError as error:
                 if not _may_pass(error):
                     raise
@@ -239,12 +237,6 @@ class Calls:
                     ) from error
             tries += 1
             await self._clock.sleep(wait)
-
-    @contextlib.asynccontextmanager
-    async def _place(self) -> AsyncGenerator[None]:
-        """One of the places, given in the order of asking: equal beginnings of prompts follow one another."""
-        async with self._places:
-            yield
 
     def _backoff(self, error: OstinatoError, tries: int) -> float:
         settings = self._settings
