@@ -47,3 +47,8 @@ class EmbedderMissing(Unavailable):
     """Embeddings are off, or what they need is not installed; the hint says what to do."""
 
     default_code = "embeddings_unavailable"
+
+
+def writable(text: str) -> str:
+    """``text`` without halves of surrogate pairs, which no encoding has."""
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()

@@ -14,7 +14,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final
 
 from ostinato.core.errors import Unavailable
-from ostinato.embeddings.model import INSTALL, EmbedderMissing
+from ostinato.embeddings.model import INSTALL, EmbedderMissing, writable
 
 if TYPE_CHECKING:
     from ostinato.embeddings.model import Vectors
@@ -134,17 +134,12 @@ class _Model:
     def vector(self, text: str) -> "Vectors":
         import numpy as np  # noqa: PLC0415
 
-        ids: list[int] = self._pieces.encode(_writable(text[:_MOST_CHARACTERS])).ids
+        ids: list[int] = self._pieces.encode(writable(text[:_MOST_CHARACTERS])).ids
         if len(ids) > self._most or len(text) > _MOST_CHARACTERS:
             self.cut += 1
             if len(ids) > self._most:
                 ids = [*ids[: self._most - 1], self._end]
         return self._session.run(["vectors"], {"ids": np.array([ids], np.int64)})[0][0]
-
-
-def _writable(text: str) -> str:
-    """``text`` without halves of surrogate pairs, which no encoding has."""
-    return text if text.isascii() else text.encode("utf-8", "replace").decode()
 
 
 def _read(path: Path, expected: str) -> bytes:

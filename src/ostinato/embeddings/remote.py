@@ -7,6 +7,7 @@ from ostinato import outbound, wire
 from ostinato.core import hashing
 from ostinato.core.clock import Clock
 from ostinato.core.errors import Unavailable, UpstreamFailed
+from ostinato.embeddings.model import writable
 from ostinato.embeddings.settings import Settings
 from ostinato.wire.errors import ErrorInStream, Malformed
 from ostinato.wire.jsons import encode
@@ -79,7 +80,7 @@ class Remote:
 
     async def _batch(self, texts: Sequence[str]) -> "Vectors":
         # OpenAI refuses an empty text.
-        inputs = tuple(text or " " for text in texts)
+        inputs = tuple(writable(text) or " " for text in texts)
         request = EmbeddingRequest(model="", inputs=inputs, dimensions=self._settings.dimensions or None)
         response = await self._asked(encode(wire.embeddings.write_request(request, self._settings.model)))
         try:
