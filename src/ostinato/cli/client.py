@@ -41,6 +41,12 @@ def download(path: str, body: object, file: IO[bytes]) -> bytes:
     return asyncio.run(_download(f"{address}/api/v1{path}", msgspec.json.encode(body), key, address, file))
 
 
+def page(path: str) -> str:
+    """GET a page of ``/api/v1``: text, as it comes."""
+    address, key = _server()
+    return asyncio.run(_page(f"{address}/api/v1{path}", key, address))
+
+
 def own(prefix: str) -> bool:
     """Whether the key that calls are made with is the one of this prefix."""
     return bool(prefix) and os.environ.get(KEY, "").startswith(prefix)
@@ -87,6 +93,14 @@ async def _call(method: str, url: str, data: bytes, key: str, address: str) -> A
     if response.status >= 400:
         raise _refusal(response.status, response.body)
     return msgspec.json.decode(response.body) if response.body else None
+
+
+async def _page(url: str, key: str, address: str) -> str:
+    async with _client(address) as client:
+        response = await client.request("GET", url, b"", _headers(key), _TIMEOUT, allow_private=True)
+    if response.status >= 400:
+        raise _refusal(response.status, response.body)
+    return response.body.decode()
 
 
 async def _download(url: str, data: bytes, key: str, address: str, file: IO[bytes]) -> bytes:

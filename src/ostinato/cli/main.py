@@ -28,6 +28,7 @@ _COMMANDS: dict[str, tuple[str, str]] = {
     "eval": ("ostinato.cli.evals:evals", "Experiments: run, show, compare, resume, cancel."),
     "datasets": ("ostinato.cli.datasets:datasets", "Datasets: examples, versions, leakage, the sealed holdout."),
     "signals": ("ostinato.cli.signals:signals", "Feedback, outcomes, scores and verdicts of answers."),
+    "optimize": ("ostinato.cli.optimize:optimize", "Better prompts, proven on sealed examples: plan, start, watch."),
     "cache": ("ostinato.cli.cache:cache", "Cached entries: list, count, withdraw."),
     "traces": ("ostinato.cli.traces:traces", "The ledger's rows: tail, show."),
     "explain": ("ostinato.cli.explain:explain", "Everything behind one answer, by its request's id."),
