@@ -23,6 +23,13 @@ _NAME = re.compile(r"[a-z0-9](?:[a-z0-9._/-]*[a-z0-9])?")
 _LONGEST_NAME, _LONGEST_NOTE = 200, 2_000
 _SHOWN = 20
 """Examples that a finding names."""
+_REASONS = {
+    "duplicates": "said the same as another one, and were left out",
+    "erased": "had been erased before, and were left out",
+    "near-duplicates": "said nearly the same as another one, and were left out",
+    "unlabelled": "were left out: no signal told their label",
+    "too-long": "were left out: their texts are too long",
+}
 _NO_ANSWER = hashing.digest(b"answer", b"[null,[]]").hex()
 
 
@@ -203,13 +210,8 @@ def findings(members: Sequence[Member], of: Dataset, dropped: dict[str, int]) ->
     """What the users of a version should know of it, in words."""
     found: list[Finding] = []
     living = [one for one in members if not one.erased]
-    reasons = {
-        "duplicates": "said the same as another one, and were left out",
-        "erased": "had been erased before, and were left out",
-        "near-duplicates": "said nearly the same as another one, and were left out",
-    }
     for kind, count in sorted(dropped.items()):
-        found.append(Finding(kind=kind, severity="note", count=count, message=f"{count:,} examples {reasons[kind]}."))
+        found.append(Finding(kind=kind, severity="note", count=count, message=f"{count:,} examples {_REASONS[kind]}."))
     answers: dict[str, list[Member]] = {}
     for one in living:
         answers.setdefault(one.inputs_key, []).append(one)
