@@ -19,6 +19,7 @@ import of_datasets
 import of_experiments
 import of_reviews
 import of_runs
+import of_scorers
 from control import Plane, Route
 from governed import Body, Factory, Made, counted, fixed
 from inside import SYSTEM
@@ -132,6 +133,7 @@ FACTORIES: dict[str, Factory] = {
     **of_datasets.FACTORIES,
     **of_experiments.FACTORIES,
     **of_reviews.FACTORIES,
+    **of_scorers.FACTORIES,
     **of_runs.FACTORIES,
     "/signals/{request_id:str}": request,
     "/principals/{ref:str}": principal,
@@ -164,6 +166,7 @@ BODIES: dict[str, Body] = {
     **of_datasets.BODIES,
     **of_experiments.BODIES,
     **of_reviews.BODIES,
+    **of_scorers.BODIES,
     **of_runs.BODIES,
     "POST /organizations": lambda plane, _t, _m: {"key": f"made-{counted(plane)}", "name": "Made"},
     "POST /projects": lambda plane, tenant, _m: {
@@ -240,6 +243,7 @@ LEAVES: dict[str, int] = {
 
 QUERIES: dict[str, Callable[[Plane, str], str]] = {
     **of_reviews.QUERIES,
+    **of_scorers.QUERIES,
     **of_runs.QUERIES,
     "/prompts": lambda plane, tenant: f"project={plane.projects[tenant]}",
     "/datasets": lambda plane, tenant: f"project={plane.projects[tenant]}",

@@ -6,7 +6,7 @@ group ``ostinato.scorers``. ``confidence`` tells how sure a model is of its answ
 agrees with people often enough to decide. The same scorers run in experiments, in optimization and on sampled traffic.
 """
 
-from ostinato.scorers import calibration, confidence
+from ostinato.scorers import calibrating, calibration, confidence
 from ostinato.scorers.building import Built, build, build_all, mean, name_of, score_all, unscored
 from ostinato.scorers.catalog import KINDS
 from ostinato.scorers.declared import Active, Calibrated, Declared, NewRule, Rule, Sampling
@@ -38,6 +38,7 @@ __all__ = [
     "Subject",
     "build",
     "build_all",
+    "calibrating",
     "calibration",
     "confidence",
     "load_functions",

@@ -1,5 +1,7 @@
 """Rows to structs and back."""
 
+from typing import TypeVar
+
 import msgspec
 import sqlalchemy as sa
 
@@ -7,17 +9,23 @@ from ostinato.core.errors import NotFound
 from ostinato.scorers import tables
 from ostinato.scorers.declared import Calibrated, Declared, Rule
 
+T = TypeVar("T", bound=msgspec.Struct)
+
+
+def _struct(row: sa.RowMapping, kind: type[T]) -> T:
+    return msgspec.convert({name: row[name] for name in kind.__struct_fields__}, kind)
+
 
 def declared(row: sa.RowMapping) -> Declared:
-    return msgspec.convert(dict(row), Declared)
+    return _struct(row, Declared)
 
 
 def rule(row: sa.RowMapping) -> Rule:
-    return msgspec.convert(dict(row), Rule)
+    return _struct(row, Rule)
 
 
 def calibrated(row: sa.RowMapping) -> Calibrated:
-    return msgspec.convert(dict(row), Calibrated)
+    return _struct(row, Calibrated)
 
 
 def standing(connection: sa.Connection, project: str, name: str, *, lock: bool = False) -> Declared:

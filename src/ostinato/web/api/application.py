@@ -27,6 +27,7 @@ from ostinato.web.api import (
     prompts,
     releases,
     reviews,
+    scorers,
     signals,
     traces,
 )
@@ -54,6 +55,7 @@ HANDLERS = (
     *prompts.HANDLERS,
     *releases.HANDLERS,
     *reviews.HANDLERS,
+    *scorers.HANDLERS,
     *signals.HANDLERS,
     *traces.HANDLERS,
 )

@@ -20,6 +20,7 @@ from ostinato.prompts import Following, Prompts
 from ostinato.releases import Releases
 from ostinato.reviews import Reviews
 from ostinato.routing import Catalog, Router
+from ostinato.scorers import Registry
 from ostinato.signals import Signals
 from ostinato.storage import Change, Declarations, Declared
 from ostinato.traces import Ledger
@@ -72,6 +73,7 @@ class ControlPlane(Protocol):
     reviews: Reviews
     router: Router
     signals: Signals
+    scorers: Registry
 
     @property
     def standing(self) -> Standing: ...
