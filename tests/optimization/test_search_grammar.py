@@ -98,6 +98,36 @@ def test_fixed_text_stands_first():
     assert shared >= first.index("dev 1")
 
 
+def test_what_is_said_behind_the_question_can_be_said_before_it():
+    base = chat(system="", user="Question: {{text}}\n\nName its topic.\nOne word only.\nTopic:")
+    grammar = Grammar(candidate(base), examples(60), SearchPlan(), seed=0)
+    front = grammar.front()
+    assert front is not None and any(recipe == front for recipe in grammar.probe()[:6])
+    said = rendered(grammar.make(front, grammar.base), example(3, "dev"))
+    assert said == "Name its topic.\nOne word only.\n\nQuestion: dev 3: about my refund, please\nTopic:"
+    shown = rendered(grammar.make(grammar.shown("drawn", 3, 0, front=front), grammar.base), example(3, "dev"))
+    assert shown.count("Name its topic.") == 1 and shown.count("\nTopic:") == 4
+    assert Grammar(candidate(chat()), examples(60), SearchPlan(), seed=0).front() is None
+
+
+def test_without_rewording_only_examples_are_added():
+    grammar = Grammar(candidate(chat()), examples(60), SearchPlan(rewrite=False), seed=0)
+    for recipe in grammar.probe():
+        assert recipe.wording == "own" and recipe.shots
+        assert rendered(grammar.make(recipe, grammar.base), example(1, "dev")).startswith(
+            "Name the topic of the question"
+        )
+
+
+def test_partials_are_read_by_whoever_knows_them():
+    piece = Content(kind="partial", text="Question: {{text}}")
+    base = chat(user="{{>asked}}\nTopic:", partials={"asked": 3})
+    grammar = Grammar(candidate(base), examples(60), SearchPlan(), seed=0, pieces=lambda name, number: piece)
+    made = grammar.make(grammar.shown("drawn", 3, 0), grammar.base)
+    assert made.content.partials == {"asked": 3}
+    assert sum("Question: train" in turn.template for turn in made.content.messages) == 3
+
+
 def test_a_lost_variable_is_refused():
     base = chat(user="{{text}} of {{text}}")
     with pytest.raises(Unusable, match="'text'"):

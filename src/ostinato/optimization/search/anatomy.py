@@ -84,6 +84,35 @@ def take_apart(content: Content, pieces: contents.Pieces = no_pieces) -> Anatomy
     return Anatomy(content=content, before=before, spoken=spoken, lead=lead, question=question, after=after)
 
 
+def behind(anatomy: Anatomy, pieces: contents.Pieces = no_pieces) -> tuple[str, str]:
+    """The question without the fixed lines at its end, and those lines; empty where there are none to move.
+
+    A last line with a colon at its end stays: it says where the answer goes.
+    """
+    question, content = anatomy.question, anatomy.content
+    uses = _compiled(question, content, pieces).uses
+    if not uses:
+        return question, ""
+    end = question.find("\n", max(use.at for use in uses))
+    rest = question[end:].strip() if end >= 0 else ""
+    if not rest:
+        return question, ""
+    cue = ""
+    lines = rest.splitlines()
+    if lines[-1].rstrip().endswith(":"):
+        cue = "\n" + lines.pop()
+        rest = "\n".join(lines).strip()
+    asked = question[:end] + cue
+    try:
+        if not rest or _compiled(rest, content, pieces).uses:
+            return question, ""
+        if {use.path for use in _compiled(asked, content, pieces).uses} != {use.path for use in uses}:
+            return question, ""
+    except Invalid:
+        return question, ""
+    return asked, rest
+
+
 def fixed(text: str, content: Content, pieces: contents.Pieces = no_pieces) -> bool:
     """Whether ``text`` is a template by itself that takes no variable."""
     return not _varies(text, content, pieces, broken=True)

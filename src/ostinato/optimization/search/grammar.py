@@ -111,6 +111,8 @@ class Grammar:
         if recipe.shots:
             layout = "" if recipe.layout == self.own else f", as {recipe.layout}"
             words.append(f"{len(recipe.shots)} examples, {_WAYS.get(recipe.way, recipe.way)}{layout}")
+        if recipe.question:
+            words.append("fixed text before the question")
         if recipe.wording != "own":
             words.append(_WORDINGS[recipe.wording])
         return "; ".join(words) or "as it was"
@@ -141,11 +143,24 @@ class Grammar:
                 self.shown("diverse", large, 0, wording="none" if self._has_words() else "own"),
                 self.shown("drawn", small, 2),
             ]
+        front = self.front()
+        if front is not None:
+            found[2:2] = [front, *([self.shown("drawn", large, 4, front=front)] if small else [])]
         if self.plan.rewrite and self.rewordable:
             found += [Recipe(wording=wording, layout=self.own) for wording in self.wordings()]
         if small:
             found += [self.shown("borderline", large, 0), self.shown("drawn", large, 3)]
         return found
+
+    def front(self) -> Recipe | None:
+        """What is said behind the question said before it: fixed text first, for a reader and for a prefix cache."""
+        if not (self.plan.rewrite and self.rewordable):
+            return None
+        question, late = parts.behind(self.anatomy, self.pieces)
+        if not late:
+            return None
+        said = f"{self.anatomy.instruction.rstrip()}{parts.GAP}{late}".strip()
+        return Recipe(said=said, question=question, layout=self.own)
 
     def wordings(self) -> list[Wording]:
         """The rewordings that change something here."""
@@ -161,9 +176,12 @@ class Grammar:
         wording: Wording = "own",
         layout: Layout | None = None,
         weights: Mapping[str, float] | None = None,
+        front: Recipe | None = None,
     ) -> Recipe:
-        """A recipe with ``count`` examples."""
+        """A recipe with ``count`` examples; ``front``: the words of that one."""
         shots = self.shelf.pick(way, count, draw, weights)
+        if front is not None:
+            return msgspec.structs.replace(front, shots=shots, way=way)
         return Recipe(wording=wording, shots=shots, layout=layout or self.own, way=way)
 
     def children(
