@@ -226,7 +226,7 @@ async def test_a_prompt_without_a_bound_gets_one(tmp_path: Path) -> None:
         seen: list[int | None] = []
         usage = room.provider.told
 
-        def told(call):  # noqa: ANN001, ANN202
+        def told(call):
             seen.append(call.request.max_tokens)
             return usage(call)
 
