@@ -27,6 +27,7 @@ _COMMANDS: dict[str, tuple[str, str]] = {
     "labels": ("ostinato.cli.labels:labels", "Labels, and what a move of them takes."),
     "eval": ("ostinato.cli.evals:evals", "Experiments: run, show, compare, resume, cancel."),
     "datasets": ("ostinato.cli.datasets:datasets", "Datasets: examples, versions, leakage, the sealed holdout."),
+    "scorers": ("ostinato.cli.scorers:scorers", "Scorers, sampled traffic, judges held against people."),
     "signals": ("ostinato.cli.signals:signals", "Feedback, outcomes, scores and verdicts of answers."),
     "optimize": ("ostinato.cli.optimize:optimize", "Better prompts, proven on sealed examples: plan, start, watch."),
     "cache": ("ostinato.cli.cache:cache", "Cached entries: list, count, withdraw."),
