@@ -5,6 +5,7 @@ however often it is asked, and the probability of each, ``1 - (1 - share) * (1 -
 falls under, is exact. Means over what was drawn, weighted by its inverse (Hajek), estimate those over all.
 """
 
+import math
 from collections.abc import Iterable, Sequence
 
 import msgspec
@@ -40,7 +41,7 @@ def select(observed: Sequence[Observed], rule: Sampling, seed: int | str) -> tup
     """Those that are drawn, in the order given. Nothing but ``seed``, ids and figures decides."""
     least = least_confident(observed, rule.least_confident)
     shares = [_shares(one, rule, one.id in least) for one in observed]
-    expected = sum(_joint(found.values()) for found in shares)
+    expected = math.fsum(_joint(found.values()) for found in shares)  # exact: the order of answers decides nothing
     # Thinned by one factor for all, known beforehand: probabilities stay exact, and zero for nobody.
     thin = min(1.0, rule.most / expected) if expected else 1.0
     drawn: list[Drawn] = []
