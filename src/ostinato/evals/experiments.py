@@ -104,7 +104,8 @@ class Experiments:
             )
         identifier = ids.new(self._clock.now())
         context = self._context_of(home.org_id, home.id, identifier, None)
-        wishes.check_scorers(wish, context, examples, self.settings)
+        chain = any(variant.retrieval is not None for variant in variants)
+        wishes.check_scorers(wish, context, examples, self.settings, chain=chain)
         await asyncio.to_thread(wishes.check_variables, self._runner, variants, examples, home.id)
 
         def work(connection: sa.Connection, now: int) -> tuple[Experiment, audit.Deed]:

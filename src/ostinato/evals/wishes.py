@@ -135,8 +135,13 @@ def check_variables(runner: Runner, variants: Sequence[Variant], examples: Seque
             )
 
 
-def check_scorers(wish: Wish, context: Context, examples: Sequence[Example], settings: Settings) -> None:
-    """Raise ``Invalid`` for scorers that cannot be built, or that can score none of the examples."""
+def check_scorers(
+    wish: Wish, context: Context, examples: Sequence[Example], settings: Settings, *, chain: bool
+) -> None:
+    """Raise ``Invalid`` for scorers that cannot be built, or that can score none of the examples.
+
+    ``chain``: whether some variant retrieves passages first.
+    """
     if not wish.scorers:
         raise Invalid(
             "An experiment needs a scorer.",
@@ -151,13 +156,15 @@ def check_scorers(wish: Wish, context: Context, examples: Sequence[Example], set
     judged = any(example.passages for example in examples)
     for spec in wish.scorers:
         needs = scorers.KINDS[spec.kind].needs if spec.kind in scorers.KINDS else ()
-        if ("reference" in needs and not referenced) or ("passages" in needs and not judged):
-            what = "reference" if "reference" in needs and not referenced else "passages"
-            raise Invalid(
-                f"The scorer {scorers.name_of(spec)!r} needs a {what}, and none of the examples has one.",
-                code="scorer_needs",
-                param="scorers",
-            )
+        lacks = ""
+        if "reference" in needs and not referenced:
+            lacks = "a reference, and none of the examples has one"
+        elif "retrieved" in needs and not chain:
+            lacks = "what a chain has found, and no variant has a chain"
+        elif "passages" in needs and not judged and ("retrieved" in needs or not chain):
+            lacks = "passages, and none of the examples has any"
+        if lacks:
+            raise Invalid(f"The scorer {scorers.name_of(spec)!r} needs {lacks}.", code="scorer_needs", param="scorers")
 
 
 def _content(contender: Contender, project: str, standing: Standing, where: str) -> tuple[str, Content, int]:

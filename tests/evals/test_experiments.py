@@ -1,0 +1,286 @@
+"""Experiments from the wish to the comparison; what cannot work is told before anything is spent."""
+
+import asyncio
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+import sqlalchemy as sa
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from experiment_kit import BAD, EXACT, GOOD, SYSTEM, Lab, Model, lab, right
+from inside import BASE, App, World, configured, until
+
+from ostinato import access, datasets, evals, prompts, scorers, storage
+from ostinato.calls import Limits
+from ostinato.core.clock import SystemClock
+from ostinato.core.errors import Conflict, Denied, Invalid, NotFound, OstinatoError
+from ostinato.evals import tables
+from ostinato.providers.model import ProviderFailure
+
+
+async def test_from_wish_to_comparison() -> None:
+    async with lab() as room:
+        await room.dataset()
+        made = await room.begin(BAD, GOOD, note="to see")
+        told = await room.ended(made.id)
+        assert (told.experiment.state, told.done, told.total) == ("done", made.cells, made.cells)
+        assert told.spent.calls == made.cells == len(room.model.asked)
+        results = await room.door.results(SYSTEM, made.id)
+        bad, good = results.figures
+        assert (good.n, good.scored, good.unscored, good.failed) == (made.examples, made.examples, 0, {})
+        assert good.mean is not None and good.mean.mean == 1.0 and bad.mean is not None
+        wrong = sum(int(text.rpartition("t")[2]) % 3 == 0 for text in room.model.asked if text.startswith("Bad"))
+        assert bad.mean.mean == pytest.approx(1 - wrong / made.examples)
+        assert bad.mean.low < bad.mean.mean < bad.mean.high
+        assert (good.input_tokens, good.cached_tokens, good.cached_share) == (10 * good.n, 4 * good.n, 0.4)
+        assert good.cost == 18_000 * good.n, "six and four read at $1, two written at $4 a million"
+        (comparison,) = results.comparisons
+        assert (comparison.base, comparison.variant) == ("bad", "good")
+        assert (comparison.wins, comparison.losses, comparison.pairs, comparison.unpaired) == (wrong, 0, good.n, 0)
+        assert comparison.test == "mcnemar" and comparison.p is not None and comparison.p < 1e-4
+        assert comparison.difference is not None and comparison.difference.low > 0
+        assert {one.stratum for one in comparison.slices} == {"odd", "even"}
+        assert sum(one.pairs for one in comparison.slices) == comparison.pairs
+        assert "holdout" in results.remark
+        # Variant after variant, so that equal beginnings of prompts follow one another.
+        assert [text[:3] for text in room.model.asked] == sorted(text[:3] for text in room.model.asked)
+        rows = await room.world.rows(made.cells)
+        assert {row.tags for row in rows} == {f"loop:experiment,run:{made.id}"}
+
+
+async def test_the_holdout_takes_no_part() -> None:
+    async with lab() as room:
+        await room.dataset()
+        version = await room.world.app.datasets.version(SYSTEM, "topics", project=await room.world.first_project())
+        made = await room.begin(GOOD)
+        assert made.examples == version.counts["train"] + version.counts["dev"] < 120
+        with pytest.raises(msgspec.ValidationError):
+            msgspec.convert({"dataset": "d", "variants": [], "scorers": [], "splits": ["holdout"]}, evals.Wish)
+        await room.ended(made.id)
+        assert await room.world.app.datasets.looks(SYSTEM, "topics", project=version.project) == ()
+
+
+async def test_a_registered_prompt_on_several_models() -> None:
+    async with lab('[models.second]\ntargets = ["fake/second"]\n') as room:
+        await room.dataset(40)
+        project = await room.world.first_project()
+        draft = msgspec.convert({"text": "Good: {{text}}"}, prompts.Draft)
+        await room.world.app.prompts.create(SYSTEM, project, "sort", kind="text", draft=draft)
+        made = await room.begin(evals.Contender(prompt="sort@1"), models=("plain", "second"), examples=10, seed=4)
+        assert [(one.name, one.prompt, one.number, one.model) for one in made.arms] == [
+            ("sort@1 plain", "sort", 1, "plain"),
+            ("sort@1 second", "sort", 1, "second"),
+        ]
+        told = await room.ended(made.id)
+        assert (told.experiment.state, made.examples, told.spent.calls) == ("done", 10, 20)
+        assert told.spent.unpriced == 10
+        (comparison,) = (await room.door.results(SYSTEM, made.id)).comparisons
+        assert (comparison.ties, comparison.p, comparison.cost) == (10, 1.0, None)
+
+
+async def test_a_budget_that_ends_pauses_and_a_larger_one_goes_on() -> None:
+    async with lab() as room:
+        await room.dataset(60)
+        made = await room.begin(BAD, GOOD, limits=Limits(calls=15))
+        told = await room.ended(made.id)
+        assert told.experiment.state == "paused" and "15 calls are spent" in told.experiment.why
+        assert told.done == 15 == len(room.model.asked)
+        again = await room.door.resume(SYSTEM, made.id, Limits(calls=1000))
+        assert (again.state, again.round) == ("queued", 2)
+        told = await room.ended(made.id)
+        assert (told.experiment.state, told.done) == ("done", made.cells)
+        assert len(room.model.asked) == made.cells, "no call was paid for twice"
+
+
+async def test_cancel_and_go_on() -> None:
+    async with lab() as room:
+        await room.dataset(60)
+        gate = asyncio.Event()
+        room.model.before = lambda n: gate.wait() if n > 5 else None
+        made = await room.begin(GOOD)
+        await until(lambda: len(room.model.asked) > 5, 20_000)
+        ended = await room.door.cancel(SYSTEM, made.id, "Not now.")
+        assert (ended.state, ended.why) == ("cancelled", "Not now.")
+        gate.set()
+        with pytest.raises(Conflict):
+            await room.door.cancel(SYSTEM, made.id)
+        await room.door.resume(SYSTEM, made.id)
+        told = await room.ended(made.id)
+        assert (told.experiment.state, told.done) == ("done", made.cells)
+        assert len(room.model.asked) == made.cells
+
+
+async def test_a_restart_in_the_middle(tmp_path: Path) -> None:
+    """The server stops while an experiment runs; the next start goes on with it, and pays for nothing again."""
+    model, asked = Model(), 0
+    gate = asyncio.Event()
+    for last in (False, True):
+        app = App(configured(BASE, str(tmp_path)), SystemClock())
+        await app.start()
+        app.providers["fake"].chat = model.chat  # pyright: ignore
+        model.say = right(3)
+        model.before = lambda n: None if n <= 10 or gate.is_set() else gate.wait()
+        if not last:
+            await app.access.first_start()
+            room = Lab(World(app, ""), model)
+            await room.dataset(60)
+            made = await room.begin(BAD, GOOD)
+            await until(lambda: len(model.asked) > 10, 20_000)
+            stopping = asyncio.create_task(app.stop())
+            await asyncio.sleep(0.05)
+            gate.set()
+            await stopping
+            asked = len(model.asked)
+            assert asked < made.cells
+        else:
+            told = await Lab(World(app, ""), model).ended(made.id)
+            assert (told.experiment.state, told.done) == ("done", made.cells)
+            assert len(model.asked) == made.cells == told.spent.calls
+            await app.stop()
+
+
+async def test_failures_of_examples_and_of_everything() -> None:
+    async with lab() as room:
+        await room.dataset(60)
+        refused = ProviderFailure("no", failure="request", upstream_status=400)
+
+        async def refuse() -> None:
+            raise refused
+
+        room.model.before = lambda n: refuse() if n == 3 else None
+        told = await room.ended((await room.begin(GOOD)).id)
+        (figures,) = (await room.door.results(SYSTEM, told.experiment.id)).figures
+        assert told.experiment.state == "done" and figures.failed == {"upstream_request": 1}
+        assert figures.scored == figures.n - 1
+
+        async def unknown() -> None:
+            raise ProviderFailure("The key is refused.", failure="credential", upstream_status=401)
+
+        room.model.before = lambda _n: unknown()
+        told = await room.ended((await room.begin(BAD)).id)
+        assert told.experiment.state == "failed" and "refused" in told.experiment.why
+
+
+async def test_scorers_that_fail_leave_cells_unscored() -> None:
+    async with lab() as room:
+        await room.dataset(20)
+        broken = scorers.Spec(kind="json-schema", name="shape", config={"schema": {"type": "object"}})
+        made = await room.begin(GOOD, scorers=(EXACT, broken))
+        await room.ended(made.id)
+        (figures,) = (await room.door.results(SYSTEM, made.id)).figures
+        by_name = {one.scorer.partition("@")[0]: one for one in figures.scorers}
+        assert by_name["exact"].mean == 1.0
+        assert by_name["shape"].scored + by_name["shape"].unscored == made.examples
+
+
+async def test_compare_two_experiments_and_read_cells() -> None:
+    async with lab() as room:
+        await room.dataset(40)
+        one, two = await room.begin(BAD), await room.begin(GOOD)
+        await room.ended(one.id)
+        await room.ended(two.id)
+        told = await room.door.compare(SYSTEM, (one.id, ""), (two.id, "good"))
+        assert (told.base, told.variant, told.unpaired) == ("bad", "good", 0) and told.wins > 0
+        with pytest.raises(NotFound, match="no variant"):
+            await room.door.compare(SYSTEM, (one.id, "ugly"), (two.id, ""))
+        first, second = await room.door.cells(SYSTEM, two.id, limit=2)
+        (third,) = await room.door.cells(SYSTEM, two.id, after=second.example, limit=1)
+        assert first.example < second.example < third.example and first.output in ("yes", "no")
+        assert await room.door.erase(first.example) == 2
+        bare = (await room.door.cells(SYSTEM, two.id, limit=1))[0]
+        assert (bare.output, bare.value) == ("", first.value), "figures stay"
+
+
+WRONG: list[tuple[dict[str, Any], str, type[OstinatoError]]] = [
+    ({"variants": ()}, "no_variants", Invalid),
+    ({"variants": (msgspec.structs.replace(GOOD, model="nobody"),)}, "model_not_found", NotFound),
+    ({"variants": (msgspec.structs.replace(GOOD, model=""),)}, "no_model", Invalid),
+    ({"variants": (GOOD, GOOD)}, "invalid_variant", Invalid),
+    ({"variants": (evals.Contender(prompt="nothing"),)}, "prompt_not_found", NotFound),
+    ({"variants": (evals.Contender(model="plain"),)}, "invalid_variant", Invalid),
+    ({"scorers": ()}, "no_scorers", Invalid),
+    ({"scorers": (scorers.Spec(kind="nonsense"),)}, "", Invalid),
+    ({"scorers": (scorers.Spec(kind="recall-at-k", config={"k": 3}),)}, "scorer_needs", Invalid),
+    ({"limits": Limits(calls=0)}, "empty_budget", Invalid),
+    ({"limits": Limits(nano=0)}, "empty_budget", Invalid),
+    ({"dataset": "elsewhere"}, "dataset_not_found", NotFound),
+    ({"examples": 0}, "invalid_examples", Invalid),
+    ({"splits": ()}, "no_examples", Invalid),
+]
+
+
+async def test_bad_input_costs_nothing() -> None:
+    async with lab('[models.free]\ntargets = ["other/unknown"]\n') as room:
+        await room.dataset(30)
+        project = await room.world.first_project()
+        for fields, code, kind in WRONG:
+            named = {"variants": (GOOD,), **fields}
+            variants = named.pop("variants")
+            with pytest.raises(kind) as told:
+                await room.begin(*variants, **named)
+            assert not code or told.value.code == code, (fields, told.value.code, told.value.message)
+        lacking = evals.Contender(content=prompts.Draft(text="{{text}} about {{topic}}"), model="plain")
+        with pytest.raises(Invalid, match="topic") as told:
+            await room.begin(lacking)
+        assert "examples" in told.value.message and "inline" in told.value.message
+        unpriced = msgspec.structs.replace(GOOD, model="free")
+        with pytest.raises(Invalid) as told:
+            await room.begin(unpriced, limits=Limits(nano=1))
+        assert told.value.code == "price_unknown"
+        unused = [datasets.NewExample(inputs={"text": "t1"})]
+        await room.world.app.datasets.create(SYSTEM, "bare", project=project, examples=unused)
+        with pytest.raises(Invalid) as told:
+            await room.begin(GOOD, dataset="bare")
+        assert told.value.code in ("scorer_needs", "no_examples")
+        assert room.model.asked == [] and await room.door.list(SYSTEM, project=project) == []
+
+
+async def test_whose_experiments_they_are() -> None:
+    async with lab() as room:
+        await room.dataset(20)
+        made = await room.begin(GOOD)
+        await room.ended(made.id)
+        other = await room.world.new_project("other")
+        app, now = room.world.app, room.world.clock.now()
+
+        async def caller(project: str | None, **grant: Any) -> access.Caller:
+            permissions = frozenset({"evals:read", "evals:run", "datasets:read", "datasets:text", "chat:call"})
+            secret = await room.world.new_key(project, permissions=permissions, **grant)
+            return app.access.authenticate(secret, now)
+
+        stranger = await caller(other)
+        for asking in (
+            room.door.show(stranger, made.id),
+            room.door.results(stranger, made.id),
+            room.door.cells(stranger, made.id),
+            room.door.cancel(stranger, made.id),
+        ):
+            with pytest.raises(NotFound):
+                await asking
+        assert await room.door.list(stranger) == []
+        mine = await caller(None)
+        assert [one.id for one in await room.door.list(mine)] == [made.id]
+        narrow = await caller(None, allowed_models=frozenset({"vectors"}))
+        with pytest.raises(OstinatoError):
+            await room.door.create(narrow, room.wish(GOOD))
+        thrifty = await caller(None, budget=access.MoneyBudget(10**9))
+        with pytest.raises(Denied) as told:
+            await room.door.create(thrifty, room.wish(GOOD))
+        assert told.value.code == "limit_needed"
+
+
+def test_tables_are_what_the_revisions_made(
+    control: storage.Database, database_url: str, schema_drift: Callable[[storage.Database, sa.MetaData], list]
+) -> None:
+    assert schema_drift(control, tables.metadata) == []
+    work = storage.open_database("work", database_url.replace("database.db", "work.db"))
+    try:
+        storage.migrate(work)
+        assert schema_drift(work, tables.work_metadata) == []
+    finally:
+        work.close()
