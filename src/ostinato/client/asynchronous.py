@@ -2,22 +2,24 @@
 
 import asyncio
 import os
-from collections.abc import AsyncGenerator, AsyncIterator
-from typing import Literal, Unpack, overload
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping
+from typing import Any, Literal, TypeVar, Unpack, overload
 
 import httpx
 
-from ostinato.client import asking, push, replies
+from ostinato.client import asking, push, replies, telling
 from ostinato.client.asking import Asked
 from ostinato.client.fetching import settled
 from ostinato.client.prompt import Prompt
 from ostinato.client.refusals import refusal, unreachable
-from ostinato.client.replies import Incoming, Reply
+from ostinato.client.replies import Incoming, Provenance, Reply
 from ostinato.client.settings import settle
 from ostinato.client.shelf import Key, Monotonic, Shelf
 from ostinato.core.clock import SystemClock
-from ostinato.core.errors import Unavailable
-from ostinato.wire.model import WireName
+from ostinato.core.errors import OstinatoError, Unavailable
+from ostinato.wire.model import Json, WireName
+
+T = TypeVar("T")
 
 
 class AsyncStream:
@@ -218,6 +220,69 @@ class AsyncClient:
         if stream:
             return AsyncStream(response, wire, self._settings.base_url)
         return replies.read(wire, response.headers, response.content, self._settings.base_url)
+
+    async def feedback(
+        self,
+        about: str | Reply | Provenance,
+        value: bool | float | Literal["up", "down"] | None = None,
+        *,
+        name: str = "feedback",
+        label: str = "",
+        comment: str = "",
+        outcome: str = "",
+        outcome_value: bool | float = True,
+    ) -> tuple[str, ...]:
+        """As :meth:`ostinato.Client.feedback`."""
+        return await self._carry(
+            telling.feedback(
+                about,
+                value,
+                name=name,
+                label=label,
+                comment=comment,
+                outcome=outcome,
+                outcome_value=outcome_value,
+            )
+        )
+
+    async def push_dataset(
+        self,
+        name: str,
+        examples: Iterable[Mapping[str, Any]],
+        *,
+        base: int | Literal["latest"] | None = None,
+        note: str = "",
+        shares: Mapping[str, float] | None = None,
+    ) -> Json:
+        """As :meth:`ostinato.Client.push_dataset`."""
+        project = self._settings.project
+        return await self._carry(telling.push(name, examples, base=base, note=note, shares=shares, project=project))
+
+    async def pull_dataset(
+        self, name: str, version: int | None = None, split: Literal["train", "dev"] | None = None
+    ) -> list[Json]:
+        """As :meth:`ostinato.Client.pull_dataset`."""
+        return await self._carry(telling.pull(name, version, split, project=self._settings.project))
+
+    async def _carry(self, steps: telling.Steps[T]) -> T:
+        """Send what ``steps`` asks for, one request after another; gives what it comes to."""
+        http = self._http(self._loop())
+        answer: Any = None
+        error: OstinatoError | None = None
+        while True:
+            wanted = telling.proceed(steps, answer, error)
+            if not isinstance(wanted, telling.Request):
+                return wanted.value
+            answer, error = None, None
+            try:
+                response = await http.request(wanted.method, wanted.path, **telling.content(wanted))
+                answer = telling.decoded(
+                    self._settings.base_url, response.status_code, response.headers, response.content
+                )
+            except httpx.HTTPError as failure:
+                error = unreachable(self._settings.base_url, failure)
+            except OstinatoError as refused:
+                error = refused
 
     def _loop(self) -> _Loop:
         """The running loop's own part."""

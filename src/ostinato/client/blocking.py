@@ -3,23 +3,25 @@
 import os
 import threading
 import weakref
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Literal, Unpack, overload
+from typing import Any, Literal, TypeVar, Unpack, overload
 
 import httpx
 
-from ostinato.client import asking, push, replies
+from ostinato.client import asking, push, replies, telling
 from ostinato.client.asking import Asked
 from ostinato.client.fetching import settled
 from ostinato.client.prompt import Prompt
 from ostinato.client.refusals import refusal, unreachable
-from ostinato.client.replies import Incoming, Reply
+from ostinato.client.replies import Incoming, Provenance, Reply
 from ostinato.client.settings import settle
 from ostinato.client.shelf import Key, Monotonic, Shelf
 from ostinato.core.clock import SystemClock
-from ostinato.core.errors import Unavailable
-from ostinato.wire.model import WireName
+from ostinato.core.errors import OstinatoError, Unavailable
+from ostinato.wire.model import Json, WireName
+
+T = TypeVar("T")
 
 
 class Stream:
@@ -221,6 +223,78 @@ class Client:
         if stream:
             return Stream(response, wire, self._settings.base_url)
         return replies.read(wire, response.headers, response.content, self._settings.base_url)
+
+    def feedback(
+        self,
+        about: str | Reply | Provenance,
+        value: bool | float | Literal["up", "down"] | None = None,
+        *,
+        name: str = "feedback",
+        label: str = "",
+        comment: str = "",
+        outcome: str = "",
+        outcome_value: bool | float = True,
+    ) -> tuple[str, ...]:
+        """Tell what somebody thought of an answer, or what became of it; gives the ids of what was written down.
+
+        ``about``: the reply, or the id of its request. ``value`` is true or false, ``"up"`` or ``"down"``, or from 0
+        (bad) to 1 (good). ``comment`` is kept only where the project keeps texts. ``outcome`` names what became of it,
+        such as ``"resolved"``. Takes a key with ``feedback:write``. Raises ``NotFound`` for an unknown request.
+        """
+        return self._carry(
+            telling.feedback(
+                about,
+                value,
+                name=name,
+                label=label,
+                comment=comment,
+                outcome=outcome,
+                outcome_value=outcome_value,
+            )
+        )
+
+    def push_dataset(
+        self,
+        name: str,
+        examples: Iterable[Mapping[str, Any]],
+        *,
+        base: int | Literal["latest"] | None = None,
+        note: str = "",
+        shares: Mapping[str, float] | None = None,
+    ) -> Json:
+        """Save ``examples`` as a new version of a dataset, which is made where there is none; gives the version.
+
+        An example has ``inputs`` (variable -> value) and may have ``reference``, ``metadata``, ``passages``,
+        ``group``, ``stratum`` and ``source``. ``base``: begin with the examples of this version. Many go in parts.
+        """
+        project = self._settings.project
+        return self._carry(telling.push(name, examples, base=base, note=note, shares=shares, project=project))
+
+    def pull_dataset(
+        self, name: str, version: int | None = None, split: Literal["train", "dev"] | None = None
+    ) -> list[Json]:
+        """The examples of a version (the newest if left out), or of one split; the holdout is sealed."""
+        return self._carry(telling.pull(name, version, split, project=self._settings.project))
+
+    def _carry(self, steps: telling.Steps[T]) -> T:
+        """Send what ``steps`` asks for, one request after another; gives what it comes to."""
+        http = self._http(self._here())
+        answer: Any = None
+        error: OstinatoError | None = None
+        while True:
+            wanted = telling.proceed(steps, answer, error)
+            if not isinstance(wanted, telling.Request):
+                return wanted.value
+            answer, error = None, None
+            try:
+                response = http.request(wanted.method, wanted.path, **telling.content(wanted))
+                answer = telling.decoded(
+                    self._settings.base_url, response.status_code, response.headers, response.content
+                )
+            except httpx.HTTPError as failure:
+                error = unreachable(self._settings.base_url, failure)
+            except OstinatoError as refused:
+                error = refused
 
     def _here(self) -> _Process:
         """This process's own part; another one after a fork."""
