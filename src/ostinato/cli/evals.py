@@ -42,6 +42,7 @@ _reason = click.option("--reason", default="", help="Goes into the audit log.")
 @click.option("--prompt", "prompts", multiple=True, help="NAME@LABEL or NAME@NUMBER; several are compared.")
 @click.option("--model", "models", multiple=True, help="Alias to ask; several: each prompt is asked of each.")
 @click.option("--scorer", "scorers", multiple=True, help="Kind of a scorer, or JSON with kind, name, config, weight.")
+@click.option("--declared", multiple=True, help="Name of a declared scorer.")
 @click.option("--split", "splits", multiple=True, type=click.Choice(["train", "dev"]), help="[default: dev]")
 @click.option("--examples", type=int, help="At most so many, drawn at random.")
 @click.option("--seed", type=int, default=0, show_default=True)
@@ -58,6 +59,7 @@ def run(
     prompts: tuple[str, ...],
     models: tuple[str, ...],
     scorers: tuple[str, ...],
+    declared: tuple[str, ...],
     splits: tuple[str, ...],
     examples: int | None,
     seed: int,
@@ -81,12 +83,15 @@ def run(
         wish["variants"] = [{"prompt": prompt} for prompt in prompts]
     if scorers:
         wish["scorers"] = [read_json(one) if one.lstrip()[:1] in "{@" else {"kind": one} for one in scorers]
+    if declared:
+        wish["declared"] = declared
     for field, value in (("models", models), ("splits", splits), ("examples", examples), ("name", name)):
         if value:
             wish[field] = value
     if limits := _limits(max_calls, max_tokens, max_cost):
         wish["limits"] = limits
-    for field, option in (("dataset", "--dataset"), ("variants", "--prompt"), ("scorers", "--scorer")):
+    wanted = (("dataset", "--dataset"), ("variants", "--prompt"), ("declared" if declared else "scorers", "--scorer"))
+    for field, option in wanted:
         if not wish.get(field):
             raise Invalid(f"No {option} is given.", hint="`ostinato eval run --help` shows what an experiment needs.")
     if project:

@@ -44,7 +44,9 @@ class Wish(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     """The first is what the others are compared with."""
     models: tuple[str, ...] = ()
     """Aliases: each variant that names no model is asked of each of them."""
-    scorers: tuple[Spec, ...]
+    scorers: tuple[Spec, ...] = ()
+    declared: tuple[str, ...] = ()
+    """Names of the project's declared scorers, beside ``scorers``."""
     limits: Limits = Limits()
     examples: int | None = None
     """At most so many, drawn by ``seed``; left out: all."""

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Protocol, TypeVar
 
 import msgspec
@@ -25,7 +25,7 @@ from ostinato.evals.model import Cell, State, Variant
 from ostinato.evals.runner import Measure, Runner
 from ostinato.evals.settings import Settings
 from ostinato.jobs import Jobs
-from ostinato.scorers import Context, build_all
+from ostinato.scorers import Context, Spec, build_all
 
 _log = logging.getLogger(__name__)
 
@@ -39,6 +39,10 @@ _OPEN: frozenset[State] = frozenset({"queued", "running"})
 
 ContextOf = Callable[[str, str, str, Budget | None], Context]
 """``context_of(org, project, namespace, budget)``: what scorers may use."""
+
+
+Declared = Callable[[str, Sequence[str]], Awaitable[tuple[Spec, ...]]]
+"""``declared(project, names)``: what the project's declared scorers of these names are."""
 
 
 class Now(Protocol):
@@ -67,6 +71,7 @@ class Experiments:
         jobs: Jobs,
         now: Now,
         context_of: ContextOf,
+        declared: Declared | None = None,
         settings: Settings | None = None,
     ) -> None:
         self._control = control
@@ -79,6 +84,7 @@ class Experiments:
         self._jobs = jobs
         self._now = now
         self._context_of = context_of
+        self._declared = declared
         self.settings = settings or Settings()
         self._recovering: asyncio.Task[None] | None = None
         jobs.register(JOB, {"measure": self._measure, "conclude": self._conclude})
@@ -90,6 +96,9 @@ class Experiments:
         home = await self._control.read(lambda c: find_project(c, actor, project))
         require(actor, "evals:run", Resource(project=home.id))
         wishes.check_limits(wish.limits)
+        if wish.declared and self._declared is not None:
+            specs = await self._declared(home.id, wish.declared)
+            wish = msgspec.structs.replace(wish, scorers=wish.scorers + specs)
         variants = wishes.variants_of(wish, home.id, actor, self._now(), self.settings)
         version = await self._datasets.version(actor, wish.dataset, wish.version, project=home.id)
         examples = await self._examples(version.id, wish.splits, wish.examples, wish.seed)
