@@ -26,6 +26,7 @@ import ledger
 import machine
 import memory
 import misses
+import proofs
 import registry
 import results
 import servers
@@ -45,6 +46,8 @@ SECTIONS = {
     "memory": memory.measure,
     "registry": registry.measure,
     "audit": audit.measure,
+    "gate": proofs.measure_gate,
+    "canary": proofs.measure_canary,
     "comparison": comparison.measure,
 }
 

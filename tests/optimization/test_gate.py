@@ -78,7 +78,7 @@ def test_a_tie_and_a_loss_leave_the_incumbent_where_it_is() -> None:
         decision = gate.decide(evidence(some))
         assert (decision.outcome, decision.champion) == ("refuse", "")
         assert decision.sentence.startswith("The incumbent stays.")
-        assert "not proven at 0.01" in decision.sentence
+        assert "not proven at 0.0085" in decision.sentence
 
 
 def test_no_finalist_and_no_example_are_refusals() -> None:
@@ -124,7 +124,7 @@ def test_graded_values_go_through_the_permutation_test() -> None:
 
 
 def test_holm_pays_for_every_finalist() -> None:
-    border = next(wins for wins in range(10, 60) if statistics.mcnemar(wins, 10, n=300) <= 0.01)
+    border = next(wins for wins in range(10, 60) if statistics.mcnemar(wins, 10, n=300) <= 0.0085)
     some = pairs(border, 10, 150, 140 - border)
     weak = pairs(20, 19, 150, 111)
     assert gate.decide(evidence(some)).outcome == "promote"
@@ -280,6 +280,7 @@ def test_the_plan_says_what_can_be_proven() -> None:
     assert planned.smallest_gain is not None
     assert 0.07 < planned.smallest_gain < 0.085
     assert planned.power >= 0.8
+    assert planned.level == pytest.approx(0.0085)
     assert gate.plan(200, 0.05).smallest_gain == pytest.approx(0.083, abs=0.005)
     asked = gate.plan(50, gain=0.08)
     assert asked.pairs_needed is not None

@@ -74,7 +74,7 @@ def plan(
     ``gain``: the improvement that is hoped for, for which the pairs needed are told. With several finalists the one
     that Holm leaves the least is what is planned for.
     """
-    n, level = min(n_holdout, _MOST_PAIRS), alpha / max(1, finalists)
+    n, level = min(n_holdout, _MOST_PAIRS), GateRules(alpha=alpha).level / max(1, finalists)
     smallest = statistics.smallest_gain(n, level, discordance, _POWER)
     about = gain if gain is not None else smallest
     return GatePlan(
@@ -130,7 +130,7 @@ def _check(evidence: GateEvidence, rules: GateRules) -> None:
             f"The gate looks at {rules.finalists} finalists at most: every further one makes proof dearer.",
             code="too_many_finalists",
         )
-    if not 0 < rules.alpha < 0.5:
+    if not (0 < rules.alpha < 0.5 and 0 <= rules.guard < 1):  # noqa: PLR2004 - half is a coin
         raise Invalid("The level of a gate lies between 0 and 0.5.", code="invalid_rules", param="alpha")
     for finalist in evidence.finalists:
         ids = [one.example for one in finalist.pairs]

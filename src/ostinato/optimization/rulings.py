@@ -60,19 +60,20 @@ def measured(proof: Proof, rules: GateRules) -> Ruling:
 
 
 def proven(proof: Proof, rules: GateRules, finalists: int) -> Ruling:
-    passed = proof.gain > 0 and proof.adjusted <= rules.alpha
+    passed = proof.gain > 0 and proof.adjusted <= rules.level
     after = f" after Holm over {finalists}" if finalists > 1 else ""
     worth = f", a bet on it was worth {proof.e:.3g}" if proof.e is not None else ""
     sentence = (
         f"{points(proof.gain)} points ({points(proof.low)} to {points(proof.high)}), {proof.wins} better and "
         f"{proof.losses} worse of {proof.n}{worth}, p = {proof.adjusted:.2g}{after}: "
-        f"{'proven' if passed else 'not proven'} at {rules.alpha:g}."
+        f"{'proven' if passed else 'not proven'} at {rules.level:g}."
     )
     numbers: dict[str, Number] = {
         "gain": proof.gain,
         "p": proof.p,
         "adjusted": proof.adjusted,
         "alpha": rules.alpha,
+        "level": rules.level,
         "e": proof.e,
     }
     return Ruling(rule="proven", passed=passed, sentence=sentence, numbers=numbers)

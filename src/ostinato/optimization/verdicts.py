@@ -85,7 +85,10 @@ class GateRules(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """What a candidate must show. Each rule that is ``None`` is not asked; its figure is reported all the same."""
 
     alpha: float = 0.01
-    """Chance to promote anything in a run in which nothing is better."""
+    """Chance to promote anything in a run in which nothing is better, at most."""
+    guard: float = 0.15
+    """Part of ``alpha`` that is kept back, as a guard band: so that not only what is expected, but also what is counted
+    over some thousand runs, stays below it. Proof is asked for at ``alpha * (1 - guard)``."""
     mode: Mode = "fixed"
     """``fixed``: one look at all examples; ``sequential``: a look after every example, for dear ones."""
     min_gain: float = 0.0
@@ -110,6 +113,11 @@ class GateRules(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     judge_labels: int = 30
     """Labels below which a judge's kappa says nothing."""
     finalists: int = 3
+
+    @property
+    def level(self) -> float:
+        """What an adjusted p-value must not be above."""
+        return self.alpha * (1 - self.guard)
 
 
 class Ruling(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

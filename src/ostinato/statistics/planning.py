@@ -24,7 +24,7 @@ def power(n: int, gain: float, discordance: float = DISCORDANCE, alpha: float = 
 
     binom: Any = scipy_stats.binom
     share = max(discordance, min(1.0, gain))
-    wins = exact.critical(n, exact.threshold_of(n, alpha))
+    wins = exact.rejecting(n, alpha)
     counts = np.arange(n + 1)
     chances = binom.pmf(counts, n, share)
     return float(np.sum(chances * binom.sf(wins - 1, counts, min(1.0, (share + gain) / (2 * share)))))
@@ -45,10 +45,12 @@ def smallest_gain(n: int, alpha: float = 0.01, discordance: float = DISCORDANCE,
 def pairs_needed(gain: float, alpha: float = 0.01, discordance: float = DISCORDANCE, power: float = 0.8) -> int | None:
     """How many pairs prove a true ``gain`` with this power; ``None``: more than 5,000."""
     _check(1, alpha, discordance)
-    if gain <= 0 or _power(_MOST_PAIRS, gain, discordance, alpha) < power:
+    if gain <= 0:
         return None
     low, high = 1, 2
     while _power(high, gain, discordance, alpha) < power:
+        if high == _MOST_PAIRS:
+            return None
         low, high = high, min(_MOST_PAIRS, 2 * high)
     while high - low > 1:
         middle = (low + high) // 2
