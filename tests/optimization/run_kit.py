@@ -141,7 +141,7 @@ class Kit:
         return await self.runs.carrier.carry_on(run.id)
 
     def journal(self) -> list[Any]:
-        return self.world.app.work.query(lambda c: c.exec_driver_sql("SELECT * FROM call_journal").mappings().all())
+        return self.world.app.work.query(lambda c: c.exec_driver_sql("SELECT * FROM paid_call").mappings().all())
 
 
 def build(world: World, kit: list[Kit], **options: Any) -> Kit:
@@ -188,16 +188,21 @@ async def opened(count: int = 300, extra: str = "", clock: Any = None, **options
         world.app.providers["fake"] = Painter(world.clock)
         kit = build(world, [], **options)
         kit.project = await world.first_project()
-        home = kit.project
-        draft = Draft(
-            messages=(Turn("system", "Say the colour."), Turn("user", "{{thing}}")),
-            params={"model": "plain", "max_tokens": 8},
-        )
-        await world.app.prompts.create(SYSTEM, home, PROMPT, draft=draft)
-        await place(kit, 1)
-        if count:
-            await kit.data.create(SYSTEM, "colours", project=home, examples=examples(count))
+        await prepare(kit, count)
         yield kit
+
+
+async def prepare(kit: Kit, count: int) -> None:
+    """A prompt in production, and a dataset of ``count`` examples."""
+    app, home = kit.world.app, kit.project
+    draft = Draft(
+        messages=(Turn("system", "Say the colour."), Turn("user", "{{thing}}")),
+        params={"model": "plain", "max_tokens": 8},
+    )
+    await app.prompts.create(SYSTEM, home, PROMPT, draft=draft)
+    await place(kit, 1)
+    if count:
+        await kit.data.create(SYSTEM, "colours", project=home, examples=examples(count))
 
 
 async def place(kit: Kit, number: int, label: str = "production") -> None:
