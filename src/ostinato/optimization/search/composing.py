@@ -65,7 +65,12 @@ class Ground:
 
     async def probe(self) -> Headroom:
         """The first round. Raises ``Stopped``."""
-        return await headroom.probe(self.course, self.grammar, self.scored[: self.problem.plan.round])
+        plan = self.problem.plan
+        # A small plan makes a small probe, not none.
+        size = min(plan.round, plan.calls // (headroom.EDITS + 1))
+        if size < 1:
+            raise Stopped("plan_spent")
+        return await headroom.probe(self.course, self.grammar, self.scored[:size])
 
 
 async def probe(problem: Problem) -> Headroom:

@@ -23,7 +23,7 @@ async def go_on(course: Course, grammar: Grammar, scored: Sequence[Example], rng
     """
     plan = course.plan
     short = max(2, plan.round * 2 // 3)
-    at = min(plan.round, len(scored))
+    at = len(course.rounds[0].examples)
     for keep, most, size in ((2, 4, short), (3, 0, short), (2, 0, short)):
         examples = _window(scored, at, size)
         at += len(examples)
