@@ -108,8 +108,9 @@ def print_version(one: Any) -> None:
 def print_findings(found: Any) -> None:
     """What somebody should know, one a line."""
     for one in found:
-        named = f" ({', '.join(one['examples'][:3])}{' ...' if len(one['examples']) > 3 else ''})"
-        click.echo(f"{one['severity']}: {one['message']}{named if one.get('examples') else ''}")
+        some = one.get("examples", [])
+        named = f" ({', '.join(some[:3])}{' ...' if len(some) > 3 else ''})" if some else ""
+        click.echo(f"{one['severity']}: {one['message']}{named}")
 
 
 @datasets.command("create")
