@@ -20,15 +20,18 @@ from pathlib import Path
 
 import audit
 import comparison
+import encoder
 import figures
 import hits
 import ledger
 import machine
 import memory
 import misses
+import optimization
 import proofs
 import registry
 import results
+import retrieval
 import servers
 import steady
 import streams
@@ -48,6 +51,9 @@ SECTIONS = {
     "audit": audit.measure,
     "gate": proofs.measure_gate,
     "canary": proofs.measure_canary,
+    "encoder": encoder.measure,
+    "retrieval": retrieval.measure,
+    "optimization": optimization.measure,
     "comparison": comparison.measure,
 }
 
