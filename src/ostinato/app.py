@@ -353,7 +353,7 @@ class App:
                 self.prompts.snapshot.value, self.catalog.value, self.prices.value, self.clock.now()
             ),
             context_of=self.scoring,
-            declared=lambda project, names: self.scorers.specs(project, names),
+            declared=lambda project, names: self.scorers.specs(project, names),  # noqa: PLW0108 - made later
             settings=self.config.evals,
         )
         self.optimizations = optimization.build(
