@@ -20,6 +20,7 @@ from pathlib import Path
 
 import audit
 import comparison
+import confidence
 import encoder
 import figures
 import hits
@@ -54,6 +55,7 @@ SECTIONS = {
     "encoder": encoder.measure,
     "retrieval": retrieval.measure,
     "optimization": optimization.measure,
+    "confidence": confidence.measure,
     "comparison": comparison.measure,
 }
 
