@@ -83,6 +83,7 @@ async def reflect(
     except asyncio.CancelledError:
         bridge.stop()
         await asyncio.wait([work])
+        work.exception()  # looked at, so that nobody is told of it: it is this cancellation
         raise
     except Exception as error:
         if bridge.failure is None:
