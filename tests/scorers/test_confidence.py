@@ -127,6 +127,15 @@ def test_a_posterior_adds_up_to_one(labels: list[str], weights: list[float], sai
         assert all(share >= 0 for share in shares.values())
 
 
+def test_a_leaning_to_some_labels_can_be_taken_off() -> None:
+    leaning = confidence.leaning([{"a": 0.9, "b": 0.1}, {"a": 0.7, "b": 0.3}])
+    assert leaning == pytest.approx({"a": 0.8, "b": 0.2})
+    assert confidence.balanced({"a": 0.6, "b": 0.4}, leaning) == pytest.approx({"a": 0.75 / 2.75, "b": 2 / 2.75})
+    assert confidence.balanced(leaning, leaning) == pytest.approx({"a": 0.5, "b": 0.5})
+    with pytest.raises(Invalid):
+        confidence.leaning([])
+
+
 def test_self_consistency_counts_what_is_the_same() -> None:
     agreed = confidence.self_consistency(["Paris.", "paris", "Lyon", "PARIS!"])
     assert (agreed.answer, agreed.share, agreed.n) == ("Paris.", 0.75, 4)

@@ -8,7 +8,7 @@ token probabilities, which ranks answers, but is no probability of being right b
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import cast
 
 import msgspec
@@ -136,6 +136,25 @@ def _leads(text: str, label: str) -> bool:
     """Whether an answer that begins with ``text`` may be, or be going to be, ``label``."""
     begun = text.lstrip().lstrip("\"'`*").lstrip().casefold()
     return bool(begun) and (label.startswith(begun) or (begun.startswith(label) and not begun[len(label)].isalnum()))
+
+
+def leaning(posteriors: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """How a model shares its probability among labels on the whole: its leaning, as long as the questions are mixed.
+
+    Needs no references; some dozens of posteriors are enough (batch calibration, Zhou et al. 2023). Raises ``Invalid``
+    for none.
+    """
+    if not posteriors:
+        raise Invalid("A leaning is learnt from at least one answer.", code="invalid_values")
+    labels = posteriors[0].keys()
+    return {label: math.fsum(one[label] for one in posteriors) / len(posteriors) for label in labels}
+
+
+def balanced(posterior: Mapping[str, float], leaning: Mapping[str, float]) -> dict[str, float]:
+    """A posterior with the model's leaning taken off; adds up to 1. Its greatest label may be another one."""
+    weights = {label: share / max(leaning[label], 1e-9) for label, share in posterior.items()}
+    total = math.fsum(weights.values())
+    return {label: weight / total for label, weight in weights.items()}
 
 
 def from_logprobs(answer: Answer, labels: Sequence[str] = ()) -> float | None:

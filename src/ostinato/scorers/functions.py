@@ -138,8 +138,9 @@ async def in_thread(work: Callable[[], Any], ended: Callable[[], None]) -> Any:
         try:
             value = work()
         except BaseException as error:
-            # StopIteration cannot travel through a future.
-            failure = RuntimeError("StopIteration") if isinstance(error, StopIteration) else error
+            # What is meant for a thread or a loop of its own must not end ours.
+            passes = isinstance(error, Exception) and not isinstance(error, StopIteration)
+            failure = error if passes else RuntimeError(type(error).__name__)
         if not loop.is_closed():
             loop.call_soon_threadsafe(land, value, failure)
 

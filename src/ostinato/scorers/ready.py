@@ -13,6 +13,7 @@ from ostinato.core.errors import Invalid, OstinatoError
 from ostinato.scorers.functions import in_thread
 from ostinato.scorers.kinds import Asking, Context, Kind, Said, missing, wrong
 from ostinato.scorers.model import Subject
+from ostinato.scorers.texts import numbers
 from ostinato.wire.model import Identity
 
 JUDGES = (
@@ -95,6 +96,11 @@ def _arguments(subject: Subject, config: Autoevals) -> dict[str, Any]:
     given: dict[str, Any] = {"output": subject.output, "expected": subject.reference, "input": subject.input_text}
     if context:
         given["context"] = context
+    if config.scorer == "ValidJSON":
+        given["expected"] = None  # it would take it for a schema
+    if config.scorer == "NumericDiff":
+        for name in ("output", "expected"):
+            given[name] = next(iter(numbers(str(given[name]))), None)
     return {**given, **config.options}
 
 
