@@ -1,7 +1,7 @@
 """How often the gate promotes what is no better, and how often it proves what is; the same of a canary's guardrails.
 
-Simulated with the decisions' own code. Every run of a gate goes through ``optimization.gate.decide``; runs with the
-same wins and losses have the same decision, so each is made once. Guardrails are simulated with
+Simulated with the decisions' own code. ``optimization.gate.decide`` says from how many wins on it promotes, for every
+number of discordant pairs; runs are counted by that. Guardrails are simulated with
 ``statistics.betting.paths``, which the tests hold against what watches a canary. (Not called ``statistics``: that would
 hide Python's own from whatever runs here.)
 """
@@ -45,11 +45,21 @@ def promoted(wins: int, losses: int, n: int) -> bool:
     return gate.decide(evidence, GateRules(alpha=ALPHA)).outcome == "promote"
 
 
+@lru_cache(maxsize=10_000)
+def fewest(discordant: int, n: int) -> int:
+    """Wins among ``discordant`` pairs from which on the gate promotes: more are never worse."""
+    low, high = -1, discordant + 1
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if promoted(middle, discordant - middle, n) else (middle, high)
+    return high
+
+
 def fixed(runs: int, gain: float, discordance: float, seed: int) -> int:
     """Runs of the fixed gate in which a candidate with a true ``gain`` is promoted."""
     shares = [(discordance + gain) / 2, (discordance - gain) / 2, 1 - discordance]
     drawn = np.random.default_rng(seed).multinomial(N, shares, runs)
-    return sum(promoted(int(wins), int(losses), N) for wins, losses, _ in drawn)
+    return sum(int(wins) >= fewest(int(wins + losses), N) for wins, losses, _ in drawn)
 
 
 def differences(

@@ -130,7 +130,7 @@ def _check(evidence: GateEvidence, rules: GateRules) -> None:
             f"The gate looks at {rules.finalists} finalists at most: every further one makes proof dearer.",
             code="too_many_finalists",
         )
-    if not (0 < rules.alpha < 0.5 and 0 <= rules.guard < 1):  # noqa: PLR2004 - half is a coin
+    if not (0 < rules.alpha < 0.5 and 0 <= rules.guard < 1):
         raise Invalid("The level of a gate lies between 0 and 0.5.", code="invalid_rules", param="alpha")
     for finalist in evidence.finalists:
         ids = [one.example for one in finalist.pairs]

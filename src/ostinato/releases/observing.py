@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 
 from ostinato import signals
-from ostinato.releases.guardrails import Quality, Watch, alike, who
+from ostinato.releases.guardrails import CANARY, CONTROL, Quality, Watch, alike, who
 from ostinato.releases.model import RUNNING, Reading, Release
 from ostinato.traces.arms import ArmPage, Arms, Asker
 
@@ -30,7 +30,7 @@ class _State:
         self.watch = Watch(release.plan.guardrails)
         self.lock = asyncio.Lock()
         self.calls: int | None = None
-        self.signals: dict[str, str] = {"canary": "", "control": ""}
+        self.signals = ""
 
 
 class Observing:
@@ -78,27 +78,24 @@ class Observing:
                 break
 
     async def _read_signals(self, state: _State, release: Release) -> None:
-        """Those of the canary and those of the control side by side, so that neither waits for the other's end."""
-        sources = {"canary": release.id, "control": release.base_release}
-        going = set(sources)
-        while going and not state.watch.full:
-            for arm, answered_by in sources.items():
-                if arm not in going:
-                    continue
-                chosen = signals.Filter(
-                    project=release.project,
-                    prompt=release.prompt,
-                    release=answered_by,
-                    arm=arm,
-                    since=release.started_at,
-                )
-                page = await self._query(chosen, state.signals[arm], _PAGE)
-                if len(page.signals) < _PAGE:
-                    going.discard(arm)
-                told = [one for one in page.signals if one.value is not None]
-                askers = await self._askers([one.request_id for one in told]) if told else {}
-                await asyncio.to_thread(state.watch.hear, [_quality(one, askers.get(one.request_id)) for one in told])
-                state.signals[arm] = page.after
+        """Those of both arms in one order, the one in which they were written: pairs go by it."""
+        chosen = signals.Filter(project=release.project, prompt=release.prompt, since=release.started_at)
+        while not state.watch.full:
+            page = await self._query(chosen, state.signals, _PAGE)
+            told = [one for one in page.signals if one.value is not None and _of(one, release)]
+            askers = await self._askers([one.request_id for one in told]) if told else {}
+            await asyncio.to_thread(state.watch.hear, [_quality(one, askers.get(one.request_id)) for one in told])
+            state.signals = page.after
+            if len(page.signals) < _PAGE:
+                break
+
+
+def _of(told: signals.Signal, release: Release) -> bool:
+    """Whether a signal is about the canary's answers, or its control's."""
+    if told.arm == CANARY:
+        return told.release == release.id
+    base = (release.base_release, release.base_number)
+    return told.arm == CONTROL and (told.release, told.prompt_version) == base
 
 
 def _quality(told: signals.Signal, asker: Asker | None) -> Quality:
