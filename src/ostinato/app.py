@@ -360,7 +360,7 @@ class App:
             control=self.control, work=self.work, log=self.audit, clock=self.clock, prompts=self.prompts,
             releases=self.releases, datasets=self.datasets, calls=self.calls, runner=self.runner, scoring=self.scoring,
             requirements_of=self._requirements, intents=self.intents, catalog=self.catalog, prices=self.prices,
-            jobs=self.jobs, reviews=self.reviews, settings=self.config.optimization,
+            jobs=self.jobs, reviews=self.reviews, settings=self.config.optimization, registry=lambda: self.scorers,
         )  # fmt: skip
 
     async def _start_scorers(self) -> None:

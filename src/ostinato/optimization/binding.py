@@ -1,7 +1,9 @@
 """The other rooms, as runs need them: see ``needs`` for what each of these is asked."""
 
+import functools
 import hashlib
 from collections.abc import Awaitable, Callable, Sequence
+from statistics import NormalDist
 
 from ostinato import audit, calls, datasets, evals, intents, jobs, releases, reviews, scorers, statistics
 from ostinato.access import Actor, SystemActor
@@ -32,7 +34,25 @@ from ostinato.wire.model import ChatRequest, Message, Text
 Scoring = Callable[[str, str, str, calls.Budget | None], scorers.Context]
 """``scoring(org, project, namespace, budget)``: what scorers may use, and for whom they work."""
 
-PROVABLE = Provable(smallest_gain=statistics.smallest_gain, pairs_needed=statistics.pairs_needed)
+_FAR_BEYOND = 6_500
+"""Pairs, by the normal approximation, above which the exact figure (at most 5,000) need not be looked for."""
+_DISCORDANCE = 0.225
+
+
+@functools.lru_cache(maxsize=1_000)
+def _smallest_gain(pairs: int, alpha: float) -> float | None:
+    return statistics.smallest_gain(pairs, alpha)
+
+
+@functools.lru_cache(maxsize=1_000)
+def _pairs_needed(gain: float, alpha: float) -> int | None:
+    z = NormalDist().inv_cdf(1 - alpha) + NormalDist().inv_cdf(0.8)
+    if z * z * _DISCORDANCE / (gain * gain) > _FAR_BEYOND:
+        return None
+    return statistics.pairs_needed(gain, alpha)
+
+
+PROVABLE = Provable(smallest_gain=_smallest_gain, pairs_needed=_pairs_needed)
 
 _SYSTEM = SystemActor("optimizer")
 _MOST_LABELS = 50
@@ -181,14 +201,14 @@ def searching(prompts: Prompts) -> Callable[[str], Search]:
 
 
 def calibrations(
-    registry: "scorers.Registry | None", context: Scoring
+    registry: Callable[[], scorers.Registry] | None, context: Scoring
 ) -> Callable[[Run, Sequence[Spec]], Awaitable[Sequence[JudgeCalibration]]]:
     """``needs.Rooms.calibrations``: of exactly the versions that a run scores with."""
 
     async def of(run: Run, specs: Sequence[Spec]) -> Sequence[JudgeCalibration]:
         found: list[JudgeCalibration] = []
         for built in scorers.build_all(specs, context(run.org, run.project, run.id, None)):
-            one = None if registry is None else await registry.calibrated(run.project, built.name, built.version)
+            one = None if registry is None else await registry().calibrated(run.project, built.name, built.version)
             if one is None:
                 found.append(JudgeCalibration(scorer=built.id, kappa=0.0, n=0))
             else:
@@ -238,7 +258,7 @@ def build(
     prices: Current[PriceBook],
     jobs: jobs.Jobs,
     reviews: reviews.Reviews | None = None,
-    registry: "scorers.Registry | None" = None,
+    registry: Callable[[], scorers.Registry] | None = None,
     settings: Settings | None = None,
 ) -> Optimizations:
     """Optimization runs over the rooms of a process, registered as a job: before ``jobs`` is started."""
