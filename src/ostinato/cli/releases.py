@@ -71,6 +71,11 @@ def show_release(release: str, as_json: bool) -> None:
 @click.option("--reason", required=True, help="Why; it stays in the history.")
 @click.option("--step", "steps", multiple=True, metavar=_STEP, help="A canary step, such as 5%:200:30; repeat.")
 @click.option("--control", default="0", show_default=True, help="Share kept as a control arm.")
+@click.option(
+    "--guardrails",
+    metavar="JSON",
+    help="What is watched for harm, as a JSON object or @FILE; {} for all of it. Needs --control.",
+)
 @click.option("--auto", is_flag=True, help="Go on when the minima are met, and back when no data come.")
 @click.option("--no-data", type=float, default=60.0, show_default=True, help="Minutes without data that --auto waits.")
 @json_option
@@ -82,17 +87,20 @@ def propose(
     reason: str,
     steps: tuple[str, ...],
     control: str,
+    guardrails: str | None,
     auto: bool,
     no_data: float,
     as_json: bool,
 ) -> None:
     """Propose that LABEL of PROMPT move to version NUMBER."""
-    plan = {
+    plan: dict[str, Any] = {
         "steps": [_step(text) for text in steps],
         "control": _fraction(control),
         "auto": auto,
         "no_data_minutes": no_data,
     }
+    if guardrails is not None:
+        plan["guardrails"] = read_json(guardrails)
     body = {"prompt": prompt, "number": number, "label": label, "project": project, "reason": reason, "plan": plan}
     show(call("POST", "/releases", body), as_json, _print_proposed)
 
@@ -296,6 +304,7 @@ def _print(told: Any) -> None:
         click.echo("\nWhat it lacks:")
         for blocker in told["readiness"]["blockers"]:
             click.echo(f"  {blocker}")
+    _section("Guardrails", _READING, told["readings"], _reading)
     _section("Evidence", ("evidence", "passed", "digest", "by", "at"), told["evidence"], _evidence)
     _section("History", ("at", "what", "state", "by", "why"), told["history"], _event)
 
@@ -308,6 +317,17 @@ def _section(title: str, columns: tuple[str, ...], rows: list[Any], cells: Calla
 
 def _verdict(one: Any) -> tuple[object, ...]:
     return one["gate"], "yes" if one["passed"] else "no", one["message"]
+
+
+_READING = ("guardrail", "pairs", "difference", "from", "to", "says")
+
+
+def _reading(one: Any) -> tuple[object, ...]:
+    said = "better" if one["p_benefit"] <= one["level"] else "no harm found"
+    if one["p_harm"] <= one["level"]:
+        said = f"harm, accepted: {one['waived']}" if one["waived"] else "harm"
+    name = f"{one['guardrail']} on {one['slice']}" if one["slice"] else one["guardrail"]
+    return name, one["pairs"], *(f"{one[key]:+.3f}" for key in ("difference", "low", "high")), said
 
 
 def _evidence(one: Any) -> tuple[object, ...]:
