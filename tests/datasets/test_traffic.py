@@ -178,7 +178,14 @@ async def test_what_is_not_there_is_said(ledgers: Ledgers) -> None:
     ledgers.call("Hello?")
     with pytest.raises(Invalid, match="none is what was asked for"):
         await ledgers.make(quality=Quality(least=0.5))
-    for wrong in ({"until": 0}, {"limit": 0}, {"per_stratum": 0}, {"reference": "label"}):
+    for wrong in (
+        {"until": 0},
+        {"until": 10**30},
+        {"since": -1},
+        {"limit": 0},
+        {"per_stratum": 0},
+        {"reference": "label"},
+    ):
         with pytest.raises(Invalid):
             await ledgers.make(**wrong)
     with pytest.raises(Denied, match="traces:text"):

@@ -24,6 +24,8 @@ Near = Callable[[Sequence[str]], Awaitable[Sequence[tuple[int, int]]]]
 """Pairs of texts (as places) that say nearly the same: by an embedder, where there is one."""
 
 _PAGE = 1_000
+_LATEST = 2**48 * 1_000 - 1
+"""The last microsecond that the id of a request can tell."""
 _LONGEST = 60_000
 """Characters of a text that an example takes over: what is longer does not fit."""
 
@@ -120,8 +122,12 @@ async def gather(
 
 
 def _check(wanted: Traffic) -> None:
-    if wanted.until <= wanted.since:
-        raise Invalid("The window of time is empty.", param="until", hint="Give since and until, UTC microseconds.")
+    if not 0 <= wanted.since < wanted.until <= _LATEST:
+        raise Invalid(
+            "The window of time is empty, or none at all.",
+            param="until",
+            hint="Give since and until, UTC microseconds.",
+        )
     if wanted.limit < 1 or (wanted.per_stratum is not None and wanted.per_stratum < 1):
         raise Invalid("At least one example is asked for.", param="limit")
     if wanted.reference == "label" and wanted.quality is None:

@@ -250,14 +250,19 @@ def _conditions(filters: Filter) -> list[sa.ColumnElement[bool]]:
         if value:
             found.append(table.c[name] == _clean(value))
     if filters.since is not None:
-        found.append(table.c.at >= filters.since)
+        found.append(table.c.at >= _moment(filters.since))
     if filters.until is not None:
-        found.append(table.c.at < filters.until)
+        found.append(table.c.at < _moment(filters.until))
     if filters.least is not None:
         found.append(table.c.value >= filters.least)
     if filters.most is not None:
         found.append(table.c.value <= filters.most)
     return found
+
+
+def _moment(micros: int) -> int:
+    """A time that a column of 64 bits can be compared with."""
+    return max(0, min(micros, 2**62))
 
 
 def _signal(row: Mapping[Any, Any]) -> Signal:
