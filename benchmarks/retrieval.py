@@ -27,15 +27,16 @@ QUESTIONS = 632
 """Of each language at most."""
 FOUND, K = 5, 1
 """Passages that a chain gives to the prompt; of them the first is scored: five of 120 would nearly always do."""
-BASE = "{{question}}"
 QUERIES = {
-    "question": BASE,
+    "request": "Please find the passage that answers the following question: {{question}}",
+    "question": "{{question}}",
     "prefix": "query: {{question}}",
-    "answers": "A passage that answers the question: {{question}}",
     "title": "{{topic}}: {{question}}",
 }
-"""``title`` takes the article's title: what a caller who stands on its page knows."""
+"""``request`` is the base: a query written as one writes to a person. ``title`` takes the article's title: what a caller
+who stands on its page knows."""
 INDEXED = ("text", "titled")
+BASE = "text/request"
 CONTENT = Content(
     kind="text",
     text="{{passages}}\n\n{{question}}",
@@ -111,13 +112,13 @@ async def language(name: str, directory: Path, most: int = QUESTIONS) -> dict[st
     for key, one in variants.items():
         tried[key] = share(await recalls(retrieval, one, chosen))
     best = max(tried, key=lambda key: tried[key])
-    base_values = await recalls(retrieval, variants["text/question"], shown)
+    base_values = await recalls(retrieval, variants[BASE], shown)
     best_values = await recalls(retrieval, variants[best], shown)
     wins = sum(a > b for a, b in zip(best_values, base_values, strict=True))
     losses = sum(a < b for a, b in zip(best_values, base_values, strict=True))
     before = retrieval.counts
     began = time.perf_counter()
-    await recalls(retrieval, variants["text/question"], shown)
+    await recalls(retrieval, variants[BASE], shown)
     again = (time.perf_counter() - began) / len(shown)
     hits = retrieval.counts.hits - before.hits
     await retrieval.close()
@@ -154,7 +155,7 @@ def measure(bench: Bench) -> list[Figure]:
                 value=found["recall"],
                 unit="%",
                 more=True,
-                note=f"{found['best']}; the plain question: {found['base']:.1f} %; {found['wins']} won, "
+                note=f"{found['best']}; the base, a request in words: {found['base']:.1f} %; {found['wins']} won, "
                 f"{found['losses']} lost of {found['shown']}, p = {found['p']:.2g}",
                 detail=found,
             )
