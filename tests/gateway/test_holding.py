@@ -4,11 +4,11 @@ import asyncio
 from typing import Any
 
 import pytest
-from inside import CHAT, MESSAGES, RESPONSES, Got, World, inside, question
+from inside import CHAT, MESSAGES, RESPONSES, SYSTEM, Got, World, inside, question
 
 from ostinato import access, reviews
 from ostinato.cache.model import Selector
-from ostinato.core.errors import Conflict, OstinatoError
+from ostinato.core.errors import Conflict, Invalid, OstinatoError
 from ostinato.reviews import NewVerdict
 
 INTENT = {"stakes": "high", "owner": "care", "match": {"aliases": ["plain"]}, "review": {"hold": True}}
@@ -225,6 +225,32 @@ async def test_a_reviewer_sees_question_and_answer_and_is_told_on_signals() -> N
             await asyncio.sleep(0.01)
             world.clock.advance(1)
         assert [(one.source, one.value, one.label) for one in signals] == [("review", 1.0, "approve")]
+
+
+async def test_a_queue_that_cannot_take_it_is_not_the_callers_mistake() -> None:
+    async with inside() as world:
+        project = await world.first_project()
+        wrong = reviews.Declaration(mode="pairwise")
+        await world.app.reviews.declare(SYSTEM, "pairs", wrong, project=project)
+        await declare(world, hold_queue="pairs")
+        got = await world.chat("Hello")
+        assert got.status == 503 and got.json()["error"]["code"] == "cannot_hold" and b"choices" not in got.body
+
+
+async def test_an_edited_answer_is_of_the_format_that_was_asked_for() -> None:
+    async with inside() as world:
+        await declare(world)
+        schema = {"type": "object", "properties": {"ok": {"type": "boolean"}}, "required": ["ok"]}
+        wanted = {"type": "json_schema", "json_schema": {"name": "x", "schema": schema}}
+        held = (await world.chat("Hello", response_format=wanted)).json()["id"]
+        for text in ("no JSON", "{}"):
+            with pytest.raises(Invalid) as caught:
+                await decide(world, held, "edit", edited=text)
+            assert caught.value.param == "edited"
+            world.clock.advance(1_000)
+        done = await decide(world, held, "edit", edited='{"ok": true}')
+        assert done.state == "done"
+        assert (await fetch(world, held)).text == '{"ok": true}'
 
 
 async def test_release_without_a_word_is_refused_at_high_stakes() -> None:

@@ -10,7 +10,7 @@ import msgspec
 from ostinato import wire
 from ostinato.access import principal_of
 from ostinato.cache.model import EntryMeta
-from ostinato.core.errors import NotFound, OstinatoError, Unavailable
+from ostinato.core.errors import Invalid, NotFound, OstinatoError, Unavailable
 from ostinato.gateway import controls, prompting, recording
 from ostinato.gateway.replies import JSON_TYPE, SSE_TYPE, Header, Reply
 from ostinato.gateway.rooms import Rooms
@@ -44,31 +44,39 @@ async def hold(turn: Turn, rooms: Rooms, answer: Answer, meta: EntryMeta | None)
     admit: Json | None = None
     if meta is not None:
         admit = {"meta": msgspec.to_builtins(meta), "scope": turn.scope_digest.hex()}
-    return await rooms.reviews.hold(
-        NewHeld(
-            org=caller.org,
-            project=caller.project,
-            principal=principal_of(caller),
-            private=bool(turn.user),
-            request_id=turn.request_id,
-            intent=turn.intent,
-            wire=turn.operation,
-            model=turn.model,
-            echo=openai_responses.echo(request) if turn.operation == "openai.responses" else None,
-            key=_shared_key(turn),
-            answer=answer,
-            input_text=wire.input_text(request),
-            inputs=turn.variables or {},
-            queue=rule.hold_queue,
-            fallback=rule.hold_fallback,
-            default=rule.hold_default,
-            seconds=rule.hold_seconds,
-            subject=turn.user_digest,
-            prompt="" if prompt is None else prompt.prompt,
-            prompt_version=0 if prompt is None else prompt.number,
-            admit=admit,
-        )
+    wanted = NewHeld(
+        org=caller.org,
+        project=caller.project,
+        principal=principal_of(caller),
+        private=bool(turn.user),
+        request_id=turn.request_id,
+        intent=turn.intent,
+        wire=turn.operation,
+        model=turn.model,
+        echo=openai_responses.echo(request) if turn.operation == "openai.responses" else None,
+        key=_shared_key(turn),
+        answer=answer,
+        input_text=wire.input_text(request),
+        inputs=turn.variables or {},
+        queue=rule.hold_queue,
+        fallback=rule.hold_fallback,
+        default=rule.hold_default,
+        seconds=rule.hold_seconds,
+        subject=turn.user_digest,
+        prompt="" if prompt is None else prompt.prompt,
+        prompt_version=0 if prompt is None else prompt.number,
+        admit=admit,
+        format=request.response_format,
     )
+    try:
+        return await rooms.reviews.hold(wanted)
+    except Invalid as error:
+        # Not the caller's mistake: the queue that the intent names cannot take it.
+        raise Unavailable(
+            "This answer must be looked at first, and the review queue does not take it.",
+            code="cannot_hold",
+            hint=f"{error.message} The intent names its queue as review.hold_queue.",
+        ) from None
 
 
 async def waiting(turn: Turn, rooms: Rooms) -> Held | None:

@@ -7,7 +7,9 @@ import msgspec
 import sqlalchemy as sa
 
 from ostinato import wire
+from ostinato.cache import schemas
 from ostinato.core import hashing, ids
+from ostinato.core.errors import Invalid
 from ostinato.reviews import queues, store, tables
 from ostinato.reviews.model import (
     Content,
@@ -63,6 +65,7 @@ class NewHeld(msgspec.Struct, frozen=True, kw_only=True):
     prompt: str
     prompt_version: int
     admit: Json | None
+    format: Json | None = None
 
 
 def hold(turn: Turn, queue: Queue, wanted: NewHeld) -> Held:
@@ -117,6 +120,7 @@ def hold(turn: Turn, queue: Queue, wanted: NewHeld) -> Held:
                 "fallback",
                 "default",
                 "admit",
+                "format",
             )
         },
     )
@@ -151,6 +155,18 @@ def waiting(connection: sa.Connection, project: str, key: str, now: int) -> Held
     """The held answer that an equal request would wait for."""
     found = store.find_held(connection, tables.held.c.open_key == f"{project} {key}")
     return found[0] if found is not None and found[0].standing(now) == "pending" else None
+
+
+def judge_edit(connection: sa.Connection, item: Item, text: str) -> None:
+    """Raise ``Invalid`` where an edited text is not of the format that the caller has asked for."""
+    found = store.find_held(connection, tables.held.c.item == item.id)
+    if found is not None and found[0].format is not None and not schemas.conforms(text, found[0].format):
+        raise Invalid(
+            "The edited text is not of the format that the caller asked for.",
+            code="invalid_verdict",
+            param="edited",
+            hint="Write JSON of the schema that the request names.",
+        )
 
 
 def settle(turn: Turn, item: Item, state: str, outcome: str, said: Sequence[Verdict]) -> bool:

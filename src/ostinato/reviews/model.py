@@ -286,6 +286,8 @@ class Held(msgspec.Struct, frozen=True, kw_only=True):
     decided_at: int | None
     admit: Json | None
     """How it may be kept in the cache once it is approved; ``None``: it may not."""
+    format: Json | None = None
+    """The ``response_format`` that was asked for: an edited answer must be of it, too."""
 
     def standing(self, now: int) -> HeldState:
         """Its state by the clock: what nobody decided in time comes to its default."""

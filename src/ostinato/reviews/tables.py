@@ -116,6 +116,7 @@ held = sa.Table(
     sa.Column("deadline_at", columns.Micros, nullable=False),
     sa.Column("decided_at", columns.Micros, nullable=True),
     sa.Column("admit", columns.Json, nullable=True),
+    sa.Column("format", columns.Json, nullable=True),
     sa.Column("sealed", columns.Bytes, nullable=True),
     sa.Column("open_key", sa.String(128), nullable=True, unique=True),
     sa.Index(None, "item", unique=True),

@@ -44,6 +44,8 @@ def decide(turn: Turn, item_id: str, said: NewVerdict, version: int | None = Non
             raise obstacle
     elif not desk.seat_free(turn, item):
         raise desk.not_taken(item)
+    if item.origin == "hold" and said.edited is not None:
+        held.judge_edit(connection, item, said.edited)
     connection.execute(table.delete().where(mine))
     swapped = queue.declared.mode == "pairwise" and desk.swapped(item.id, principal)
     verdict = Verdict(

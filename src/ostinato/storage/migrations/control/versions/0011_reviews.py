@@ -93,6 +93,7 @@ def upgrade() -> None:
         sa.Column("deadline_at", columns.Micros, nullable=False),
         sa.Column("decided_at", columns.Micros, nullable=True),
         sa.Column("admit", sa.Text, nullable=True),
+        sa.Column("format", sa.Text, nullable=True),
         sa.Column("sealed", columns.Bytes, nullable=True),
         sa.Column("open_key", sa.String(128), nullable=True),
         sa.PrimaryKeyConstraint("id", name="pk_held_answer"),
