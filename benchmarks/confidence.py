@@ -175,13 +175,14 @@ def main() -> None:
     parser.add_argument("--examples", type=int, default=100)
     parser.add_argument("--seed", type=int, default=0)
     asked = parser.parse_args()
-    for outcome in asyncio.run(run(asked.shared / "data", asked.tasks, asked.examples, asked.seed)):
+    for task in asked.tasks:
+        (outcome,) = asyncio.run(run(asked.shared / "data", [task], asked.examples, asked.seed))
         told = msgspec.to_builtins(outcome)
         for kind in ("plain", "balanced"):
             for part in ("raw", "calibrated"):
                 told[kind][part].pop("curve")
             told[kind].pop("isotonic")
-        print(json.dumps(told))
+        print(json.dumps(told), flush=True)
 
 
 if __name__ == "__main__":

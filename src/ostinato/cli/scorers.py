@@ -36,7 +36,7 @@ def kinds(as_json: bool) -> None:
 def list_scorers(project: str, as_json: bool) -> None:
     """List the scorers that are used now."""
     show(
-        call("GET", "/scorers", query={"project": project, "limit": 1000}),
+        call("GET", "/scorers", query={"project": project, "limit": 500}),
         as_json,
         lambda page: table(
             ("name", "kind", ">number", "version", ">weight", "declared"),
