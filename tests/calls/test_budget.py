@@ -196,6 +196,14 @@ def test_estimate_is_an_upper_bound(texts: list[str], tool: str, most: int) -> N
     assert calls.estimate(request, most) >= size + len(tool.encode("utf-8", "replace")) + most + 16 * len(texts)
 
 
+@pytest.mark.parametrize("text", ["a" * 10_000, "\u00e9" * 10_000, "\ufdfa" * 1_000, "\U0001f600" * 1_000])
+def test_estimate_of_long_texts(text: str) -> None:
+    """A token for each byte: what a tokenizer makes of digits, blanks or pictures at its worst."""
+    most = calls.estimate(asked(text, max_tokens=7).request, 7)
+    assert len(text.encode()) <= most - 7
+    assert most - 7 <= 33 * len(text) + 512, "and not without measure"
+
+
 @given(
     input=st.integers(0, 100_000),
     output=st.integers(0, 20_000),
