@@ -22,7 +22,7 @@ DEFAULT: Final = "race"
 
 
 class Optimizer(Protocol):
-    """Looks for better prompts. Equal problems and equal answers give an equal result: a run that is killed goes on so."""
+    """Looks for better prompts. Equal problems and equal answers give an equal result: a killed run goes on so."""
 
     async def __call__(self, problem: Problem) -> SearchResult:
         """The finalists, best first, none of them the base; where nothing did better, none.
