@@ -12,6 +12,7 @@ from ostinato.cache.model import Selector
 from ostinato.core.errors import Conflict
 from ostinato.prompts import Canary, Draft, Turn
 from ostinato.providers.model import ChatCall, ChatReply
+from ostinato.releases import Guardrails, Plan, Release, Step
 from ostinato.wire.model import ChatRequest
 
 SERVICE = frozenset({"chat:call", "prompts:call"})
@@ -266,3 +267,42 @@ async def test_the_control_of_a_canary_takes_no_part_in_the_cache(world: World) 
     told = {"ostinato-session": session["control"], "cache-control": "only-if-cached"}
     kept = await ask(world, "prompt:p", headers=told)
     assert kept.cache == "hit-exact", "who takes nothing but the cache is not sent away for a comparison"
+
+
+async def test_guardrails_see_what_the_gateway_wrote_down(world: World) -> None:
+    """From requests to figures: a canary that says much more is dearer than its control, and nothing else."""
+    await add(world, "p", "Old words.")
+    await add(world, "p", "New words. " * 60)
+    began = world.clock.now()
+    await point(world, "p", 1, "r1", Canary(number=2, release="r2", share=0.4, control=0.4, salt="s"))
+    for number in range(150):
+        asked = await ask(world, "prompt:p", f"question {number}", headers={"ostinato-session": f"s{number}"})
+        assert asked.status == 200
+    rails = Guardrails(watch=("error", "policy", "cost"))
+    canary = Release(
+        id="r2",
+        org="",
+        project=await world.first_project(),
+        prompt="p",
+        label="production",
+        number=2,
+        base_number=1,
+        base_release="r1",
+        plan=Plan(steps=(Step(0.4),), control=0.4, guardrails=rails),
+        digest="",
+        author="",
+        proposed_by="",
+        proposed_at=began,
+        request_id="",
+        salt="s",
+        state="canary",
+        step=0,
+        started_at=began,
+    )
+    found = {one.guardrail: one for one in await world.app.releases.readings(canary)}
+    assert found["cost"].pairs >= 40
+    assert found["cost"].harmful
+    assert (found["cost"].canary or 0) > 1.1 * (found["cost"].control or 0)
+    assert not found["error"].harmful
+    assert not found["policy"].harmful
+    assert found["error"].pairs == found["cost"].pairs
