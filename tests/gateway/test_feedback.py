@@ -100,6 +100,7 @@ async def test_the_permission_is_its_own() -> None:
         ({}, "request_id"),
         ({"request_id": "a", "client_request_id": "b", "value": 1}, "request_id"),
         ({"request_id": "a" * 200, "value": 1}, "request_id"),
+        ({"client_request_id": "a\x00", "value": 1}, "request_id"),
         ({"request_id": "a"}, "value"),
         ({"request_id": "a", "value": 1, "stars": 5}, None),
         ({"request_id": "a", "value": [1]}, "value"),

@@ -128,6 +128,10 @@ def _check(wanted: Traffic) -> None:
             param="until",
             hint="Give since and until, UTC microseconds.",
         )
+    quality = wanted.quality or Quality()
+    for text in (wanted.intent, wanted.prompt, wanted.alias, wanted.release, quality.source, quality.name):
+        if "\x00" in text:
+            raise Invalid("No name holds a NUL.", param="traffic")
     if wanted.limit < 1 or (wanted.per_stratum is not None and wanted.per_stratum < 1):
         raise Invalid("At least one example is asked for.", param="limit")
     if wanted.reference == "label" and wanted.quality is None:

@@ -114,8 +114,9 @@ def _read(body: Json) -> Told:
         raise Invalid(f"The feedback cannot be used: {error}.", param=_param(str(error))) from None
     if bool(told.request_id) == bool(told.client_request_id):
         raise Invalid("Give request_id or client_request_id, and one of them only.", param="request_id")
-    if len(told.request_id) > _LONGEST_ID or len(told.client_request_id) > _LONGEST_ID:
-        raise Invalid(f"The id of a request has at most {_LONGEST_ID} characters.", param="request_id")
+    wanted = told.request_id or told.client_request_id
+    if len(wanted) > _LONGEST_ID or not wanted.isprintable():
+        raise Invalid(f"The id of a request has at most {_LONGEST_ID} printable characters.", param="request_id")
     if told.value is None and not told.label and not told.comment and told.outcome is None:
         raise Invalid("The feedback says nothing.", param="value", hint="Give value, label, comment or outcome.")
     if len(told.label) > _LONGEST_LABEL:
