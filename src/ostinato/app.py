@@ -451,6 +451,8 @@ class App:
         metrics.gauge("ledger_lost_rows", "Rows that the last crash took.", lambda: self.recorder.lost_before)
         metrics.counter("signals", "Signals of quality taken.", lambda: self.signals.counts, label="source")
         metrics.counter("signals_dropped", "Signals that could not be taken.", lambda: self.signals.dropped)
+        metrics.counter("samples_drawn", "Answers drawn to be scored.", lambda: self.sampler.drawn)
+        metrics.counter("samples_dropped", "Drawn answers that no room was for.", lambda: self.sampler.dropped)
         metrics.gauge("breakglass_active", "Keys that have broken the glass.", lambda: len(self.access.glasses()))
         metrics.states(
             "target_state",
