@@ -1,7 +1,7 @@
 """One database, two engines: transactions for writers, reads beside them, in threads of its own.
 
-SQLite: one writer (``BEGIN IMMEDIATE``), a few readers, write-ahead log; ``control`` is synced on every commit
-(``synchronous=FULL``), ``traces`` is not (``NORMAL``: a power cut may lose the last commits, never the file).
+SQLite: one writer (``BEGIN IMMEDIATE``), a few readers, write-ahead log; ``control`` and ``work`` are synced on every
+commit (``synchronous=FULL``), ``traces`` is not (``NORMAL``: a power cut may lose the last commits, never the file).
 PostgreSQL: a small pool; a connection that died is replaced on the next use.
 """
 
@@ -208,7 +208,7 @@ def _sqlite_engine(name: str, url: sa.URL, *, size: int, write: bool) -> sa.Engi
     )
     begin = "BEGIN IMMEDIATE" if write else "BEGIN"
     pragmas = [
-        f"PRAGMA synchronous={'FULL' if name == 'control' else 'NORMAL'}",
+        f"PRAGMA synchronous={'NORMAL' if name == 'traces' else 'FULL'}",
         "PRAGMA foreign_keys=ON",
         "PRAGMA cache_size=-16384",
         "PRAGMA temp_store=MEMORY",
