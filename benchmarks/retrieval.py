@@ -33,8 +33,8 @@ QUERIES = {
     "prefix": "query: {{question}}",
     "title": "{{topic}}: {{question}}",
 }
-"""``request`` is the base: a query written as one writes to a person. ``title`` takes the article's title: what a caller
-who stands on its page knows."""
+"""``request`` is the base: a query written as one writes to a person. ``title`` takes the title of the article: what a
+caller who stands on its page knows."""
 INDEXED = ("text", "titled")
 BASE = "text/request"
 CONTENT = Content(

@@ -5,9 +5,10 @@
 
 The graph is written with the ``onnx`` package alone: no torch, no exporter. What it computes is BERT, mean pooling and
 normalization for *one* text: texts are not padded to a common length, and what goes into a product is quantized token
-by token, so that a text's vector depends on nothing but the text. Weights have 8 bits and a scale per output channel;
-they are unsigned, since with signed ones processors without VNNI overflow their 16-bit sums and give other vectors than
-the rest. Input channels that run high are scaled down, and their weights up, by powers of two (as in SmoothQuant).
+by token, so that a text's vector depends on nothing but the text. Weights have a scale per output channel. Inputs go
+from 0 to 163 and weights from -100 to 100, not to 255 and 127: there, processors without VNNI overflow their 16-bit sums
+and give other vectors than the rest (unsigned weights would do as well, at half the speed). Input channels that run high are
+scaled down, and their weights up, by powers of two (as in SmoothQuant).
 
 The bytes are the same wherever this runs (each step is exact in IEEE arithmetic); their SHA-256 stands in
 ``ostinato_encoder.SHA256`` and is checked here: ``--pin`` writes it anew, after a change of this file.
@@ -46,6 +47,8 @@ PACKAGE = Path(__file__).resolve().parent.parent / "packages/encoder"
 LAYERS, HEADS, WIDTH, TOKENS = 6, 12, 384, 256
 HEAD = WIDTH // HEADS
 EPSILON = 1e-12
+INPUT, WEIGHT = 163, 100
+"""The largest byte of an input, and of a weight: two products of them fit into 16 bits with sign."""
 CLOSE = 0.99
 """The least allowed cosine between the graph's and the original's vector of a text."""
 
@@ -167,15 +170,15 @@ class Encoder:
         self.peaks = peaks
         self.graph = graph = Graph()
         self.last = graph.integers(-1)
-        self.steps = graph.number(255.0)
+        self.steps = graph.number(float(INPUT))
         self.small = graph.number(1e-20)
         self.zero_of_rows = graph.constant(np.array(0, np.uint8))
-        self.zero_of_weights = graph.constant(np.array(128, np.uint8))
+        self.zero_of_weights = graph.constant(np.array(0, np.int8))
         self.heads = graph.integers(0, 0, HEADS, HEAD)
         self.joined = graph.integers(0, 0, WIDTH)
 
     def rows(self, x: str) -> tuple[str, str, str]:
-        """``x`` as bytes, and what they stand for: the step and the least value of each token's row."""
+        """``x`` as bytes from 0 to 163, and what they stand for: the step and the least value of each token's row."""
         op = self.graph.op
         least = op("ReduceMin", x, self.last, keepdims=1)
         range_ = op("Sub", op("ReduceMax", x, self.last, keepdims=1), least)
@@ -191,10 +194,9 @@ class Encoder:
         bias = np.concatenate([self.weights[f"{name}.bias"] * np.float32(factor) for name, factor in pairs])
         op, constant = self.graph.op, self.graph.constant
         smooth = smoothing(self.peaks[names[0]], weight)
-        whole, channel = quantized(weight * smooth, 127)
+        whole, channel = quantized(weight * smooth, WEIGHT)
         rows, step, least = self.rows(op("Mul", x, constant(1 / smooth)))
-        unsigned = (whole.T.astype(np.int16) + 128).astype(np.uint8)
-        sums = op("MatMulInteger", rows, constant(unsigned), self.zero_of_rows, self.zero_of_weights)
+        sums = op("MatMulInteger", rows, constant(whole.T), self.zero_of_rows, self.zero_of_weights)
         # Channel before row: the other order is what onnxruntime fuses into an operator that takes one scale a tensor.
         product = op("Mul", op("Mul", op("Cast", sums, to=TensorProto.FLOAT), constant(channel)), step)
         of_least = (whole.sum(axis=1, dtype=np.int64) * channel.astype(np.float64)).astype(np.float32)
