@@ -77,8 +77,20 @@ def test_spaces_and_quotation_marks_before_a_label_are_read_over() -> None:
 def test_a_label_that_was_not_told_of_is_unlikely_never_impossible() -> None:
     shares = confidence.posterior(answer(("yes", {"yes": 0.99})), ["yes", "no"])
     assert shares is not None
-    assert 0 < shares["no"] < 0.001
+    assert 0 < shares["no"] < 0.02
     assert sum(shares.values()) == pytest.approx(1)
+
+
+def test_a_label_that_a_model_was_forced_to_is_nothing_it_is_sure_of() -> None:
+    wanted = {"The": 0.5, "I": 0.3, "Well": 0.1, "It": 0.05, "yes": 0.001}
+    labels = ["yes", "no", "maybe", "never"]
+    forced = confidence.from_logprobs(answer(("yes", wanted)), labels)
+    token = confidence.Token("yes", 1e-6, tuple((text, likely) for text, likely in wanted.items() if text != "yes"))
+    assert confidence._weights("", {**dict(token.others), "yes": 1e-6}, {one: one for one in labels}, 0.05)["no"] > 1e-2
+    asked = confidence.from_logprobs(answer(("yes", {"yes": 0.9, "no": 0.09})), ["yes", "no", "maybe", "never"])
+    assert forced is not None
+    assert asked is not None
+    assert forced < 0.45 < 0.85 < asked
 
 
 def test_without_labels_it_is_the_mean_of_the_tokens() -> None:

@@ -22,7 +22,7 @@ from ostinato.wire.model import Answer, Delta, Finish, Json
 ASKING: Json = {"logprobs": True, "top_logprobs": 20}
 """Fields of an OpenAI chat request that ask for log probabilities, as many as OpenAI gives."""
 _FORGOTTEN = 1e-4
-"""Share of what is left that a label has which is not among the tokens that the provider told."""
+"""Share of the others that a label has at least which is not among the tokens that the provider told."""
 
 
 class Token(msgspec.Struct, frozen=True):
@@ -96,7 +96,8 @@ def posterior(answer: Answer, labels: Sequence[str]) -> dict[str, float] | None:
         if not said and not _plain(token.text):
             continue  # space or a quotation mark before the label
         here = {**dict(token.others), token.text: dict(token.others).get(token.text, token.probability)}
-        weights = _weights(said, here, alive)
+        bound = min((likely for _, likely in token.others), default=token.probability)
+        weights = _weights(said, here, alive, bound)
         going = {label: text for label, text in alive.items() if _leads(said + token.text, text)}
         if not going:
             return None
@@ -116,15 +117,23 @@ def posterior(answer: Answer, labels: Sequence[str]) -> dict[str, float] | None:
     return shares
 
 
-def _weights(said: str, here: dict[str, float], alive: dict[str, str]) -> dict[str, float]:
-    """What each label has of the probability at one place: a token that leads to several is shared evenly."""
+def _weights(said: str, here: dict[str, float], alive: dict[str, str], bound: float) -> dict[str, float]:
+    """What each label has of the probability at one place: a token that leads to several is shared evenly.
+
+    ``bound``: the least probability that the provider lists.
+    """
     weights = dict.fromkeys(alive, 0.0)
     for text, probability in here.items():
         led = [label for label, whole in alive.items() if _leads(said + text, whole)]
         for label in led:
             weights[label] += probability / len(led)
-    least = _FORGOTTEN * math.fsum(weights.values())
-    return {label: max(weight, least) for label, weight in weights.items()}
+    # A token that was not told of is no likelier than the least of those that were, nor than what they leave. To take
+    # it for impossible would make a model look sure of a label that it was forced to.
+    untold = [label for label, weight in weights.items() if not weight]
+    left = max(0.0, 1.0 - math.fsum(here.values()))
+    likely = min(bound / 2, left / max(1, len(untold)))
+    least = max(likely, _FORGOTTEN * math.fsum(weights.values()))
+    return {label: weight or least for label, weight in weights.items()}
 
 
 def _plain(text: str) -> str:
