@@ -6,9 +6,9 @@
 The graph is written with the ``onnx`` package alone: no torch, no exporter. What it computes is BERT, mean pooling and
 normalization for *one* text: texts are not padded to a common length, and what goes into a product is quantized token
 by token, so that a text's vector depends on nothing but the text. Weights have a scale per output channel. Inputs go
-from 0 to 163 and weights from -100 to 100, not to 255 and 127: there, processors without VNNI overflow their 16-bit sums
-and give other vectors than the rest (unsigned weights would do as well, at half the speed). Input channels that run high are
-scaled down, and their weights up, by powers of two (as in SmoothQuant).
+from 0 to 163 and weights from -100 to 100, not to 255 and 127: there, processors without VNNI overflow their sums of 16
+bits and give other vectors than the rest (unsigned weights would do as well, at half the speed). Input channels that
+run high are scaled down, and their weights up, by powers of two (as in SmoothQuant).
 
 The bytes are the same wherever this runs (each step is exact in IEEE arithmetic); their SHA-256 stands in
 ``ostinato_encoder.SHA256`` and is checked here: ``--pin`` writes it anew, after a change of this file.
