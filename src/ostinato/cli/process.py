@@ -37,8 +37,8 @@ targets = ["openai/gpt-4o-mini"]        # provider/model; more of them are fallb
 @click.option("--serving", is_flag=True, hidden=True, help="The server is started right after: say what comes then.")
 def init(path: Path, as_json: bool, recover: bool, serving: bool) -> None:
     """Write a configuration file, if there is none, and print the first administrator key, once."""
-    from ostinato.opening import first_start  # noqa: PLC0415
     from ostinato.config import load_storage  # noqa: PLC0415
+    from ostinato.opening import first_start  # noqa: PLC0415
 
     written = not path.exists()
     if written:

@@ -72,10 +72,10 @@ def _hooks(tables: Table, source: Source, environment: Mapping[str, str]) -> Non
     section = tables.get("scorers", {})
     hooks: dict[str, object] = {}
     for name, hook in _declared(section.get("hooks", {}), source, "scorers.hooks").items():
+        hooks[name] = hook
         if "secret" in hook:
             key = ApiKey(secrets.resolve(hook["secret"], environment, source, "scorers", "hooks", name, "secret"))
-            hook = {**hook, "secret": key}
-        hooks[name] = hook
+            hooks[name] = {**hook, "secret": key}
     if hooks:
         tables["scorers"] = {**section, "hooks": hooks}
 

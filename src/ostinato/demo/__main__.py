@@ -13,7 +13,7 @@ from types import FrameType
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from ostinato.demo import report, task, traffic
+from ostinato.demo import report, task, telling, traffic
 from ostinato.demo.child import DIRECTORY, MODELS, Child, DemoError, Model
 from ostinato.demo.replay import Gateway, Outcome, by_level, replay
 from ostinato.demo.traffic import LEVELS, Ask, Level
@@ -72,15 +72,17 @@ def run(console: Console, name: str, requests: int, directory: Path, json_file: 
             outcomes = _replayed(console, child, level, asks)
             summaries.append(report.summarize(level, outcomes))
             errors += [outcome.error for outcome in outcomes if outcome.error]
+        console.print()
+        console.print(report.table(summaries))
+        for line in report.LEGEND:
+            console.print(line, style="dim", highlight=False)
+        console.print(f"\n{report.conclusion(summaries)}\n", style="bold", highlight=False)
+        story = telling.tell(console, child, questions)
     seconds = time.monotonic() - begun
-    console.print()
-    console.print(report.table(summaries))
-    for line in report.LEGEND:
-        console.print(line, style="dim", highlight=False)
-    console.print(f"\n{report.conclusion(summaries)}\n", style="bold", highlight=False)
-    _conclude(console, model, seconds)
+    _conclude(console, model, seconds, story)
     if json_file is not None:
-        json_file.write_bytes(report.as_json(model.name, seconds, summaries))
+        json_file.write_bytes(report.as_json(model.name, seconds, summaries, story))
+    errors += story.errors
     if errors:
         console.print(f"{len(errors)} requests failed, the first one with: {errors[0]}", style="red", markup=False)
         console.print(f"The gateway's log: {child.log}", markup=False)
@@ -127,7 +129,7 @@ def _replayed(console: Console, child: Child, level: Level, asks: list[Ask]) -> 
         return asyncio.run(replay(gateway, by_level(level), asks, done))
 
 
-def _conclude(console: Console, model: Model, seconds: float) -> None:
+def _conclude(console: Console, model: Model, seconds: float, story: telling.Story) -> None:
     prices = model.prices
     console.print(
         f"Took {seconds:.0f} s. Times are the client's, the SDK's own work included. Prices are declared, in US dollars"

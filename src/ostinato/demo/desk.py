@@ -15,9 +15,7 @@ class Desk:
     def __init__(self, url: str, key: str, name: str) -> None:
         self.key = key
         self.name = name
-        self._http = httpx.Client(
-            base_url=f"{url}/api/v1", headers={"authorization": f"Bearer {key}"}, timeout=_SECONDS
-        )
+        self._http = httpx.Client(base_url=url, headers={"authorization": f"Bearer {key}"}, timeout=_SECONDS)
 
     def close(self) -> None:
         self._http.close()
@@ -27,18 +25,23 @@ class Desk:
 
     def text(self, path: str) -> str:
         """What is there, as text: a report."""
-        response = self._http.get(path)
+        response = self._http.get(f"/api/v1{path}")
         return self._told("GET", path, response).text
 
     def post(self, path: str, body: object = None) -> Any:
         return self._call("POST", path, body if body is not None else {}, {})
+
+    def feedback(self, told: dict[str, Any]) -> None:
+        """What an end user says of an answer: to the data plane, as an application does."""
+        response = self._http.post("/v1/feedback", json=told)
+        self._told("POST", "/v1/feedback", response)
 
     def put(self, path: str, body: object) -> Any:
         return self._call("PUT", path, body, {})
 
     def _call(self, method: str, path: str, body: object, query: dict[str, str | int]) -> Any:
         try:
-            response = self._http.request(method, path, json=body, params=query)
+            response = self._http.request(method, f"/api/v1{path}", json=body, params=query)
         except httpx.HTTPError as error:
             raise DemoError(f"The gateway does not answer to {method} {path} ({type(error).__name__}).") from error
         return self._told(method, path, response).json()

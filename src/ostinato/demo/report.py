@@ -127,9 +127,9 @@ def conclusion(summaries: Sequence[Summary]) -> str:
     return told + "."
 
 
-def as_json(model: str, seconds: float, summaries: Sequence[Summary]) -> bytes:
+def as_json(model: str, seconds: float, summaries: Sequence[Summary], story: object) -> bytes:
     """The same figures for programs."""
-    whole: dict[str, Any] = {"model": model, "seconds": round(seconds, 1), "levels": summaries}
+    whole: dict[str, Any] = {"model": model, "seconds": round(seconds, 1), "levels": summaries, "loop": story}
     return msgspec.json.format(msgspec.json.encode(whole), indent=2) + b"\n"
 
 

@@ -87,7 +87,7 @@ class Runner:
         ``Invalid`` naming the variable that is missing or unknown, ``NotFound`` for a retriever that is not declared.
         """
         compiled = self._compile(variant, project)
-        chain = self._retrieval.check(variant)
+        chain = self._retrieval.check(variant, project=project)
         variables = dict(example.inputs)
         if chain is not None:
             variables[chain.into] = [] if chain.shape == "list" else ""
@@ -251,7 +251,7 @@ class Runner:
             return await self._calls.ask(self._asked(variant, example, how, alias, request, "retrieval"), how.budget)
 
         compiled = self._compile(variant, how.project)
-        prepared = await self._retrieval.prepare(variant, example, ask=ask)
+        prepared = await self._retrieval.prepare(variant, example, ask=ask, project=how.project)
         request = compiled.render(prepared.variables).into(ChatRequest(model=variant.alias, messages=()))
         asked = self._asked(variant, example, how, variant.alias, request, how.purpose)
         return prepared, request, await self._calls.ask(asked, how.budget, timeout=how.timeout)

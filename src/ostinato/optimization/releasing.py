@@ -14,7 +14,7 @@ from ostinato.optimization.model import Candidate
 from ostinato.optimization.needs import Decision, Rooms
 from ostinato.optimization.run import Run
 from ostinato.prompts import Content, Draft, contents
-from ostinato.releases import OPEN, Plan, Proposal, Release, Step
+from ostinato.releases import OPEN, Guardrails, Plan, Proposal, Release, Step
 
 _NEEDED = frozenset({"prompts:write", "releases:propose"})
 _SEEING = frozenset({"projects:read", "prompts:read", "releases:read"})
@@ -128,14 +128,15 @@ async def propose(rooms: Rooms, run: Run, number: int, decision: Decision) -> Re
 
 
 def rollout(rooms: Rooms, run: Run) -> Plan:
-    """How the release reaches its traffic: as wished, else 25, 50 and 100 %, by itself where the intent lets it."""
+    """How the release reaches its traffic: as wished, else 25, 50 and 100 %, by itself where the intent lets it,
+    watched for harm against as large a control."""
     if run.wish.rollout is not None:
         return run.wish.rollout
     if run.assigned_number is None:
         return Plan()
     auto = rooms.requirements_of(run.project, run.intent).auto_rollout
     steps = (Step(0.25, _STEP_SAMPLES), Step(0.5, _STEP_SAMPLES))
-    return Plan(steps=steps, control=0.25, auto=auto)
+    return Plan(steps=steps, control=0.5, auto=auto, guardrails=Guardrails())
 
 
 def facts(run: Run, decision: Decision) -> Mapping[str, str | int | float | bool]:

@@ -1,0 +1,156 @@
+"""The second half, told step by step on the console: what happens, who does it, and what came of it."""
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import msgspec
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from ostinato.demo import change, loop
+from ostinato.demo.change import Change
+from ostinato.demo.child import DIRECTORY, Child
+from ostinato.demo.desk import People
+from ostinato.demo.replay import Gateway, Outcome
+from ostinato.demo.task import Question
+
+_NANO: Final = 1_000_000_000
+
+
+class Story(msgspec.Struct, frozen=True):
+    """How it ended, for programs."""
+
+    state: str
+    """Of the run: ``proposed``, ``refused``, ``nothing-to-gain`` ..."""
+    why: str
+    calls: int
+    seconds: float
+    """Of the run."""
+    release: str = ""
+    """State of the release at its end; empty: none was proposed."""
+    change: Change | None = None
+    report: str = ""
+    errors: list[str] = []
+
+
+def tell(console: Console, child: Child, questions: Sequence[Question]) -> Story:
+    """Improve the prompt, prove it, release it; tell all of it. Raises ``DemoError``."""
+    labelled, fresh = loop.split(questions)
+    people = People(child.url, child.key)
+    gateway = Gateway(child.url, people.app.key, child.model.prices)
+    try:
+        _say(console, "The same prompt, governed", _OPENING.format(labelled=len(labelled), fresh=len(fresh)))
+        loop.register(people, labelled)
+        before = _measured(console, gateway, "before", fresh)
+        _plan(console, people)
+        with progress_of(console) as bar:
+            task = bar.add_task("improving", total=1000)
+
+            def shown(progress: dict[str, Any]) -> None:
+                run, best = progress["run"], progress.get("best")
+                told = f"improving: {run['phase'] or run['state']}"
+                told += f", best so far {best:.0%}" if best is not None else ""
+                bar.update(task, completed=int(1000 * progress["share"]), description=told)
+
+            improved = loop.improve(people.ana, shown)
+            bar.update(task, completed=1000)
+        report = DIRECTORY / "report.html" if child.directory == DIRECTORY else child.directory / "report.html"
+        report.write_text(people.ana.text(f"/optimizations/{improved.run['id']}/report"), encoding="utf-8")
+        console.print(people.ana.text(f"/optimizations/{improved.run['id']}/report?format=text"), markup=False)
+        console.print(f"The whole report, in a browser: {report}\n", markup=False, highlight=False)
+        spent = improved.progress["spent"]
+        story = Story(
+            state=improved.run["state"],
+            why=improved.run.get("why", ""),
+            calls=spent.get("calls", 0),
+            seconds=improved.seconds,
+            report=str(report),
+            errors=[one.error for one in before if one.error],
+        )
+        if improved.run["state"] != "proposed":
+            console.print(_REFUSED, markup=False, highlight=False)
+            return story
+        release = _released(console, child, people, improved.run["release"], fresh)
+        story = msgspec.structs.replace(story, release=release["state"])
+        if release["state"] != "active":
+            console.print(f"The canary was taken back: {release['ended_why']}.\n", markup=False, highlight=False)
+            return story
+        after = _measured(console, gateway, "after", fresh)
+        changed = Change(change.side(before), change.side(after), spent.get("nano", 0) / _NANO, loop.VALUE_PER_SUCCESS)
+        console.print()
+        console.print(change.table(changed))
+        console.print(f"\n{change.conclusion(changed)}\n", style="bold", highlight=False)
+        errors = [*story.errors, *(one.error for one in after if one.error)]
+        return msgspec.structs.replace(story, change=changed, errors=errors)
+    finally:
+        people.close()
+
+
+def progress_of(console: Console) -> Progress:
+    """A bar as everywhere in the demo."""
+    return Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        console=console,
+    )
+
+
+def _say(console: Console, title: str, text: str) -> None:
+    console.print(f"\n{title}", style="bold")
+    console.print(text, markup=False, highlight=False)
+
+
+def _measured(console: Console, gateway: Gateway, name: str, fresh: Sequence[Question]) -> list[Outcome]:
+    with progress_of(console) as bar:
+        task = bar.add_task(f"traffic {name}", total=loop.REQUESTS)
+        return loop.measure(gateway, name, fresh, loop.REQUESTS, lambda _: bar.update(task, advance=1))
+
+
+def _plan(console: Console, people: People) -> None:
+    plan = people.ana.post("/optimizations/plan", loop.wish())
+    gain = plan.get("smallest_gain")
+    _say(
+        console,
+        "Ana asks for a better prompt",
+        f"Plan: about {plan['calls']} calls of {plan['alias']}; {plan['pairs']} sealed examples"
+        + (f", which can prove a gain of {100 * gain:.0f} points or more." if gain is not None else "."),
+    )
+    for notice in plan.get("notices", ()):
+        console.print(f"  {notice['level']}: {notice['message']}", markup=False, highlight=False)
+
+
+def _released(
+    console: Console, child: Child, people: People, release_id: str, fresh: Sequence[Question]
+) -> dict[str, Any]:
+    _say(console, "Rui approves, and customers try it", _CANARY)
+    loop.approve_and_start(people, release_id)
+    with progress_of(console) as bar:
+        task = bar.add_task("canary at 25 %", total=3)
+
+        def shown(release: dict[str, Any]) -> None:
+            steps = release["plan"]["steps"]
+            step = release.get("step", 0)
+            share = steps[step]["share"] if step < len(steps) else 1.0
+            told = f"canary at {100 * share:.0f} %" if release["state"] == "canary" else f"release {release['state']}"
+            bar.update(task, completed=min(step + 1, 3), description=told)
+
+        return loop.roll_out(child, people, release_id, fresh, shown)
+
+
+_OPENING: Final = """\
+The prompt becomes version 1 of bank/topic in the registry, for an intent of low stakes. Ana writes prompts, Rui
+approves them, the application may only call them. {labelled} labelled questions become a dataset: part to learn from,
+part to choose by, part sealed, which only the gate may open. {fresh} other questions are the traffic."""
+
+_CANARY: Final = """\
+Nobody approves their own work. The better version gets 25 %, then 50 % of the customers; as many ask the old one
+beside it. Each tells whether the topic was right, and two guardrails watch: quality and errors. No harm, and it goes
+on by itself."""
+
+_REFUSED: Final = """\
+Nothing was proven to be better, so nothing changes: a search always finds something that looks better, and the sealed
+examples say whether it is. That is what they are for.
+"""
