@@ -161,6 +161,7 @@ class App:
         self.calls = calls.Calls(self.work, self.router, self.catalog, self.prices, self.recorder, clock, config.calls)
         self._later("our own calls", self.calls.stop)
         self._start_evals()
+        await self.keeper.resume(datasets.ERASURE, self._erase_copies)
         await self._start_scorers()
         await self._start_gateway()
         self.desk = Desk(self.control, clock, self.audit, secret=self.secret)
@@ -190,6 +191,11 @@ class App:
         """Carry out an invalidation that was written down as intended, and not as done."""
         report = await self.cache.invalidate(msgspec.convert(payload, cache.Selector), dry_run=False)
         return {"total": report.total}
+
+    async def _erase_copies(self, payload: Any) -> dict[str, str | int]:
+        """Erase what was made of examples that are erased; once intended, it is done in the end."""
+        cells = sum([await self.experiments.erase(one) for one in payload["examples"]])
+        return {"cells": cells, "items": await self.reviews.erase_examples(payload["project"], payload["examples"])}
 
     async def _start_providers(self) -> None:
         self.client = outbound.Client(self.config.outbound, self.clock)
@@ -362,6 +368,7 @@ class App:
             requirements_of=self._requirements, intents=self.intents, catalog=self.catalog, prices=self.prices,
             jobs=self.jobs, reviews=self.reviews, settings=self.config.optimization, registry=lambda: self.scorers,
         )  # fmt: skip
+        self.datasets.copies = self._erase_copies
 
     async def _start_scorers(self) -> None:
         self.scorers = scorers.Registry(

@@ -177,6 +177,12 @@ class Log(Sequencer):
         seen = occasion()
         return await self.database.run(lambda c: effects.intend(self, c, deed, kind, payload, seen))
 
+    def intend_within(
+        self, connection: sa.Connection, deed: Deed, kind: str, payload: object, seen: Occasion | None
+    ) -> str:
+        """:meth:`intend` in the caller's transaction: what it changes and what is to follow stand together."""
+        return effects.intend(self, connection, deed, kind, payload, seen)
+
     async def finish(self, effect: str, outcome: str = "done", facts: dict[str, str | int] | None = None) -> int | None:
         """Write the outcome down; gives its leaf's index, ``None`` where another process has done so."""
         seen = occasion()

@@ -6,6 +6,7 @@ written down and spends of an alpha per prompt and holdout, and ``HoldoutSpent``
 erased leaves a tombstone, so digests of versions stay.
 """
 
+from ostinato.datasets.changes import ERASURE
 from ostinato.datasets.datasets import Datasets
 from ostinato.datasets.holdout import HoldoutSpent
 from ostinato.datasets.leakage import Embed
@@ -25,6 +26,7 @@ from ostinato.datasets.settings import Settings
 from ostinato.datasets.traffic import Quality, Traffic
 
 __all__ = [
+    "ERASURE",
     "SPLITS",
     "Dataset",
     "DatasetVersion",

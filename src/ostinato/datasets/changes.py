@@ -1,6 +1,7 @@
 """What people and pipelines do to datasets: the changing half of :class:`~ostinato.datasets.Datasets`."""
 
-from collections.abc import Callable, Sequence
+import logging
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Literal, TypeAlias, TypeVar, cast
 
 import msgspec
@@ -20,7 +21,15 @@ from ostinato.signals import Signals
 from ostinato.traces import Ledger
 from ostinato.wire.model import Json
 
+_log = logging.getLogger("ostinato.datasets")
+
 T = TypeVar("T")
+
+ERASURE = "datasets:erase"
+"""The kind of erasures' effects in the audit log; the payload names the project and the examples."""
+
+Copies: TypeAlias = Callable[[Any], Awaitable[dict[str, str | int]]]
+"""Erases what was made of the examples that such a payload names, and gives counts. May be asked again for the same."""
 
 Base: TypeAlias = int | Literal["latest"] | None
 """The version that a new one begins with: its number, the newest, or none."""
@@ -47,6 +56,8 @@ class Changes:
         self._log = log
         self._ledger = ledger
         self._signals = signals
+        self.copies: Copies | None = None
+        """Reaches what other rooms have made of examples; set by whoever builds them."""
 
     async def create(
         self,
@@ -206,16 +217,35 @@ class Changes:
         reason: str = "",
         project: str | None = None,
     ) -> tuple[str, ...]:
-        """Erase examples in every version: by id, by whose they are, or by source. Tombstones stay, with digests."""
+        """Erase examples in every version: by id, by whose they are, or by source. Tombstones stay, with digests.
 
-        def work(connection: sa.Connection, now: int) -> tuple[tuple[str, ...], audit.Deed]:
+        Copies (answers of our calls, cells, review items) go as well, before this returns or, where that fails, later:
+        the audit log keeps the erasure as intended until they have.
+        """
+        occasion = audit.occasion()
+
+        def work(connection: sa.Connection) -> tuple[tuple[str, ...], str, Json]:
             of = self.own(connection, actor, project, name, "datasets:write", lock=True)
+            now = self.clock.now()
             gone = writing.erase(connection, of, named=examples, subject=subject, source=source, now=now)
-            facts: dict[str, str | int] = {"examples": len(gone)}
             told = writing.text_of(reason, "reason")
-            return tuple(gone), self.deed(actor, of, "datasets:erase", after=gone, reason=told, facts=facts)
+            facts: dict[str, str | int] = {"examples": len(gone)}
+            deed = self.deed(actor, of, "datasets:erase", after=gone, reason=told, facts=facts)
+            if not gone or self.copies is None:
+                self._log.append(connection, deed, occasion)
+                return tuple(gone), "", {}
+            payload: Json = {"project": of.project, "examples": gone}
+            return tuple(gone), self._log.intend_within(connection, deed, ERASURE, payload, occasion), payload
 
-        return await self.change(work)
+        gone, effect, payload = await self.database.run(work)
+        if effect and self.copies is not None:
+            try:
+                done = await self.copies(payload)
+                await self._log.finish(effect, "done", done)
+            except Exception as error:
+                # Written down as intended: whoever looks after the log does it again.
+                _log.warning("Copies of erased examples are still to be erased: %s.", type(error).__name__)
+        return gone
 
     # -- shared --------------------------------------------------------------------------------------------------
 

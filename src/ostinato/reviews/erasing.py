@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import sqlalchemy as sa
 
 from ostinato.core.errors import Invalid, NotFound
-from ostinato.reviews import tables
+from ostinato.reviews import queues, tables
 from ostinato.reviews.turn import Turn
 
 
@@ -28,6 +28,26 @@ def erase(turn: Turn, project: str | None, *, item: str, request_id: str, subjec
     # Whose they were is not told again in the log.
     turn.done("erase", f"reviews:{home.id}", home.org_id, home.id, reason=reason, facts={"items": len(ids)})
     return len(ids)
+
+
+def erase_examples(turn: Turn, project: str, examples: Sequence[str]) -> int:
+    """The same for items that runs have made of these examples of a dataset; gives how many there were."""
+    table, connection = tables.item, turn.connection
+    of_runs = (table.c.project == project, table.c.origin == "run")
+    runs = [str(one) for one in connection.execute(sa.select(table.c.origin_ref).where(*of_runs).distinct()).scalars()]
+    marks = [queues.mark_of("run", run, f"{run}:{one}") for run in runs for one in examples]
+    found: list[str] = []
+    for begin in range(0, len(marks), 500):
+        query = sa.select(table.c.id).where(
+            *of_runs, table.c.mark.in_(marks[begin : begin + 500]), table.c.erased.is_(False)
+        )
+        found += [str(one) for one in connection.execute(query.with_for_update()).scalars()]
+    if found:
+        home = turn.home(project, "reviews:write")
+        _erase(connection, found)
+        facts: dict[str, str | int] = {"items": len(found)}
+        turn.done("erase", f"reviews:{home.id}", home.org_id, home.id, reason="their examples were erased", facts=facts)
+    return len(found)
 
 
 def old(connection: sa.Connection, before: int, limit: int) -> list[str]:

@@ -108,9 +108,7 @@ def insert(
     """One item, and whether it is new. No leaf: the caller writes one."""
     judge(wanted, queue, turn.bench.settings.max_item_bytes)
     digest = hashlib.sha256(hashing.canonical_json(wanted.content)).hexdigest()
-    mark = hashing.digest_of(
-        [wanted.origin, wanted.origin_ref, wanted.mark or [digest, wanted.request_id, wanted.prompt_version]]
-    ).hex()
+    mark = mark_of(wanted.origin, wanted.origin_ref, wanted.mark or [digest, wanted.request_id, wanted.prompt_version])
     connection, now = turn.connection, turn.now
     found = (
         connection.execute(tables.item.select().where(tables.item.c.queue_id == queue.id, tables.item.c.mark == mark))
@@ -149,6 +147,11 @@ def insert(
     sealed = store.seal_content(turn.bench.sealer, wanted.content, item.id)
     connection.execute(tables.item.insert(), {**store.item_row(item), "sealed": sealed})
     return item, True
+
+
+def mark_of(origin: str, origin_ref: str, mark: object) -> str:
+    """What makes an item one with others of its queue."""
+    return hashing.digest_of([origin, origin_ref, mark]).hex()
 
 
 def judge(wanted: NewItem, queue: Queue, most: int) -> None:

@@ -121,6 +121,10 @@ class Reviews(Questions):
             lambda turn: erasing.erase(turn, project, item=item, request_id=request_id, subject=subject, reason=reason),
         )
 
+    async def erase_examples(self, project: str, examples: Sequence[str]) -> int:
+        """The same for items that runs have made of erased examples of a dataset; ``project``: its id."""
+        return await self._change(SWEEPER, lambda turn: erasing.erase_examples(turn, project, examples))
+
     # -- reviewers -----------------------------------------------------------------------------------------------
 
     async def next(self, actor: Actor, name: str, *, project: str | None = None) -> Task | None:
