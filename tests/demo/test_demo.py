@@ -24,6 +24,11 @@ def test_every_repeat_is_a_hit_and_no_level_helps_another(tmp_path: Path):
         assert level["errors"] == 0
         assert level["spent"] > 0
     assert levels[-1]["saved"] > levels[0]["saved"] > 0
+    loop = json.loads(figures.read_text())["loop"]
+    assert loop["state"] == "nothing-to-gain" and loop["calls"] > 0, "a model that guesses has nothing to learn"
+    assert (loop["release"], loop["change"], loop["errors"]) == ("", None, [])
+    page = Path(loop["report"]).read_text()
+    assert page.startswith("<!doctype html>") and "nothing to gain" in page.lower()
     told = (tmp_path / "out.txt").read_text()
     assert "level of repetition is ours" in told and "exact hits" in told and "base_url=" in told
     assert "about a minute" in told and "With much repetition" in told and "make serve" in told

@@ -50,7 +50,7 @@ def test_money_is_priced_by_bucket():
 
 
 def test_json_holds_what_the_table_shows():
-    told = msgspec.json.decode(report.as_json("m", 12.34, [report.summarize(LEVEL, OUTCOMES)]))
+    told = msgspec.json.decode(report.as_json("m", 12.34, [report.summarize(LEVEL, OUTCOMES)], {"state": "refused"}))
     assert told["seconds"] == 12.3 and told["levels"][0]["hits"] == 1
     assert told["levels"][0]["spent_tokens"] == {"input": 30, "cache_read": 170, "output": 4}
 

@@ -44,6 +44,8 @@ class Model(msgspec.Struct, frozen=True):
     """Lines of TOML below ``[providers.local]``."""
     prices: Prices = Prices(input=0.10, cache_read=0.025, output=0.40)
     """What a small hosted model costs; the local one costs electricity."""
+    learns: bool = True
+    """Whether a better prompt makes it answer better."""
 
 
 MODELS: Final = {
@@ -70,6 +72,7 @@ MODELS: Final = {
         size="nothing",
         package="ostinato",
         provider='kind = "fake"',
+        learns=False,
     ),
 }
 

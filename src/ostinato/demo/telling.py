@@ -33,15 +33,18 @@ class Story(msgspec.Struct, frozen=True):
     errors: list[str] = []
 
 
-def tell(console: Console, child: Child, questions: Sequence[Question]) -> Story:
-    """Improve the prompt, prove it, release it; tell all of it. Raises ``DemoError``."""
+def tell(console: Console, child: Child, questions: Sequence[Question], requests: int) -> Story:
+    """Improve the prompt, prove it, release it; tell all of it. Raises ``DemoError``.
+
+    ``requests``: of the traffic before, and of the same after.
+    """
     labelled, fresh = loop.split(questions)
     people = People(child.url, child.key)
     gateway = Gateway(child.url, people.app.key, child.model.prices)
     try:
         _say(console, "The same prompt, governed", _OPENING.format(labelled=len(labelled), fresh=len(fresh)))
         loop.register(people, labelled)
-        before = _measured(console, gateway, "before", fresh)
+        before = _measured(console, gateway, "before", fresh, requests)
         _plan(console, people)
         with progress_of(console) as bar:
             task = bar.add_task("improving", total=1000)
@@ -56,9 +59,15 @@ def tell(console: Console, child: Child, questions: Sequence[Question]) -> Story
             bar.update(task, completed=1000)
         report = DIRECTORY / "report.html" if child.directory == DIRECTORY else child.directory / "report.html"
         report.write_text(people.ana.text(f"/optimizations/{improved.run['id']}/report"), encoding="utf-8")
-        console.print(people.ana.text(f"/optimizations/{improved.run['id']}/report?format=text"), markup=False)
-        console.print(f"The whole report, in a browser: {report}\n", markup=False, highlight=False)
         spent = improved.progress["spent"]
+        told = f"{spent.get('calls', 0)} calls, {spent.get('tokens', 0):,} tokens, ${spent.get('nano', 0) / _NANO:.6f}"
+        console.print(improved.run.get("why") or improved.run["state"], style="bold", markup=False, highlight=False)
+        console.print(
+            f"It tried {improved.progress['candidates']} candidates and took {told}, the proof included. All that was"
+            f" tried, gained and spent is on one page: {report}",
+            markup=False,
+            highlight=False,
+        )
         story = Story(
             state=improved.run["state"],
             why=improved.run.get("why", ""),
@@ -75,7 +84,7 @@ def tell(console: Console, child: Child, questions: Sequence[Question]) -> Story
         if release["state"] != "active":
             console.print(f"The canary was taken back: {release['ended_why']}.\n", markup=False, highlight=False)
             return story
-        after = _measured(console, gateway, "after", fresh)
+        after = _measured(console, gateway, "after", fresh, requests)
         changed = Change(change.side(before), change.side(after), spent.get("nano", 0) / _NANO, loop.VALUE_PER_SUCCESS)
         console.print()
         console.print(change.table(changed))
@@ -103,10 +112,10 @@ def _say(console: Console, title: str, text: str) -> None:
     console.print(text, markup=False, highlight=False)
 
 
-def _measured(console: Console, gateway: Gateway, name: str, fresh: Sequence[Question]) -> list[Outcome]:
+def _measured(console: Console, gateway: Gateway, name: str, fresh: Sequence[Question], requests: int) -> list[Outcome]:
     with progress_of(console) as bar:
-        task = bar.add_task(f"traffic {name}", total=loop.REQUESTS)
-        return loop.measure(gateway, name, fresh, loop.REQUESTS, lambda _: bar.update(task, advance=1))
+        task = bar.add_task(f"traffic {name}", total=requests)
+        return loop.measure(gateway, name, fresh, requests, lambda _: bar.update(task, advance=1))
 
 
 def _plan(console: Console, people: People) -> None:
