@@ -67,6 +67,8 @@ class Task(msgspec.Struct, frozen=True):
     labels: tuple[str, ...]
     rows: tuple[tuple[str, str], ...]
     holdout: int = HOLDOUT
+    null: bool = False
+    """Whether labels are dealt at random: then no prompt is better than another, and none may be promoted."""
 
     @property
     def content(self) -> Content:
@@ -82,6 +84,10 @@ class Task(msgspec.Struct, frozen=True):
         """To show, to score on, sealed."""
         rows = list(dict.fromkeys(self.rows))
         random.Random(seed).shuffle(rows)
+        if self.null:
+            labels = [label for _, label in rows]
+            random.Random(f"null:{seed}").shuffle(labels)
+            rows = [(text, label) for (text, _), label in zip(rows, labels, strict=True)]
         parts: dict[Any, list[tuple[str, str]]] = {"holdout": rows[: self.holdout]}
         parts["dev"] = rows[self.holdout : self.holdout + DEV]
         parts["train"] = rows[self.holdout + DEV :][:TRAIN]
@@ -106,8 +112,12 @@ TREC = {
 }
 
 
-def tasks(data: Path, names: Sequence[str]) -> list[Task]:
-    """The tasks; raises ``Missing`` naming what is not here."""
+def tasks(data: Path, names: Sequence[str], *, null: bool = False) -> list[Task]:
+    """The tasks, with labels at random where ``null``; raises ``Missing`` naming what is not here."""
+    return [msgspec.structs.replace(one, null=null) for one in _tasks(data, names)]
+
+
+def _tasks(data: Path, names: Sequence[str]) -> list[Task]:
     found: list[Task] = []
     for name in names:
         if name == "banking":
@@ -312,11 +322,18 @@ Done = list[dict[str, Any]]
 
 
 async def all_of(
-    data: Path, names: Sequence[str], seeds: Sequence[int], tick: Callable[[str], Any], done: Done, keep: Any = None
+    data: Path,
+    names: Sequence[str],
+    seeds: Sequence[int],
+    tick: Callable[[str], Any],
+    done: Done,
+    keep: Any = None,
+    *,
+    null: bool = False,
 ) -> Done:
     """Every task with every seed; what is ``done`` already is not done again. ``keep`` is told of each run."""
     rows = [row for row in done if row["task"] in names and row["seed"] in seeds]
-    jobs = tasks(data, names)
+    jobs = tasks(data, names, null=null)
     with tempfile.TemporaryDirectory(prefix="ostinato-search-") as place:
         app, project = await started(Path(place))
         try:
@@ -350,6 +367,7 @@ def main() -> None:
     parser.add_argument("--tasks", nargs="+", choices=TASKS, default=list(TASKS))
     parser.add_argument("--seeds", nargs="+", type=int, default=list(range(5)))
     parser.add_argument("--lines", type=Path, default=here / "out" / "optimization.jsonl", help="one line a run")
+    parser.add_argument("--null", action="store_true", help="labels dealt at random: nothing may be promoted")
     options = parser.parse_args()
     options.lines.parent.mkdir(parents=True, exist_ok=True)
     done = [json.loads(line) for line in options.lines.read_text().splitlines()] if options.lines.exists() else []
@@ -358,7 +376,9 @@ def main() -> None:
         with options.lines.open("a") as file:
             file.write(json.dumps(row) + "\n")
 
-    rows = asyncio.run(all_of(options.shared / "data", options.tasks, options.seeds, print, done, keep))
+    rows = asyncio.run(
+        all_of(options.shared / "data", options.tasks, options.seeds, print, done, keep, null=options.null)
+    )
     for one in told(rows):
         print(f"{one.what}: {number(one.value)} {one.unit} (asked {one.asked}) {one.verdict}; {one.note}")
 
