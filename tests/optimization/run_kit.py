@@ -167,6 +167,7 @@ def build(world: World, kit: list[Kit], **options: Any) -> Kit:
         judging=options.pop("judging", proving.judge),
         provable=binding.PROVABLE,
         calibrations=options.pop("calibrations", uncalibrated),
+        declared=binding.declared(lambda: app.scorers),
         requirements_of=app._requirements,
         slices_of=lambda _project, _intent: (),
         catalog=app.catalog,

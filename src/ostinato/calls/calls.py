@@ -176,6 +176,8 @@ class Calls:
         request = wire.changed(asked.request, max_tokens=limit, model=asked.alias, stream=False)
         digest = fingerprint.fingerprint(request)
         targets = self._router.draw(route, digest)
+        if not asked.fallbacks:
+            targets = targets[:1]
         key = hashing.digest(
             _VERSION,
             asked.namespace.encode(),

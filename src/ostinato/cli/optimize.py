@@ -29,6 +29,7 @@ def _wanted(command: Any) -> Any:
         click.option("--label", default="production", show_default=True, help="Whose version is to be beaten."),
         click.option("--model", "alias", default="", help="Alias to ask; left out: the prompt's own."),
         click.option("--scorer", "scorers", multiple=True, help="Kind of a scorer, or JSON; repeat."),
+        click.option("--declared", multiple=True, help="Name of a declared scorer; repeat."),
         click.option("--reflection", default="", help="Alias of a strong model that rewrites prompts."),
         click.option("--alpha", type=float, help="Chance of promoting what is not better."),
         click.option("--gain", type=float, help="The gain that must be provable, such as 0.05 for five points."),
@@ -64,10 +65,10 @@ def _wish(prompt: str, body: str | None, **given: Any) -> dict[str, Any]:
     }
     if any(value is not None for value in limits.values()):
         wish["limits"] = {name: value for name, value in limits.items() if value is not None}
-    for field in ("alias", "reflection", "alpha", "gain", "seed", "slices", "review", "project"):
+    for field in ("declared", "alias", "reflection", "alpha", "gain", "seed", "slices", "review", "project"):
         if given[field] not in (None, "", ()):
             wish.setdefault(field, given[field]) if field == "seed" else wish.__setitem__(field, given[field])
-    for field, option in (("dataset", "--dataset"), ("scorers", "--scorer")):
+    for field, option in (("dataset", "--dataset"), ("declared" if wish.get("declared") else "scorers", "--scorer")):
         if not wish.get(field):
             raise Invalid(f"No {option} is given.", hint="`ostinato optimize plan --help` shows what a run needs.")
     return wish

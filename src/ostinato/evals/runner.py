@@ -270,6 +270,7 @@ class Runner:
             prompt=variant.prompt,
             prompt_version=variant.number,
             example=example.id,
+            fallbacks=how.purpose != "gate",
         )
 
     def _compile(self, variant: Variant, project: str) -> Compiled:

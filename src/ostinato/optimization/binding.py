@@ -5,11 +5,14 @@ import hashlib
 from collections.abc import Awaitable, Callable, Sequence
 from statistics import NormalDist
 
+import msgspec
+
 from ostinato import audit, calls, datasets, evals, intents, jobs, releases, reviews, scorers, statistics
 from ostinato.access import Actor, SystemActor
 from ostinato.calls.model import Asked, Purpose, Spent
 from ostinato.core import hashing
 from ostinato.core.clock import Clock
+from ostinato.core.errors import Invalid
 from ostinato.datasets.model import DatasetVersion, Example, Finding, Split
 from ostinato.evals.model import Cell, Variant
 from ostinato.optimization import proving, releasing
@@ -127,6 +130,8 @@ class Measuring:
     ) -> Sequence[Cell]:
         """See ``needs.Measuring``."""
         context = self._context(run.org, run.project, run.id, budget)
+        if purpose == "gate":
+            context = msgspec.structs.replace(context, fallbacks=False)
         return await self._runner.run_many(
             [(variant, example) for example in examples],
             scorers.build_all(run.wish.scorers, context),
@@ -221,6 +226,19 @@ def calibrations(
     return of
 
 
+def declared(
+    registry: Callable[[], scorers.Registry] | None,
+) -> Callable[[str, Sequence[str]], Awaitable[Sequence[Spec]]]:
+    """``needs.Rooms.declared``: as the registry has them."""
+
+    async def of(project: str, names: Sequence[str]) -> Sequence[Spec]:
+        if registry is None:
+            raise Invalid("Nothing is declared here.", code="no_registry", param="declared")
+        return await registry().specs(project, names)
+
+    return of
+
+
 def evaluated(rooms: releases.Releases) -> Callable[[Release, Run, Decision], Awaitable[None]]:
     """``needs.Rooms.evaluated``: the gate's word, as evidence that only we can write."""
 
@@ -282,6 +300,7 @@ def build(
             judging=proving.judge,
             provable=PROVABLE,
             calibrations=calibrations(registry, scoring),
+            declared=declared(registry),
             requirements_of=requirements_of,
             slices_of=slices_of,
             catalog=catalog,

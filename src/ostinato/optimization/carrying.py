@@ -67,10 +67,15 @@ class Carrier:
         """A run, for whoever works on it."""
         return await self.rooms.control.read(lambda connection: store.find(connection, run_id))
 
-    async def step(self, phase: Phase, run_id: str) -> str:
-        """One phase of a run; gives what is recorded of it: a small JSON object."""
+    async def step(self, phase: Phase, subject: str) -> str:
+        """One phase of a run; gives what is recorded of it: a small JSON object.
+
+        ``subject``: the run's id and its turn (see :func:`subject_of`). A job of an earlier turn, which ended with the
+        run paused, does nothing more: what was resumed is carried out by the job of the new turn alone.
+        """
+        run_id, _, turn = subject.partition(":")
         async with self._places:
-            run = await self._enter(run_id, phase)
+            run = await self._enter(run_id, phase, int(turn or 0))
             if run is None:
                 return _told({"skipped": True})
             done = await self._do(run, phase)
@@ -84,8 +89,13 @@ class Carrier:
         self._reins[run.id] = reins
         watch = asyncio.create_task(self._watch(run.id, reins))
         try:
+            if reins.wanted:
+                raise Stopped(reins.wanted)
             meter = Meter(run, self.rooms.measuring, self.records, reins)
             ending = await stages.STAGES[phase](Shop(self.rooms, self.records, meter, run))
+            if ending is None and reins.wanted:
+                # Told while its last calls were under way: nothing further begins.
+                raise Stopped(reins.wanted)
         except Stopped as stopped:
             cancelled = stopped.wanted == "cancel"
             ending = Ending("cancelled" if cancelled else "paused", "somebody asked for it")
@@ -119,12 +129,14 @@ class Carrier:
                 continue
             reins.stop("cancel" if run.state != "running" else run.wanted)
 
-    async def _enter(self, run_id: str, phase: Phase) -> Run | None:
+    async def _enter(self, run_id: str, phase: Phase, turn: int) -> Run | None:
         """The run, under way in ``phase``; ``None`` where it is not to be worked on."""
         now = self.rooms.clock.now()
 
         def work(connection: sa.Connection) -> Run | None:
             run = store.find(connection, run_id, lock=True)
+            if turn and run.turns != turn:
+                return None
             if run.state == "planned":
                 run = store.change(connection, run, state="running", started_at=run.started_at or now, why="")
             if run.state != "running":
@@ -138,6 +150,8 @@ class Carrier:
     async def end(self, run_id: str, ending: Ending) -> Run:
         """The run in another state, with its leaf in the audit log; one that has ended meanwhile stays as it is."""
         digest = ""
+        if ending.state in ("paused", "reviewing") and (await self.find(run_id)).wanted == "cancel":
+            ending = Ending("cancelled", "somebody asked for it", ending.more)
         if ending.state in findings.FINAL:
             digest = await self._digest(run_id, ending)
         now = self.rooms.clock.now()
@@ -213,6 +227,11 @@ class Carrier:
 
 
 _VERBS = {"paused": "pause", "cancelled": "cancel", "reviewing": "review", "proposed": "propose", "failed": "fail"}
+
+
+def subject_of(run: Run) -> str:
+    """What the job of a run's present turn is about."""
+    return f"{run.id}:{run.turns}"
 
 
 def _state(run: Run) -> dict[str, object]:

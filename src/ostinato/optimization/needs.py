@@ -204,6 +204,8 @@ class Rooms(msgspec.Struct, frozen=True, kw_only=True):
     provable: Provable
     calibrations: Callable[[Run, Sequence[Spec]], Awaitable[Sequence[JudgeCalibration]]]
     """How far the models among the scorers agree with the project's own labels, of those held against these."""
+    declared: Callable[[str, Sequence[str]], Awaitable[Sequence[Spec]]]
+    """(Project, names) -> what the project's declared scorers of these names are. Raises ``NotFound``."""
     requirements_of: Callable[[str, str], Requirements]
     slices_of: Callable[[str, str], tuple[str, ...]]
     """(Project, intent) -> the slices that the intent declares."""

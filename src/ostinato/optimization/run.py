@@ -78,6 +78,8 @@ class Wish(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     """Left out: the newest."""
     scorers: tuple[Spec, ...] = ()
     """How answers are scored; the weighted mean is what is improved."""
+    declared: tuple[str, ...] = ()
+    """Names of the project's declared scorers, beside ``scorers``: taken as they stand when the run begins."""
     limits: Limits = Limits()
     """What may be spent altogether; each limit holds by itself, and 0 means nothing."""
     seed: int = 0
@@ -104,7 +106,7 @@ class Wish(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     """Part of the examples -> who accepts a loss on it, and why."""
     margins: Margins = Margins()
     review: bool | None = None
-    """Whether people look at answers before a release is proposed; left out: the intent says."""
+    """Whether people look at answers before a release is proposed; where the intent asks for it, they do anyhow."""
     rollout: Rollout | None = None
     """How the release shall reach its traffic; left out: 25, 50 and 100 %."""
     release: bool = True

@@ -14,8 +14,8 @@ from ostinato.calls.model import Limits
 from ostinato.core import ids
 from ostinato.core.errors import Conflict, Invalid, OstinatoError
 from ostinato.datasets.model import DatasetVersion
-from ostinato.optimization import findings, optimizers, planning, report, store
-from ostinato.optimization.carrying import Carrier
+from ostinato.optimization import asking, findings, optimizers, planning, report, store
+from ostinato.optimization.carrying import Carrier, subject_of
 from ostinato.optimization.needs import Rooms
 from ostinato.optimization.planning import Ground
 from ostinato.optimization.run import OPEN, Detail, Progress, Run, RunPlan, Wish
@@ -65,7 +65,7 @@ class Optimizations:
 
         Raises ``NotFound`` (prompt, version, dataset, model), ``Invalid`` (scorers), ``Denied``.
         """
-        plan, _, _ = await self._plan(actor, wish, project)
+        plan, *_ = await self._plan(actor, wish, project)
         return plan
 
     async def start(self, actor: Actor, wish: Wish, project: str | None = None) -> Run:
@@ -73,7 +73,7 @@ class Optimizations:
 
         Raises ``Invalid`` with all that keeps it from beginning, and ``Conflict`` where a run on this prompt is open.
         """
-        plan, found, version = await self._plan(actor, wish, project)
+        plan, wish, found, version = await self._plan(actor, wish, project)
         planning.refuse(plan)
         now = self._rooms.clock.now()
         run = Run(
@@ -126,6 +126,7 @@ class Optimizations:
             if run.state not in ("paused", "reviewing"):
                 raise _wrong_state(run, "resumed")
             wish = run.wish if limits is None else msgspec.structs.replace(run.wish, limits=limits)
+            asking.check_money(actor, wish.limits)
             if 0 in (wish.limits.calls, wish.limits.tokens, wish.limits.nano):
                 raise Invalid("A budget of 0 lets nothing be tried.", code="budget_zero", param="limits")
             return store.change(connection, run, state="planned", wanted="", wish=wish, turns=run.turns + 1, why="")
@@ -214,7 +215,7 @@ class Optimizations:
 
     async def _revive(self, run: Run) -> None:
         """See that the job of a run lives: it may have failed with the process, or never have been made."""
-        job = await self._rooms.jobs.enqueue(JOB, run.id, key=_key(run))
+        job = await self._rooms.jobs.enqueue(JOB, subject_of(run), key=subject_of(run))
         if (await self._rooms.jobs.state(job)).state not in ("queued", "running"):
             await self._again(run)
 
@@ -286,9 +287,15 @@ class Optimizations:
 
     # -- inside ----------------------------------------------------------------------------------------------------
 
-    async def _plan(self, actor: Actor, wish: Wish, project: str | None) -> tuple[RunPlan, _Found, DatasetVersion]:
+    async def _plan(
+        self, actor: Actor, wish: Wish, project: str | None
+    ) -> tuple[RunPlan, Wish, _Found, DatasetVersion]:
+        """The plan, and what it is a plan of: the wish with its declared scorers as they stand now."""
         rooms = self._rooms
         found = await rooms.control.read(lambda connection: _mean(connection, actor, wish, project))
+        if wish.declared:
+            specs = await rooms.declared(found.project, wish.declared)
+            wish = msgspec.structs.replace(wish, scorers=wish.scorers + tuple(specs), declared=())
         needs_reference = rooms.measuring.check(wish, found.project)
         version = await rooms.data.version(actor, found.project, wish.dataset, wish.dataset_version)
         content = found.base.content
@@ -301,10 +308,8 @@ class Optimizations:
                 param="alias",
                 hint="Say which alias to ask.",
             )
-        route = rooms.catalog.value.route(found.project, alias)
+        route = asking.check(actor, found.project, wish, alias, rooms.catalog.value)
         optimizers.find(wish.optimizer)
-        if wish.reflection:
-            rooms.catalog.value.route(found.project, wish.reflection)
         snapshot = rooms.prompts.snapshot.value
         requirements = rooms.requirements_of(found.project, found.prompt.intent)
         slices = tuple(dict.fromkeys([*rooms.slices_of(found.project, found.prompt.intent), *wish.slices]))
@@ -317,7 +322,7 @@ class Optimizations:
             alias=alias,
             targets=route.targets,
             slices=slices,
-            review=requirements.human_review if wish.review is None else wish.review,
+            review=requirements.human_review or bool(wish.review),
             alpha_left=await rooms.data.alpha_left(found.project, found.prompt.name, version),
             findings=await rooms.data.findings(version.id),
             needs_reference=needs_reference,
@@ -327,7 +332,7 @@ class Optimizations:
             now=rooms.clock.now(),
         )
         # Powers are computed exactly, with libraries that take a second to import.
-        return await asyncio.to_thread(planning.make, ground), found, version
+        return await asyncio.to_thread(planning.make, ground), wish, found, version
 
     async def _find(self, actor: Actor, run_id: str) -> Run:
         run = await self._rooms.control.read(lambda connection: store.find(connection, run_id))
@@ -358,15 +363,11 @@ class Optimizations:
 
     async def _enqueue(self, run: Run) -> None:
         try:
-            await self._rooms.jobs.enqueue(JOB, run.id, key=_key(run))
+            await self._rooms.jobs.enqueue(JOB, subject_of(run), key=subject_of(run))
         except OstinatoError as error:
             # Nothing would ever carry it out: say so now, and let it be resumed.
             await self.carrier.end(run.id, Ending("paused", error.sentence))
             raise
-
-
-def _key(run: Run) -> str:
-    return f"{run.id}:{run.turns}"
 
 
 def incumbent(run: Run) -> str:
@@ -409,7 +410,7 @@ def _mean(connection: sa.Connection, actor: Actor, wish: Wish, project: str | No
 def _pause(connection: sa.Connection, run: Run) -> Run:
     if run.state == "planned":
         return store.change(connection, run, state="paused", wanted="", why="somebody asked for it")
-    if run.state != "running":
+    if run.state != "running" or run.wanted == "cancel":
         raise _wrong_state(run, "paused")
     return store.change(connection, run, wanted="pause")
 
@@ -421,8 +422,9 @@ def _wrong_state(run: Run, verb: str) -> Conflict:
         "planned": "Pause it, or cancel it.",
         "reviewing": "It goes on when the reviewers are done; or cancel it.",
     }
+    standing = "being cancelled" if run.wanted == "cancel" else run.state
     return Conflict(
-        f"The run {run.id} cannot be {verb}: it is {run.state}.",
+        f"The run {run.id} cannot be {verb}: it is {standing}.",
         code="run_state",
         hint=ways.get(run.state, "It is over: start another one."),
     )

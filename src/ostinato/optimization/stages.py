@@ -10,16 +10,17 @@ from typing import Any
 
 import msgspec
 
-from ostinato.core.errors import Conflict, Invalid
+from ostinato.core.errors import Conflict, Invalid, Unavailable
 from ostinato.datasets.model import Example
 from ostinato.evals.model import Cell
-from ostinato.optimization import planning, proving, releasing
+from ostinato.optimization import planning, proving, releasing, store
 from ostinato.optimization.meter import Meter, candidate
 from ostinato.optimization.model import Candidate
 from ostinato.optimization.needs import Decision, Rooms
 from ostinato.optimization.records import Records
 from ostinato.optimization.run import Phase, Run, State
 from ostinato.optimization.search.model import Round, SearchPlan
+from ostinato.optimization.stopping import Stopped
 from ostinato.wire.model import Json
 
 _LOOK = 20
@@ -63,6 +64,17 @@ class Shop(msgspec.Struct, frozen=True):
         """Write down a complete round."""
         await self.records.candidates(self.run.id, found.entered)
         await self.records.round(self.run.id, found)
+
+    async def go_on(self) -> None:
+        """Raise ``Stopped`` where somebody has told the run to stop, in whichever process."""
+        standing = await self.rooms.control.read(lambda connection: store.find(connection, self.run.id))
+        if standing.state != "running" or standing.wanted:
+            raise Stopped(standing.wanted or "cancel")
+
+    @property
+    def model(self) -> str:
+        """Digest of what the run's model stands for now: targets and their revisions."""
+        return self.rooms.catalog.value.route(self.run.project, self.run.alias).digest.hex()
 
     @property
     def plan(self) -> SearchPlan:
@@ -152,11 +164,19 @@ async def prove(shop: Shop) -> Ending | None:
     decided = await shop.records.decision(shop.run.id, "gate")
     if decided is None:
         shop.meter.purpose = "gate"
+        model = shop.model
         decision = await _judged(shop)
+        if shop.model != model:
+            # The incumbent by one model and a candidate by another: that compares models, not prompts.
+            raise Unavailable(
+                f"What the model {shop.run.alias!r} stands for was changed while sealed examples were measured.",
+                code="model_changed",
+                hint="Resume the run: everybody is measured again by the new one.",
+            )
         decided = await shop.records.decide(
             shop.run.id,
             "gate",
-            {**decision.body, "promoted": decision.promoted, "sentence": decision.sentence},
+            {**decision.body, "promoted": decision.promoted, "sentence": decision.sentence, "model": model},
         )
     if not decided["promoted"]:
         return Ending("refused", str(decided["sentence"]))
@@ -166,23 +186,29 @@ async def prove(shop: Shop) -> Ending | None:
 async def review(shop: Shop) -> Ending | None:
     """Let people look at answers where the policy asks for it."""
     run, reviewing = shop.run, shop.rooms.reviewing
-    if not run.plan.review or reviewing is None:
+    if not run.plan.review:
         return None
+    if reviewing is None:
+        return Ending("paused", "people have to look at answers, and there are no review queues here")
     _, dev = await shop.examples()
     decided = await shop.records.decision(run.id, "review")
     if decided is None:
         passed, figures = await reviewing.verdict(run)
         if passed is None:
-            shop.meter.purpose = "gate"
+            shop.meter.purpose = "search"
             gate = await _gate(shop)
             everybody = await shop.candidates()
             cells: dict[str, list[Cell]] = {}
             for one in (await shop.base(), everybody[gate.promoted]):
                 cells[one.id] = list(await shop.meter.cells(one, dev, "search", confidence=True))
             asked = await reviewing.ask(run, cells, dev)
-            if asked:
-                return Ending("reviewing", f"{asked} answers wait for reviewers")
-            passed, figures = True, {"items": 0}
+            if not asked:
+                # Nobody has looked: that is no word in its favour.
+                return Ending(
+                    "paused",
+                    "people have to look at answers, and the review queue draws none of them; change its sampling",
+                )
+            return Ending("reviewing", f"{asked} answers wait for reviewers")
         decided = await shop.records.decide(run.id, "review", {"passed": passed, **figures})
     if not decided["passed"]:
         return Ending("refused", "the reviewers did not find the new answers good enough")
@@ -198,6 +224,10 @@ async def release(shop: Shop) -> Ending | None:
     moved = await releasing.moved(rooms, run)
     if moved:
         return Ending("refused", moved, {"champion": champion.id})
+    if gate.body.get("model", shop.model) != shop.model:
+        why = f"what the model {run.alias} stands for was changed since the proof, which says nothing of the new one"
+        return Ending("refused", f"{why}; start another run", {"champion": champion.id})
+    await shop.go_on()
     number = await releasing.make_version(rooms, run, champion, gate)
     more: dict[str, Any] = {"champion": champion.id, "number": number}
     if not run.wish.release:

@@ -83,6 +83,8 @@ def make(config: Judge, context: Context) -> Callable[[Subject], Awaitable[Said]
                 purpose=context.purpose,
                 namespace=context.namespace,
                 replicate=replicate,
+                example=subject.request_id,
+                fallbacks=context.fallbacks,
             )
             said.append(await asker.ask(asked, context.budget, timeout=_TIMEOUT))
         return _said(config, said)

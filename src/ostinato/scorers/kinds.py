@@ -63,6 +63,8 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
     namespace: str = ""
     """Id of the run or experiment whose journal the judges' calls belong to."""
     purpose: Purpose = "judge"
+    fallbacks: bool = True
+    """Whether another target of its route may stand in for a judge's model: not where answers are proven by it."""
     functions: Mapping[str, Function] = {}
     """Users' Python functions by name: from the configuration and from entry points, never from the API."""
     hooks: Mapping[str, Hook] = {}

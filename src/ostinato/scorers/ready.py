@@ -134,6 +134,7 @@ def _client(config: Autoevals, context: Context) -> tuple[object, contextvars.Co
             request=wire.changed(request),
             purpose=context.purpose,
             namespace=context.namespace,
+            fallbacks=context.fallbacks,
         )
         called = await asker.ask(asked, context.budget, timeout=_TIMEOUT)
         if called.paid:
