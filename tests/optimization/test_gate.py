@@ -245,6 +245,13 @@ def test_sequential_mode_stops_early_or_asks_for_more() -> None:
     ]
     assert gate.decide(evidence(weak, remaining=10), rules).outcome == "wait"
     assert gate.decide(evidence(weak), rules).outcome == "refuse"
+    # On few examples a slice has none yet, one answer is missing, a bound is wide: nothing that stays so.
+    early = missing(strong[:20], 1, "candidate")
+    sliced = GateRules(mode="sequential", slices=("rare",), latency=0.0)
+    assert gate.decide(evidence(early, remaining=380), sliced).outcome == "wait"
+    assert gate.decide(evidence(early), sliced).outcome == "refuse"
+    worse = [msgspec.structs.replace(one, base=one.candidate, candidate=one.base) for one in strong]
+    assert gate.decide(evidence(worse, remaining=380), rules).outcome == "refuse"
     hopeless = missing(weak, 30, "candidate")
     assert gate.decide(evidence(hopeless, remaining=300), rules).outcome == "refuse"
 

@@ -29,8 +29,8 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     example: str = ""
     """Id of the example that it is about: what is erased with it."""
     fallbacks: bool = True
-    """Whether another target of the route may answer where the first one fails. Where answers of one model are compared,
-    that one is waited for."""
+    """Whether another target of the route may answer where the first one fails. Where answers are compared,
+    the first one is waited for."""
 
 
 class Called(msgspec.Struct, frozen=True, kw_only=True):

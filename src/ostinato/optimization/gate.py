@@ -212,14 +212,16 @@ def _outcome(
     if passed:
         waiting = any(one.rule == "review" and one.passed is None for one in whole)
         return ("wait" if waiting else "promote"), passed[0]
-    open_still = rules.mode == "sequential" and evidence.remaining > 0
-    if open_still and any(_only_unproven(one) for one in proofs):
+    sequential = rules.mode == "sequential" and evidence.remaining > 0
+    if sequential and any(_open(one, evidence, rules) for one in proofs):
         return "wait", None
     return "refuse", None
 
 
-def _only_unproven(proof: Proof) -> bool:
-    return all(one.passed is not False or one.rule in ("proven", "gain") for one in proof.rulings)
+def _open(proof: Proof, evidence: GateEvidence, rules: GateRules) -> bool:
+    """Whether more examples may still speak for a finalist: a slice that has none yet, a bound that is wide on twenty
+    of them, a proof that is not there. Not where it is surely worse, or more is missing than may be of all."""
+    return proof.high >= 0 and proof.missing <= rules.missing * (proof.n + evidence.remaining)
 
 
 def _sentence(outcome: Decided, champion: Proof | None, proofs: Sequence[Proof], whole: Sequence[Ruling]) -> str:

@@ -13,6 +13,7 @@ from ostinato.core.errors import Invalid, OstinatoError
 from ostinato.datasets.model import SPLITS, DatasetVersion, Example
 from ostinato.optimization.run import Estimate, Notice, RunPlan, Wish
 from ostinato.optimization.settings import Settings
+from ostinato.optimization.verdicts import GateRules
 from ostinato.prompts import Compiled
 from ostinato.routing.model import Target
 from ostinato.traces import PriceBook
@@ -41,9 +42,9 @@ class Provable(msgspec.Struct, frozen=True):
     """What statistics say of so many sealed examples."""
 
     smallest_gain: Callable[[int, float], float | None]
-    """(Pairs, alpha) -> the smallest gain that is found with 80 % power, as a share; ``None``: not even 1."""
+    """(Pairs, level) -> the smallest gain that is found with 80 % power, as a share; ``None``: not even 1."""
     pairs_needed: Callable[[float, float], int | None]
-    """(Gain, alpha) -> pairs; ``None``: more than anybody has."""
+    """(Gain, level) -> pairs; ``None``: more than anybody has."""
 
 
 class Ground(msgspec.Struct, frozen=True, kw_only=True):
@@ -77,6 +78,8 @@ def make(ground: Ground) -> RunPlan:
     alpha = settings.alpha if wish.alpha is None else wish.alpha
     if not 0 < alpha <= 0.2:
         raise Invalid("A chance of error is above 0 and at most 0.2.", code="invalid_alpha", param="alpha")
+    # What the gate asks of one of so many finalists at the least: a plan must not promise what it would refuse.
+    level = GateRules(alpha=alpha).level / settings.finalists
     proof = pairs * (1 + settings.finalists)
     search = search_calls(wish, settings, proof)
     stages = _stages(ground, search, proof)
@@ -84,7 +87,7 @@ def make(ground: Ground) -> RunPlan:
     if wish.gain is not None:
         if not 0 < wish.gain < 1:
             raise Invalid("A gain is a share, such as 0.05 for five points.", code="invalid_gain", param="gain")
-        needed = ground.provable.pairs_needed(wish.gain, alpha)
+        needed = ground.provable.pairs_needed(wish.gain, level)
     notices = [
         *_of_examples(ground),
         *_of_budget(ground, search, proof, stages),
@@ -108,7 +111,7 @@ def make(ground: Ground) -> RunPlan:
         unpriced=tuple(one.name for one in ground.targets if _price(ground, one, 1, 1) is None),
         alpha=alpha,
         alpha_left=ground.alpha_left,
-        smallest_gain=ground.provable.smallest_gain(min(pairs, _MOST_PAIRS), alpha) if pairs else None,
+        smallest_gain=ground.provable.smallest_gain(min(pairs, _MOST_PAIRS), level) if pairs else None,
         pairs=pairs,
         pairs_needed=needed,
         slices=ground.slices,
