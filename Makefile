@@ -40,7 +40,7 @@ $(STAMP)encoder: requirements/encoder.txt scripts/encoder.sh scripts/encoder.py 
 
 encoder: $(STAMP)encoder ## Build the packaged sentence encoder and install it (half a minute, once)
 
-demo: $(STAMP)demo $(STAMP)$(MODEL) ## The whole thing on a real local model, in four minutes
+demo: $(STAMP)demo $(STAMP)$(MODEL) ## The whole thing on a real local model, in ten minutes
 	@$(PY) -m ostinato.demo --model $(MODEL) $(ARGS)
 
 # What is served decides what must be installed: the local model, where the configuration names one, or where there is
