@@ -48,6 +48,7 @@ from ostinato.evals import retrieval
 from ostinato.gateway import Epoch, Gateway, Renderer, Rooms
 from ostinato.gateway.asking import Item, Outcome
 from ostinato.gateway.feedback import Feedback
+from ostinato.gateway.referring import Referrer
 from ostinato.gateway.sampling import Sampler
 from ostinato.providers import Provider
 from ostinato.releases.rights import standing_rights
@@ -372,18 +373,16 @@ class App:
 
     async def _start_scorers(self) -> None:
         self.scorers = scorers.Registry(
-            self.control,
-            self.clock,
-            self.notices,
-            self.audit,
+            self.control, self.clock, self.notices, self.audit,
             contexts=lambda org, project: self.scoring(org, project, "", None),
-        )
+        )  # fmt: skip
         await self.scorers.start()
         self._later("declared scorers", self.scorers.stop)
         self.config.scorers.check()
         self.sampler = Sampler(
-            self.config.scorers, self.clock, self.scorers, signals=self.signals, cache=self.cache, calls=self.calls
-        )
+            self.config.scorers, self.clock, self.scorers, signals=self.signals, cache=self.cache, calls=self.calls,
+            referrer=Referrer(self.reviews, self.intents),
+        )  # fmt: skip
         self.sampler.start()
         self._later("sampling", self.sampler.stop)
 

@@ -113,14 +113,19 @@ def remove(name: str, reason: str, project: str, as_json: bool) -> None:
 
 @scorers.command("calibrate")
 @click.argument("name")
-@click.option("--dataset", required=True, help="NAME, or NAME@VERSION: answers that people have judged.")
+@click.option("--dataset", help="NAME, or NAME@VERSION: answers that people have judged; the judge is asked.")
+@click.option("--queue", help="In its place a review queue: verdicts on sampled answers that the judge has judged.")
 @click.option("--limit", type=click.IntRange(1, 500), default=200, show_default=True)
 @_project
 @json_option
-def calibrate(name: str, dataset: str, limit: int, project: str, as_json: bool) -> None:
-    """Hold a judge against people: it calls its model for each answer."""
-    named, _, number = dataset.partition("@")
-    wish = {"dataset": named, "limit": limit, "number": int(number) if number.isdecimal() else None}
+def calibrate(name: str, dataset: str | None, queue: str | None, limit: int, project: str, as_json: bool) -> None:
+    """Hold a judge against people, who have judged the same answers."""
+    if bool(dataset) == bool(queue):
+        raise click.UsageError("Give --dataset or --queue: one of them.")
+    named, _, number = (dataset or "").partition("@")
+    wish: dict[str, Any] = {"queue": queue} if queue else {"dataset": named, "limit": limit}
+    if number.isdecimal():
+        wish["number"] = int(number)
     made = call("POST", f"/scorers/{part(name)}/calibration", wish, query={"project": project})
     show(made, as_json, lambda one: _calibrations([one]))
 
@@ -136,11 +141,11 @@ def calibrations(name: str, project: str, as_json: bool) -> None:
 
 def _calibrations(found: Any) -> None:
     table(
-        ("judge", "dataset", ">n", ">kappa", "95 %", ">agrees", ">cost", "may promote"),
+        ("judge", "held against", ">n", ">kappa", "95 %", ">agrees", ">cost", "may promote"),
         [
             (
                 f"{one['scorer']}@{one['version']}",
-                f"{one['dataset']}@{one['number']}",
+                f"reviews in {one['queue']}" if one["queue"] else f"{one['dataset']}@{one['number']}",
                 one["result"]["n"],
                 f"{one['result']['kappa']:.2f}",
                 f"{one['result']['low']:.2f} to {one['result']['high']:.2f}",
@@ -169,6 +174,7 @@ def sampling(project: str, as_json: bool) -> None:
 @click.option("--intent", default="", help="Of requests of this intent alone.")
 @click.option("--prompt", default="", help="Of requests of this prompt alone.")
 @click.option("--quarantine", type=click.FloatRange(0, 1), help="Withdraw stored answers whose mean is below this.")
+@click.option("--review", default="", help="Have people look at some: the review queue, whose sampling says which.")
 @_reason
 @_project
 @json_option
@@ -179,12 +185,14 @@ def sample(
     intent: str,
     prompt: str,
     quarantine: float | None,
+    review: str,
     reason: str,
     project: str,
     as_json: bool,
 ) -> None:
     """Score a share of the traffic by a rule of this name."""
     wish: dict[str, Any] = {"share": share, "scorers": names, "intent": intent, "prompt": prompt, "reason": reason}
+    wish["review"] = review
     if quarantine is not None:
         wish["quarantine"] = quarantine
     made = call("PUT", f"/sampling/{part(name)}", wish, query={"project": project})
@@ -204,7 +212,7 @@ def unsample(name: str, reason: str, project: str, as_json: bool) -> None:
 
 def _rules(found: Any) -> None:
     table(
-        ("rule", ">share", "scorers", "intent", "prompt", ">quarantine"),
+        ("rule", ">share", "scorers", "intent", "prompt", ">quarantine", "review"),
         [
             (
                 one["name"],
@@ -213,6 +221,7 @@ def _rules(found: Any) -> None:
                 one["intent"] or "every",
                 one["prompt"] or "every",
                 "-" if one["quarantine"] is None else one["quarantine"],
+                one["review"] or "-",
             )
             for one in found
         ],

@@ -13,7 +13,7 @@ from typing import cast
 
 import msgspec
 
-from ostinato import scorers, wire
+from ostinato import checks, scorers, wire
 from ostinato.access import Caller
 from ostinato.cache import ResponseCache, Selector
 from ostinato.cache.memory import Entry
@@ -21,6 +21,7 @@ from ostinato.calls import Budget, Calls, Limits
 from ostinato.core import hashing, ids
 from ostinato.core.clock import Clock
 from ostinato.core.errors import OstinatoError
+from ostinato.gateway.referring import Referred, Referrer
 from ostinato.gateway.replies import About
 from ostinato.gateway.turn import CHAT_WIRES, Turn
 from ostinato.scorers import Active, Built, Registry, Score, Settings, Spec, Subject
@@ -60,6 +61,10 @@ class Sample(msgspec.Struct, frozen=True):
     entry: Entry | None
     origin: str
     """Of a repeated answer: the request that it was made for."""
+    subject: str = ""
+    """Digest of the end user."""
+    group: str = ""
+    """Of the conversation."""
 
     @property
     def weight(self) -> int:
@@ -93,7 +98,10 @@ class Sampler:
         signals: Signals,
         cache: ResponseCache,
         calls: Calls,
+        referrer: Referrer | None = None,
     ) -> None:
+        """``referrer``: who has people look at what rules with a review queue have drawn."""
+        self.referrer = referrer
         self.bar = 0
         """A request whose 32 random bits are below it may be drawn; 0: nothing is sampled."""
         self._settings = settings
@@ -227,6 +235,8 @@ class Sampler:
                 latency_us=latency_us,
                 entry=entry,
                 origin=origin,
+                subject=turn.user_digest,
+                group=f"session:{turn.session}" if turn.session else "",
             )
         )
 
@@ -269,6 +279,7 @@ class Sampler:
         scores = await self._scores(sample, subject, list(specs.values()))
         self._tell(sample, scores)
         await self._grade(sample, scores, specs)
+        await self._refer(sample, subject, scores)
 
     async def _scores(self, sample: Sample, subject: Subject, specs: Sequence[Spec]) -> list[Score]:
         """Ask the scorers; judges only for what they have not judged yet."""
@@ -339,8 +350,9 @@ class Sampler:
                     source="scorer",
                     name=name,
                     value=score.value,
-                    label=score.label,
-                    comment=score.rationale if caller.store_text and score.rationale else None,
+                    label=checks.redact(score.label),
+                    # Judges quote what they judge.
+                    comment=checks.redact(score.rationale) if caller.store_text and score.rationale else None,
                     weight=self._weight(sample, name),
                     scorer=score.scorer,
                     prompt=told.prompt,
@@ -365,6 +377,25 @@ class Sampler:
             if scorer in one.rule.scorers and _matches(one, sample.about)
         ]
         return 1.0 / max(shares)
+
+    async def _refer(self, sample: Sample, subject: Subject, scores: Sequence[Score]) -> None:
+        """Have people look at it where a rule says so; a repeated answer had its chance when it was given first."""
+        if self.referrer is None or sample.origin or not sample.caller.store_text:
+            return
+        entry, told = sample.entry, sample.about
+        for one in sample.rules:
+            if one.rule.review:
+                referred = Referred(
+                    request_id=sample.request_id,
+                    intent=told.intent,
+                    prompt=told.prompt,
+                    prompt_version=told.number,
+                    subject=sample.subject,
+                    group=sample.group,
+                    entry="" if entry is None else self._cache.entry_name(entry.key, entry.scope),
+                    said=subject,
+                )
+                await self.referrer.refer(referred, one, scores)
 
     # --- quality of entries ---------------------------------------------------------------------------------------
 

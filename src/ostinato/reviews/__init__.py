@@ -25,7 +25,7 @@ from ostinato.reviews.model import (
 )
 from ostinato.reviews.outcomes import Agreement, Figures, Labelled, Share, Summary
 from ostinato.reviews.reviews import Reviews
-from ostinato.reviews.selecting import Drawn, Observed, least_confident, select
+from ostinato.reviews.selecting import Drawn, Observed, draw, least_confident, select
 from ostinato.reviews.settings import Settings
 
 __all__ = [
@@ -52,6 +52,7 @@ __all__ = [
     "Summary",
     "Task",
     "Verdict",
+    "draw",
     "follow",
     "least_confident",
     "select",

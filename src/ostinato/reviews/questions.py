@@ -9,10 +9,11 @@ import sqlalchemy as sa
 from ostinato import audit, storage
 from ostinato.access import Actor, permissions
 from ostinato.core.clock import Clock
+from ostinato.core.errors import Invalid
 from ostinato.datasets.model import NewExample
 from ostinato.releases import NewEvidence
-from ostinato.reviews import desk, outcomes, store, tables
-from ostinato.reviews.model import Item, Queue, QueueState, Task
+from ostinato.reviews import desk, outcomes, queues, store, tables
+from ostinato.reviews.model import Declaration, Item, Queue, QueueState, Task
 from ostinato.reviews.outcomes import Figures, Judged, Labelled, Summary
 from ostinato.reviews.turn import Bench, Turn, reach
 
@@ -57,6 +58,25 @@ class Questions:
             return QueueState(queue=queue, counts=store.counts(turn.connection, queue.id, turn.now))
 
         return await self._read(actor, read)
+
+    async def declared(self, project: str, name: str) -> Declaration | None:
+        """A queue as it is declared; ``project``: its id. For other rooms: asks for no permission."""
+        found = await self._database.read(lambda connection: store.find_queue(connection, project, name))
+        return None if found is None else found.declared
+
+    async def must_take(self, actor: Actor, name: str, *, project: str | None = None) -> None:
+        """Raise what keeps the actor from having single answers put into this queue."""
+
+        def read(turn: Turn) -> Queue:
+            return turn.queue(project, name, "reviews:write")
+
+        queue = await self._read(actor, read)
+        if queue.declared.mode != "single":
+            raise Invalid(
+                f"The queue {name!r} is {queue.declared.mode}: its items are of two answers.",
+                code="queue_mode",
+                param="review",
+            )
 
     async def list(
         self,
@@ -118,11 +138,12 @@ class Questions:
         return outcomes.examples(judged, queue.declared)
 
     async def calibration(
-        self, actor: Actor, name: str, scorer: str, *, project: str | None = None
+        self, actor: Actor, name: str, scorer: str, *, project: str | None = None, measured: bool = False
     ) -> tuple[Labelled, ...]:
-        """What a judge and what people said of the same answers."""
+        """What a judge and what people said of the same answers. ``measured``: only where we have asked the judge
+        ourselves, not where somebody has put an item with such a figure."""
         _, judged = await self._judged(actor, name, project)
-        return outcomes.calibration(judged, scorer)
+        return outcomes.calibration([one for one in judged if not measured or one.item.origin == "online"], scorer)
 
     async def _judged(
         self,
@@ -144,6 +165,9 @@ class Questions:
             else:
                 query = query.where(table.c.state == "done")
             rows = turn.connection.execute(query.order_by(table.c.id.desc()).limit(_MOST_JUDGED)).mappings().all()
+            if origin_ref and any(row["origin"] in queues.OURS for row in rows):
+                # What a run has put is what it is judged by: nothing that somebody else puts under its id counts.
+                rows = [row for row in rows if row["origin"] in queues.OURS]
             found: _Judgements = []
             for begin in range(0, len(rows), 500):
                 part = rows[begin : begin + 500]

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from ostinato.access import actor_name
+from ostinato.access import SystemActor, actor_name
 from ostinato.core import hashing, ids
 from ostinato.core.errors import Conflict, Invalid, LimitReached
 from ostinato.reviews import rubrics, store, tables
@@ -15,6 +15,8 @@ from ostinato.reviews.turn import Turn, expect
 
 AT_ONCE = 500
 """Items of one call."""
+OURS = frozenset({"run", "online", "hold"})
+"""Origins that nobody can give an item but the system itself."""
 _SHORT = ("origin_ref", "entry", "prompt", "intent", "stratum", "group", "author", "subject", "mark", "request_id")
 _LONGEST = {"entry": 64, "request_id": 64}
 _NAME = 255
@@ -77,6 +79,14 @@ def put(turn: Turn, queue: Queue, wanted: Sequence[NewItem], reason: str = "") -
         raise closed(queue)
     if not 1 <= len(wanted) <= AT_ONCE:
         raise Invalid(f"Put 1 to {AT_ONCE} items at once.", param="items")
+    ours = sorted({one.origin for one in wanted} & OURS)
+    if ours and not isinstance(turn.actor, SystemActor):
+        raise Invalid(
+            f"Items of the origin {ours[0]!r} are put by the system alone.",
+            code="invalid_item",
+            param="origin",
+            hint="Leave it out, or say `experiment`.",
+        )
     waiting = store.counts(turn.connection, queue.id, turn.now).open
     if waiting + len(wanted) > turn.bench.settings.open_items:
         raise LimitReached(

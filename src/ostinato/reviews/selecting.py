@@ -52,6 +52,16 @@ def select(observed: Sequence[Observed], rule: Sampling, seed: int | str) -> tup
     return tuple(drawn)
 
 
+def draw(one: Observed, rule: Sampling, seed: int | str, *, least: bool) -> Drawn | None:
+    """One answer of many that come one by one, as :func:`select` would draw it; ``None``: it is not drawn.
+
+    ``least``: whether it is among the least confident, which only the caller can know. ``most`` plays no part.
+    """
+    found = _shares(one, rule, least)
+    why = tuple(name for name, share in found.items() if _draw(seed, name, one.id) < share)
+    return Drawn(id=one.id, weight=_joint(found.values()), why=why) if why else None
+
+
 def least_confident(observed: Sequence[Observed], share: float) -> frozenset[str]:
     """Ids of the ``share`` of answers with the lowest confidence, among those whose confidence is known."""
     known = sorted((one.confidence, one.id) for one in observed if one.confidence is not None)

@@ -48,9 +48,9 @@ async def run(
     """
     if not 1 <= limit <= MOST:
         raise Invalid(f"From 1 to {MOST} answers.", code="invalid_limit", param="limit")
-    if not 0 < cut <= 1:
-        raise Invalid("The cut between good and bad lies above 0 and is at most 1.", code="invalid_cut", param="cut")
-    scorer = await registry.show(actor, name, project=project)
+    _check_cut(cut)
+    # Asked for before anything is spent.
+    scorer = await registry.show(actor, name, project=project, permission="scorers:write")
     version = await datasets.version(actor, dataset, number, project=scorer.project)
     usable = pairs(scorer, await datasets.load(version.id, ("train", "dev")))[:limit]
     if not usable:
@@ -74,6 +74,39 @@ async def run(
         dataset_version=version.id,
         cost=sum(score.cost for score in scores),
     )
+
+
+async def from_reviews(
+    registry: Registry,
+    actor: Actor,
+    scorer: Declared,
+    labelled: Sequence[tuple[float, float]],
+    *,
+    queue: str,
+    cut: float = 0.5,
+) -> Calibrated:
+    """The same for what the judge and reviewers have said of the same answers of the traffic: nothing is spent.
+
+    ``labelled``: the values of this very version, and people's. They are those answers that the queue has drawn,
+    mostly the hard ones: agreement over all traffic is rather higher. Raises ``Invalid`` where there are none.
+    """
+    _check_cut(cut)
+    identity = f"{scorer.name}@{scorer.version}"
+    if not labelled:
+        raise Invalid(
+            f"The queue {queue!r} has no decided item that {identity} has judged.",
+            code="nothing_to_calibrate",
+            param="queue",
+            hint="A rule of sampling with this scorer and `review` puts such items into it.",
+        )
+    scores = [Score(scorer=identity, value=value) for value, _ in labelled]
+    result = await asyncio.to_thread(calibrate, identity, scores, [human for _, human in labelled], cut=cut)
+    return await registry.keep_calibration(actor, scorer, result, queue=queue)
+
+
+def _check_cut(cut: float) -> None:
+    if not 0 < cut <= 1:
+        raise Invalid("The cut between good and bad lies above 0 and is at most 1.", code="invalid_cut", param="cut")
 
 
 async def _scores(registry: Registry, scorer: Declared, version: str, subjects: Sequence[Subject]) -> list[Score]:

@@ -38,6 +38,8 @@ class NewRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """Name of the prompt that it is about; left out: every one, and requests without."""
     quarantine: float | None = None
     """A stored answer is withdrawn from the cache where its mean falls below this; left out: none is."""
+    review: str = ""
+    """Review queue that answers go into, as its sampling draws them, of projects that keep texts; left out: none."""
 
 
 class Rule(NewRule, frozen=True, kw_only=True):
@@ -67,6 +69,8 @@ class Calibrated(msgspec.Struct, frozen=True, kw_only=True):
     """Nano-dollars."""
     at: int
     by: str
+    queue: str = ""
+    """The review queue whose verdicts it was held against; then there is no dataset."""
 
 
 class Active(msgspec.Struct, frozen=True):

@@ -136,9 +136,11 @@ class Registry:
         found = await self._read(actor, project, lambda c, home: store.all_standing(c, home.id))
         return [one for one in found if one.name > after][:limit]
 
-    async def show(self, actor: Actor, name: str, *, project: str | None = None) -> Declared:
-        """The version of a scorer that stands."""
-        return await self._read(actor, project, lambda c, home: store.standing(c, home.id, name))
+    async def show(
+        self, actor: Actor, name: str, *, project: str | None = None, permission: str = "scorers:read"
+    ) -> Declared:
+        """The version of a scorer that stands. ``permission``: what the actor needs, where it is to be changed."""
+        return await self._read(actor, project, lambda c, home: store.standing(c, home.id, name), permission)
 
     async def versions(self, actor: Actor, name: str, *, project: str | None = None) -> Sequence[Declared]:
         """Every version of a scorer, newest first, those of one that was removed too."""
@@ -235,10 +237,11 @@ class Registry:
         scorer: Declared,
         result: Agreement,
         *,
-        dataset: str,
-        number: int,
-        dataset_version: str,
-        cost: int,
+        dataset: str = "",
+        number: int = 0,
+        dataset_version: str = "",
+        queue: str = "",
+        cost: int = 0,
     ) -> Calibrated:
         """Write down how a version of a judge agreed with people."""
 
@@ -254,6 +257,7 @@ class Registry:
                 cost=cost,
                 at=now,
                 by=access.actor_name(actor),
+                queue=queue,
             )
             row = {**msgspec.structs.asdict(made), "result": msgspec.to_builtins(result)}
             connection.execute(tables.calibration.insert(), {**row, "org": home.org_id, "project": home.id})
@@ -321,10 +325,16 @@ class Registry:
 
         return await self._database.read(read)
 
-    async def _read(self, actor: Actor, project: str | None, work: Callable[[sa.Connection, Project], T]) -> T:
+    async def _read(
+        self,
+        actor: Actor,
+        project: str | None,
+        work: Callable[[sa.Connection, Project], T],
+        permission: str = "scorers:read",
+    ) -> T:
         def read(connection: sa.Connection) -> T:
             home = find_project(connection, actor, project)
-            require(actor, "scorers:read", Resource(project=home.id))
+            require(actor, permission, Resource(project=home.id))
             return work(connection, home)
 
         return await self._database.read(read)
@@ -375,7 +385,7 @@ def _check(wish: NewRule) -> None:
         raise refuse("share", "The share is from 0 to 1.")
     if not 1 <= len(wish.scorers) <= _MOST_OF_RULE or len(set(wish.scorers)) != len(wish.scorers):
         raise refuse("scorers", f"A rule names 1 to {_MOST_OF_RULE} scorers, each once.")
-    for field, text in (("intent", wish.intent), ("prompt", wish.prompt)):
+    for field, text in (("intent", wish.intent), ("prompt", wish.prompt), ("review", wish.review)):
         if len(text) > 255 or (text and not text.isprintable()):
             raise refuse(field, f"This cannot be the name of a {field}.")
     if wish.quarantine is not None and not 0 <= wish.quarantine <= 1:

@@ -37,6 +37,7 @@ sampling = sa.Table(
     sa.Column("share", sa.Float, nullable=False),
     sa.Column("scorers", columns.Json, nullable=False),
     sa.Column("quarantine", sa.Float, nullable=True),
+    sa.Column("review", sa.String(255), nullable=False),
     sa.Column("version", sa.Integer, nullable=False),
     sa.Column("created_at", columns.Micros, nullable=False),
     sa.Column("created_by", sa.String(255), nullable=False),
@@ -59,6 +60,7 @@ calibration = sa.Table(
     sa.Column("result", columns.Json, nullable=False),
     sa.Column("at", columns.Micros, nullable=False),
     sa.Column("by", sa.String(255), nullable=False),
+    sa.Column("queue", sa.String(255), nullable=False),
     sa.Index(None, "project", "scorer"),
 )
 """How versions of judges agreed with people; append-only."""

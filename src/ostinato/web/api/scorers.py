@@ -8,6 +8,7 @@ from litestar import delete, get, post, put
 from litestar.params import FromPath, JSONBody, QueryParameter
 
 from ostinato import scorers
+from ostinato.core.errors import Invalid
 from ostinato.scorers import Calibrated, Declared, NewRule, Rule, Spec
 from ostinato.web.api.access import Req, Version, plane_of
 from ostinato.web.api.guarding import PERMISSION, caller_of
@@ -39,8 +40,10 @@ class ScorerKind(msgspec.Struct):
 class NewCalibration(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     """What a judge is held against."""
 
-    dataset: str
+    dataset: str = ""
     """Its examples have the judged answer as ``metadata.answer`` and what people said as reference."""
+    queue: str = ""
+    """In the place of a dataset: a review queue, with the verdicts on sampled answers that this version has judged."""
     number: int | None = None
     """Of its version; left out: the newest."""
     limit: int = 200
@@ -62,6 +65,9 @@ class SamplingRule(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     """Name of the prompt that it is about; left out: every one, and requests without."""
     quarantine: float | None = None
     """A stored answer is withdrawn from the cache where its mean falls below this; left out: none is."""
+    review: str = ""
+    """Review queue that answers go into, as its sampling draws them; only of projects that keep texts. Takes
+    ``reviews:write``."""
     reason: str = ""
 
 
@@ -122,9 +128,20 @@ async def list_calibrations(request: Req, ref: FromPath[str], project: Project =
 async def calibrate_scorer(
     request: Req, ref: FromPath[str], data: JSONBody[NewCalibration], project: Project = None
 ) -> Calibrated:
-    """Hold a judge against people's labels; it calls models, and answers when it is done. It may promote from a kappa
-    of 0.6 on, on at least 30 labels."""
-    plane = plane_of(request)
+    """Hold a judge against people's labels; with a dataset it calls models, and answers when it is done. It may promote
+    from a kappa of 0.6 on, on at least 30 labels."""
+    plane, caller = plane_of(request), caller_of(request)
+    if bool(data.dataset) == bool(data.queue):
+        raise Invalid("Name a dataset or a review queue: one of them.", code="calibrate_what", param="dataset")
+    if data.queue:
+        scorer = await plane.scorers.show(caller, slashed(ref), project=project, permission="scorers:write")
+        said = await plane.reviews.calibration(
+            caller, data.queue, f"{scorer.name}@{scorer.version}", project=scorer.project, measured=True
+        )
+        labelled = [(one.judge, one.human) for one in said]
+        return await scorers.calibrating.from_reviews(
+            plane.scorers, caller, scorer, labelled, queue=data.queue, cut=data.cut
+        )
     return await scorers.calibrating.run(
         plane.scorers,
         plane.datasets,
@@ -166,7 +183,10 @@ async def put_sampling(
         intent=data.intent,
         prompt=data.prompt,
         quarantine=data.quarantine,
+        review=data.review,
     )
+    if data.review:
+        await plane_of(request).reviews.must_take(caller_of(request), data.review, project=project)
     return await plane_of(request).scorers.put_rule(
         caller_of(request), wish, project=project, version=version, reason=data.reason
     )

@@ -74,6 +74,7 @@ def _scorers() -> None:
         sa.Column("share", sa.Float, nullable=False),
         sa.Column("scorers", columns.Json, nullable=False),
         sa.Column("quarantine", sa.Float, nullable=True),
+        sa.Column("review", sa.String(255), nullable=False),
         sa.Column("version", sa.Integer, nullable=False),
         sa.Column("created_at", columns.Micros, nullable=False),
         sa.Column("created_by", sa.String(255), nullable=False),
@@ -94,6 +95,7 @@ def _scorers() -> None:
         sa.Column("result", columns.Json, nullable=False),
         sa.Column("at", columns.Micros, nullable=False),
         sa.Column("by", sa.String(255), nullable=False),
+        sa.Column("queue", sa.String(255), nullable=False),
         sa.PrimaryKeyConstraint("id", name="pk_scorer_calibration"),
     )
     op.create_index("ix_scorer_calibration_project_scorer", "scorer_calibration", ["project", "scorer"])
