@@ -3,18 +3,25 @@
 Writing the same again changes nothing: a run that was killed goes through its steps once more, and finds what it knew.
 """
 
-from collections.abc import Iterable, Sequence
+import contextlib
+from collections.abc import Callable, Iterable, Sequence
+from typing import TypeVar
 
 import msgspec
 import sqlalchemy as sa
 
 from ostinato.core.clock import Clock
+from ostinato.core.errors import Conflict
 from ostinato.optimization import tables
 from ostinato.optimization.model import Candidate, Measured
 from ostinato.optimization.run import Decided, Record
 from ostinato.optimization.search.model import Round
 from ostinato.storage import Database
 from ostinato.wire.model import Json
+
+T = TypeVar("T")
+
+_TRIES = 4
 
 
 class Records:
@@ -23,6 +30,13 @@ class Records:
     def __init__(self, work: Database, clock: Clock) -> None:
         self._work = work
         self._clock = clock
+
+    async def _write(self, work: Callable[[sa.Connection], T]) -> T:
+        """Write; where another process has just written the same, look again and find it."""
+        for _ in range(_TRIES):
+            with contextlib.suppress(Conflict):
+                return await self._work.run(work)
+        return await self._work.run(work)
 
     async def candidates(self, run: str, found: Sequence[Candidate]) -> None:
         """Write down those that are new, in this order."""
@@ -38,7 +52,7 @@ class Records:
             if rows:
                 connection.execute(table.insert(), rows)
 
-        await self._work.run(write)
+        await self._write(write)
 
     async def round(self, run: str, found: Round) -> None:
         """Write down a complete round."""
@@ -49,7 +63,7 @@ class Records:
             connection.execute(table.delete().where(*(table.c[name] == value for name, value in values.items())))
             connection.execute(table.insert().values(**values, body=msgspec.to_builtins(found)))
 
-        await self._work.run(write)
+        await self._write(write)
 
     async def measured(self, run: str, stage: str, candidate: str, found: Iterable[Measured]) -> None:
         """Write down how a candidate did on some examples; what is known already stays."""
@@ -74,7 +88,7 @@ class Records:
             if rows:
                 connection.execute(table.insert(), rows)
 
-        await self._work.run(write)
+        await self._write(write)
 
     async def decide(self, run: str, name: str, body: Json) -> Json:
         """Write down a decision, unless it was made before; gives the one that stands."""
@@ -89,7 +103,7 @@ class Records:
             assert found is not None
             return found
 
-        return await self._work.run(write)
+        return await self._write(write)
 
     async def decision(self, run: str, name: str) -> Json | None:
         """What was decided; ``None``: nothing yet."""
@@ -138,7 +152,7 @@ class Records:
             for table in (tables.candidate, tables.round_, tables.measured, tables.decided):
                 connection.execute(table.delete().where(table.c.run == run))
 
-        await self._work.run(write)
+        await self._write(write)
 
 
 def _decided(connection: sa.Connection, run: str, name: str) -> Json | None:
