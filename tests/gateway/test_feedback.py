@@ -139,3 +139,14 @@ async def test_a_full_queue_is_said_and_counted() -> None:
         page = world.app.metrics_page().decode()
         assert 'ostinato_signals_total{source="feedback"} 1.0' in page
         assert "ostinato_signals_dropped_total 1.0" in page
+
+
+async def test_a_label_that_is_a_text_is_kept_only_where_texts_are() -> None:
+    async with inside() as world:
+        request_id = await asked(world)
+        text = "You can find the answer to your question about the account of Mrs Roe in the letter of last week. " * 2
+        got = await told(world, request_id=request_id, label=text)
+        assert got.status == 400 and got.json()["error"]["code"] == "label_is_text"
+        assert (await told(world, request_id=request_id, label="parcel")).status == 202
+        await world.app.access.update_project(SYSTEM, await world.first_project(), ProjectChanges(store_text=True))
+        assert (await told(world, request_id=request_id, label=text)).status == 202

@@ -237,6 +237,21 @@ async def test_a_queue_that_cannot_take_it_is_not_the_callers_mistake() -> None:
         assert got.status == 503 and got.json()["error"]["code"] == "cannot_hold" and b"choices" not in got.body
 
 
+async def test_a_full_or_closed_queue_holds_no_more_and_no_model_is_paid() -> None:
+    async with inside("[reviews]\nopen_items = 2\n") as world:
+        await declare(world)
+        first = (await world.chat("one")).json()["id"]
+        await world.chat("two")
+        full = await world.chat("three")
+        assert full.status == 503 and full.json()["error"]["code"] == "cannot_hold" and world.fake.calls == 2
+        assert (await world.chat("one")).json()["id"] == first, "an equal request joins one that waits"
+        project = await world.first_project()
+        await world.app.reviews.declare(SYSTEM, "held", reviews.Declaration(closed=True), project=project)
+        world.clock.advance(4_000)
+        await world.app.reviews.sweep()
+        assert (await world.chat("four")).status == 503 and world.fake.calls == 2
+
+
 async def test_an_edited_answer_is_of_the_format_that_was_asked_for() -> None:
     async with inside() as world:
         await declare(world)

@@ -74,12 +74,13 @@ async def test_examples(one: Process) -> None:
         (said("edit", edited="bad"), said("edit", edited="better")),
         (said("reject"), said("reject")),
     ]
-    ids = await judged(one, words, Declaration(reviews_required=2), stratum="s", group="g")
+    ids = await judged(one, words, Declaration(reviews_required=2), stratum="s", group="g", subject="user-1")
     found = {example.source: example for example in await one.reviews.as_examples(ALICE, "q")}
     assert set(found) == {f"review:{ids[0]}", f"review:{ids[1]}"}
     first = found[f"review:{ids[0]}"]
     assert (first.inputs, first.reference) == ({"input": "a question"}, "answer 0")
     assert (first.stratum, first.group) == ("s", "g")
+    assert first.metadata["subject"] == "user-1", "an erasure finds it in the dataset, too"
     assert found[f"review:{ids[1]}"].reference == "better"
 
 

@@ -10,7 +10,7 @@ from ostinato.access.permissions import require
 from ostinato.core import ids
 from ostinato.core.clock import Clock
 from ostinato.core.errors import Invalid, NotFound, Unavailable
-from ostinato.signals import Signal, Signals, Source
+from ostinato.signals import LONGEST_CLASS, Signal, Signals, Source
 from ostinato.traces import Filter, Ledger, RequestEvent
 from ostinato.wire.model import Json
 
@@ -58,6 +58,13 @@ class Feedback:
         require(caller, "feedback:write")
         told = _read(body)
         row = await self._request(caller, told)
+        if len(told.label) > LONGEST_CLASS and not caller.store_text:
+            raise Invalid(
+                f"This project keeps no texts: a label has at most {LONGEST_CLASS} characters there.",
+                code="label_is_text",
+                param="label",
+                hint="Name a class; or have the project keep texts.",
+            )
         found: list[Signal] = []
         if told.value is not None or told.label or told.comment:
             found.append(self._signal(caller, row, "feedback", told.name, told.value, told))

@@ -10,7 +10,7 @@ import msgspec
 from ostinato import wire
 from ostinato.access import principal_of
 from ostinato.cache.model import EntryMeta
-from ostinato.core.errors import Invalid, NotFound, OstinatoError, Unavailable
+from ostinato.core.errors import Conflict, Invalid, LimitReached, NotFound, OstinatoError, Unavailable
 from ostinato.gateway import controls, prompting, recording
 from ostinato.gateway.replies import JSON_TYPE, SSE_TYPE, Header, Reply
 from ostinato.gateway.rooms import Rooms
@@ -70,13 +70,27 @@ async def hold(turn: Turn, rooms: Rooms, answer: Answer, meta: EntryMeta | None)
     )
     try:
         return await rooms.reviews.hold(wanted)
-    except Invalid as error:
-        # Not the caller's mistake: the queue that the intent names cannot take it.
-        raise Unavailable(
-            "This answer must be looked at first, and the review queue does not take it.",
-            code="cannot_hold",
-            hint=f"{error.message} The intent names its queue as review.hold_queue.",
-        ) from None
+    except (Invalid, Conflict, LimitReached) as error:
+        raise _cannot(error) from None
+
+
+def _cannot(error: OstinatoError) -> Unavailable:
+    """Not the caller's mistake: the queue that the intent names cannot take it."""
+    return Unavailable(
+        "This answer must be looked at first, and the review queue does not take it.",
+        code="cannot_hold",
+        hint=f"{error.message} The intent names its queue as review.hold_queue.",
+    )
+
+
+async def must_have_room(turn: Turn, rooms: Rooms) -> None:
+    """Raise ``Unavailable`` where the answer could not be held: before a model is asked and paid."""
+    caller, rule = turn.caller, turn.hold
+    assert caller is not None and rule is not None
+    try:
+        await rooms.reviews.must_have_room(caller.project, rule.hold_queue)
+    except (Conflict, LimitReached) as error:
+        raise _cannot(error) from None
 
 
 async def waiting(turn: Turn, rooms: Rooms) -> Held | None:

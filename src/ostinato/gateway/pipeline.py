@@ -194,6 +194,7 @@ class Pipeline:
             waiting = await holding.waiting(turn, rooms)
             if waiting is not None:
                 return holding.joined(turn, rooms, waiting)
+            await holding.must_have_room(turn, rooms)
             turn.stream = False  # nothing of it is heard before somebody has looked
         rooms.access.enter(caller)
         seat = self._seat(turn, finish=policy.finish_and_store and not turn.bypass)

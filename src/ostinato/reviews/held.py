@@ -80,6 +80,7 @@ def hold(turn: Turn, queue: Queue, wanted: NewHeld) -> Held:
             return found
         # One whose time is over, and that nobody has written down yet, makes room.
         connection.execute(tables.held.update().where(tables.held.c.open_key == slot).values(open_key=None))
+    queues.must_have_room(turn, queue, 1)
     held_id, deadline = ids.new(now), now + int(wanted.seconds * 1_000_000)
     item, _ = queues.insert(
         turn,

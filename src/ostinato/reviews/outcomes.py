@@ -9,6 +9,7 @@ import msgspec
 
 from ostinato import statistics
 from ostinato.core import hashing
+from ostinato.datasets.examples import SUBJECT
 from ostinato.datasets.model import NewExample
 from ostinato.releases import NewEvidence
 from ostinato.reviews.model import ESCALATE, PAIRWISE, Content, Criterion, Declaration, Item, Verdict
@@ -149,7 +150,9 @@ def examples(judged: Sequence[Judged], declared: Declaration) -> tuple[NewExampl
             NewExample(
                 inputs=content.inputs or {"input": content.input_text},
                 reference=reference,
-                metadata={"outcome": item.outcome, "weight": item.weight, "queue": item.queue},
+                # Whose data it is goes along: an erasure finds it there, too.
+                metadata={"outcome": item.outcome, "weight": item.weight, "queue": item.queue}
+                | ({SUBJECT: item.subject} if item.subject else {}),
                 passages=content.context,
                 group=item.group,
                 stratum=item.stratum,

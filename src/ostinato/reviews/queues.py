@@ -75,8 +75,6 @@ def _row(queue: Queue) -> dict[str, object]:
 
 def put(turn: Turn, queue: Queue, wanted: Sequence[NewItem], reason: str = "") -> tuple[Item, ...]:
     """The items, in the order given; one with a mark that is there already is the one that is there."""
-    if queue.declared.closed:
-        raise closed(queue)
     if not 1 <= len(wanted) <= AT_ONCE:
         raise Invalid(f"Put 1 to {AT_ONCE} items at once.", param="items")
     ours = sorted({one.origin for one in wanted} & OURS)
@@ -87,13 +85,7 @@ def put(turn: Turn, queue: Queue, wanted: Sequence[NewItem], reason: str = "") -
             param="origin",
             hint="Leave it out, or say `experiment`.",
         )
-    waiting = store.counts(turn.connection, queue.id, turn.now).open
-    if waiting + len(wanted) > turn.bench.settings.open_items:
-        raise LimitReached(
-            f"The queue {queue.name!r} has {waiting} open items, and may hold {turn.bench.settings.open_items}.",
-            code="queue_full",
-            hint="Have some decided first, or draw a smaller share.",
-        )
+    must_have_room(turn, queue, len(wanted))
     found: list[Item] = []
     added = 0
     for one in wanted:
@@ -110,6 +102,19 @@ def put(turn: Turn, queue: Queue, wanted: Sequence[NewItem], reason: str = "") -
         facts={"items": added, "there": len(found) - added},
     )
     return tuple(found)
+
+
+def must_have_room(turn: Turn, queue: Queue, more: int) -> None:
+    """Raise ``Conflict`` where the queue is closed, ``LimitReached`` where so many more are too many."""
+    if queue.declared.closed:
+        raise closed(queue)
+    waiting, most = store.open_items(turn.connection, queue.id), turn.bench.settings.open_items
+    if waiting + more > most:
+        raise LimitReached(
+            f"The queue {queue.name!r} has {waiting} open items, and may hold {most}.",
+            code="queue_full",
+            hint="Have some decided first, or draw a smaller share.",
+        )
 
 
 def insert(

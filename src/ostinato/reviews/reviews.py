@@ -158,6 +158,16 @@ class Reviews(Questions):
         queue = await self._queue_for(wanted)
         return await self._change(GATEWAY, lambda turn: held.hold(turn, queue, wanted))
 
+    async def must_have_room(self, project: str, name: str) -> None:
+        """Raise what keeps one more answer from being held in this queue: before a model is paid for it."""
+
+        def look(turn: Turn) -> None:
+            queue = store.find_queue(turn.connection, project, name)
+            if queue is not None:
+                queues.must_have_room(turn, queue, 1)
+
+        await self._read(GATEWAY, look)
+
     async def waiting(self, project: str, key: str) -> Held | None:
         """The held answer that an equal request waits for; ``key``: scoped cache key, hexadecimal."""
         now = self.clock.now()

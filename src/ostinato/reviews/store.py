@@ -157,6 +157,12 @@ def spoken(connection: sa.Connection, item_id: str) -> set[str]:
     return set(connection.execute(query).scalars())
 
 
+def open_items(connection: sa.Connection, queue_id: str) -> int:
+    """How many items of a queue are open."""
+    mine = (tables.item.c.queue_id == queue_id, tables.item.c.state == "open")
+    return connection.scalar(sa.select(sa.func.count()).select_from(tables.item).where(*mine)) or 0
+
+
 def counts(connection: sa.Connection, queue_id: str, now: int) -> Counts:
     """How a queue stands."""
     item, verdict, reservation = tables.item, tables.verdict, tables.reservation

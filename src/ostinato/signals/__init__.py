@@ -4,8 +4,8 @@ Signals are only ever added. ``Signals.record`` takes them from wherever they co
 and ``summary`` read them. Whoever sends one may know no more than the request's id.
 """
 
-from ostinato.signals.model import SOURCES, Filter, Page, Signal, Source, Summary
+from ostinato.signals.model import LONGEST_CLASS, SOURCES, Filter, Page, Signal, Source, Summary
 from ostinato.signals.settings import Settings
 from ostinato.signals.signals import Signals
 
-__all__ = ["SOURCES", "Filter", "Page", "Settings", "Signal", "Signals", "Source", "Summary"]
+__all__ = ["LONGEST_CLASS", "SOURCES", "Filter", "Page", "Settings", "Signal", "Signals", "Source", "Summary"]

@@ -8,6 +8,10 @@ Source: TypeAlias = Literal["feedback", "outcome", "scorer", "review"]
 SOURCES: tuple[Source, ...] = ("feedback", "outcome", "scorer", "review")
 
 
+LONGEST_CLASS = 100
+"""Characters of a label that is a class; a longer one is a text, such as the answer that would have been right."""
+
+
 class Signal(msgspec.Struct, frozen=True, kw_only=True):
     """Written once, never changed. What it is about stands in it, so that it outlives the ledger's row."""
 

@@ -10,7 +10,7 @@ from litestar.params import FromPath, FromQuery, QueryParameter
 from ostinato import traces
 from ostinato.access.permissions import allows
 from ostinato.core.errors import NotFound
-from ostinato.signals import Filter, Signal, Summary
+from ostinato.signals import LONGEST_CLASS, Filter, Signal, Summary
 from ostinato.web.api.access import Req, plane_of
 from ostinato.web.api.cache import project_within_reach
 from ostinato.web.api.guarding import PERMISSION, caller_of
@@ -44,7 +44,9 @@ async def _filter(
 
 def _told(request: Req, one: Signal) -> Signal:
     """Free text only for who may read texts."""
-    return one if allows(caller_of(request), "traces:text") else msgspec.structs.replace(one, comment=None)
+    if allows(caller_of(request), "traces:text"):
+        return one
+    return msgspec.structs.replace(one, comment=None, label=one.label if len(one.label) <= LONGEST_CLASS else "")
 
 
 @get("/signals", opt={PERMISSION: "signals:read"})
@@ -62,7 +64,7 @@ async def list_signals(
     since: Since = None,
     until: Until = None,
 ) -> Page[Signal]:
-    """Signals in the order of writing. Comments only with ``traces:text``."""
+    """Signals in the order of writing. Comments, and labels that are texts, only with ``traces:text``."""
     chosen = {"source": origin, "name": name, "prompt": prompt, "release": release, "arm": arm, "intent": intent}
     filters = await _filter(request, project, chosen, since, until)
     found = await plane_of(request).signals.query(filters, after or "", limit)
@@ -88,7 +90,11 @@ async def summarize_signals(
     chosen = {"source": origin, "name": name, "prompt": prompt, "release": release, "arm": arm, "intent": intent}
     filters = await _filter(request, project, chosen, since, until)
     slices = [part.strip() for part in by.split(",") if part.strip()]
-    return list(await plane_of(request).signals.summary(filters, slices))
+    found = await plane_of(request).signals.summary(filters, slices)
+    if allows(caller_of(request), "traces:text"):
+        return list(found)
+    classes = ({label: n for label, n in one.labels.items() if len(label) <= LONGEST_CLASS} for one in found)
+    return [msgspec.structs.replace(one, labels=labels) for one, labels in zip(found, classes, strict=True)]
 
 
 @get("/signals/{request_id:str}", opt={PERMISSION: "signals:read"})
