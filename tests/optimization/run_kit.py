@@ -17,6 +17,7 @@ from ostinato.core.clock import SystemClock
 from ostinato.datasets.model import NewExample
 from ostinato.jobs import JobState
 from ostinato.optimization import Optimizations, Rooms, Settings, Wish, binding, proving
+from ostinato.optimization.reviewing import Reviewing
 from ostinato.prompts import Draft
 from ostinato.prompts.model import Turn
 from ostinato.providers.fake import Fake
@@ -153,6 +154,8 @@ def build(world: World, kit: list[Kit], **options: Any) -> Kit:
     async def evaluated(release: Any, run: Any, decision: Any) -> None:
         pass
 
+    if options.pop("real_calibrations", False):
+        options["calibrations"] = binding.calibrations(lambda: app.scorers, app.scoring)
     runner = evals.Runner(app.calls, app.clock)
     rooms = Rooms(
         control=app.control,
@@ -176,6 +179,7 @@ def build(world: World, kit: list[Kit], **options: Any) -> Kit:
         evaluated=evaluated,
         jobs=queue,
         settings=Settings(**{"min_examples": 20, "calls": 400, **options.pop("settings", {})}),
+        reviewing=Reviewing(app.reviews) if options.pop("people", False) else None,
         **options,
     )
     kit.insert(0, Kit(world, Optimizations(rooms), rooms, data))

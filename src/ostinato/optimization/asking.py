@@ -5,10 +5,19 @@ from collections.abc import Iterator
 from ostinato.access import Actor, Caller
 from ostinato.calls.model import Limits
 from ostinato.core.errors import Denied
-from ostinato.optimization.proving import JUDGES
 from ostinato.optimization.run import Wish
 from ostinato.routing import Catalog, Route
+from ostinato.scorers.model import Spec
 from ostinato.wire.model import Json
+
+JUDGES = frozenset({"judge", "autoevals", "groundedness"})
+"""Kinds of scorers that are models themselves where they name one."""
+
+
+def model_of(spec: Spec) -> str:
+    """Alias of the model that a scorer is; empty: it is none."""
+    named: object = spec.config.get("model")
+    return named if spec.kind in JUDGES and isinstance(named, str) else ""
 
 
 def models_of(wish: Wish, alias: str) -> Iterator[str]:
@@ -16,14 +25,25 @@ def models_of(wish: Wish, alias: str) -> Iterator[str]:
     yield alias
     if wish.reflection:
         yield wish.reflection
+    yield from filter(None, map(model_of, wish.scorers))
+    yield from _rewriting(wish)
+
+
+def calls_each(wish: Wish) -> int:
+    """Calls that one answer takes with all that judge it; about, where a ready-made judge asks several times."""
+    judging = 0
     for spec in wish.scorers:
-        judging: object = spec.config.get("model")
-        if spec.kind in JUDGES and isinstance(judging, str) and judging:
-            yield judging
+        if model_of(spec):
+            again: object = spec.config.get("replicates", 1)
+            judging += again if isinstance(again, int) and again > 0 else 1
+    return 1 + judging + len(tuple(_rewriting(wish)))
+
+
+def _rewriting(wish: Wish) -> Iterator[str]:
     rewrite: Json | object = (wish.retrieval or {}).get("rewrite")
-    rewriting: object = rewrite.get("alias") if isinstance(rewrite, dict) else None  # pyright: ignore[reportUnknownVariableType, reportUnknownMemberType] - a wish's JSON
-    if isinstance(rewriting, str) and rewriting:
-        yield rewriting
+    alias: object = rewrite.get("alias") if isinstance(rewrite, dict) else None  # pyright: ignore[reportUnknownVariableType, reportUnknownMemberType] - a wish's JSON
+    if isinstance(alias, str) and alias:
+        yield alias
 
 
 def check(actor: Actor, project: str, wish: Wish, alias: str, catalog: Catalog) -> Route:

@@ -11,6 +11,7 @@ import msgspec
 from ostinato.core import hashing
 from ostinato.core.errors import Invalid, OstinatoError
 from ostinato.datasets.model import SPLITS, DatasetVersion, Example
+from ostinato.optimization.asking import calls_each
 from ostinato.optimization.run import Estimate, Notice, RunPlan, Wish
 from ostinato.optimization.settings import Settings
 from ostinato.optimization.verdicts import GateRules
@@ -81,8 +82,9 @@ def make(ground: Ground) -> RunPlan:
     # What the gate asks of one of so many finalists at the least: a plan must not promise what it would refuse.
     level = GateRules(alpha=alpha).level / settings.finalists
     proof = pairs * (1 + settings.finalists)
-    search = search_calls(wish, settings, proof)
-    stages = _stages(ground, search, proof)
+    each = calls_each(wish)
+    search = search_calls(wish, settings, pairs)
+    stages = _stages(ground, search, proof, each)
     needed = None
     if wish.gain is not None:
         if not 0 < wish.gain < 1:
@@ -90,7 +92,7 @@ def make(ground: Ground) -> RunPlan:
         needed = ground.provable.pairs_needed(wish.gain, level)
     notices = [
         *_of_examples(ground),
-        *_of_budget(ground, search, proof, stages),
+        *_of_budget(ground, search, proof, each, stages),
         *_of_proof(ground, pairs, alpha, needed or (_MOST_PAIRS + 1 if wish.gain is not None else None)),
         *ground.findings,
     ]
@@ -120,12 +122,11 @@ def make(ground: Ground) -> RunPlan:
     )
 
 
-def search_calls(wish: Wish, settings: Settings, proof: int) -> int:
-    """Measurements that the search may make: what is left once the sealed examples are counted apart."""
-    limit = settings.calls
-    if wish.limits.calls is not None:
-        limit = min(max(limit, settings.calls), wish.limits.calls - proof)
-    return max(0, min(limit, settings.most_calls - proof))
+def search_calls(wish: Wish, settings: Settings, pairs: int) -> int:
+    """Measurements that the search may make: what is left once the ``pairs`` sealed examples are counted apart."""
+    each, proof = calls_each(wish), pairs * (1 + settings.finalists)
+    most = settings.most_calls if wish.limits.calls is None else min(settings.most_calls, wish.limits.calls)
+    return max(0, min(settings.calls, most // each - proof))
 
 
 def refuse(plan: RunPlan) -> None:
@@ -142,7 +143,7 @@ def refuse(plan: RunPlan) -> None:
 # --- what it takes ------------------------------------------------------------------------------------------------
 
 
-def _stages(ground: Ground, search: int, proof: int) -> tuple[Estimate, ...]:
+def _stages(ground: Ground, search: int, proof: int, each: int) -> tuple[Estimate, ...]:
     wish = ground.wish
     probe = min(PROBE, search)
     rewriting = search // 3 if wish.reflection else 0
@@ -155,7 +156,7 @@ def _stages(ground: Ground, search: int, proof: int) -> tuple[Estimate, ...]:
         wanted.append(("polish", polishing))
     wanted.append(("holdout", proof))
     size, answer = _sizes(ground)
-    return tuple(_estimate(ground, stage, calls, size, answer) for stage, calls in wanted)
+    return tuple(_estimate(ground, stage, calls * each, size, answer) for stage, calls in wanted)
 
 
 def _estimate(ground: Ground, stage: str, calls: int, size: int, answer: int) -> Estimate:
@@ -282,20 +283,20 @@ def _unrenderable(ground: Ground) -> list[Notice]:
     ]
 
 
-def _of_budget(ground: Ground, search: int, proof: int, stages: Sequence[Estimate]) -> list[Notice]:
+def _of_budget(ground: Ground, search: int, proof: int, each: int, stages: Sequence[Estimate]) -> list[Notice]:
     limits, found = ground.wish.limits, list[Notice]()
     for name, value in msgspec.structs.asdict(limits).items():
         if value == 0:
             found.append(_error("budget_zero", f"A budget of 0 {_UNITS[name]} lets nothing be tried.", "Give it more."))
         elif isinstance(value, int) and value < 0:
             found.append(_error("invalid_budget", "A limit is 0 or more.", "Leave it out to have none."))
-    least = min(PROBE, ground.settings.calls) + proof
+    least = (min(PROBE, ground.settings.calls) + proof) * each
     if limits.calls and search < min(PROBE, ground.settings.calls):
         found.append(
             _error(
                 "budget_too_small",
-                f"{limits.calls} calls are too few: the probe takes {PROBE}, and the {proof} calls on sealed examples "
-                "come on top.",
+                f"{limits.calls} calls are too few: the probe takes {PROBE * each}, and the {proof * each} calls on "
+                "sealed examples come on top.",
                 f"Allow at least {least} calls, or use fewer sealed examples.",
             )
         )

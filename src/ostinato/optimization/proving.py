@@ -7,6 +7,7 @@ import msgspec
 from ostinato.datasets.model import Example
 from ostinato.evals.model import Cell
 from ostinato.optimization import gate
+from ostinato.optimization.asking import model_of
 from ostinato.optimization.meter import stratum
 from ostinato.optimization.needs import Decision
 from ostinato.optimization.run import Run
@@ -14,8 +15,6 @@ from ostinato.optimization.verdicts import Finalist, GateDecision, GateEvidence,
 from ostinato.scorers.model import Spec
 from ostinato.wire.model import Json
 
-JUDGES = frozenset({"judge", "autoevals"})
-"""Kinds of scorers that are models themselves."""
 POLICIES = frozenset({"policy"})
 """Kinds of scorers that a candidate may not do worse by, whatever it gains."""
 _STEADY_FIELDS = ("id", "passed", "n", "missing", "base", "mean", "gain", "low", "high", "wins", "losses", "ties", "p")
@@ -28,7 +27,7 @@ def name_of(spec: Spec) -> str:
 
 def judges_of(run: Run) -> tuple[Spec, ...]:
     """The scorers that count and are models themselves."""
-    return tuple(spec for spec in run.wish.scorers if spec.weight and spec.kind in JUDGES)
+    return tuple(spec for spec in run.wish.scorers if spec.weight and model_of(spec))
 
 
 def judge(

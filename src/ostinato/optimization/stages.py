@@ -80,8 +80,7 @@ class Shop(msgspec.Struct, frozen=True):
     def plan(self) -> SearchPlan:
         """What the search may do."""
         settings = self.rooms.settings
-        proof = self.run.plan.pairs * (1 + settings.finalists)
-        calls = planning.search_calls(self.run.wish, settings, proof)
+        calls = planning.search_calls(self.run.wish, settings, self.run.plan.pairs)
         return SearchPlan(calls=max(1, calls), finalists=settings.finalists)
 
 

@@ -139,6 +139,7 @@ KINDS = (
         config=Groundedness,
         make=_groundedness,
         asking=True,
+        patient=True,
         needs=("passages",),
     ),
 )
