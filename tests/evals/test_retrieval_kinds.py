@@ -3,6 +3,7 @@
 import asyncio
 import json
 import shutil
+import threading
 from collections.abc import AsyncIterator
 from importlib import metadata
 from pathlib import Path
@@ -259,6 +260,25 @@ async def test_a_function_that_fails_or_takes_too_long() -> None:
     with pytest.raises(UpstreamFailed, match=r"failed \(KeyError\)") as caught:
         await Function("f", broken).retrieve("my words", 1)
     assert "my words" not in caught.value.sentence
+
+
+async def test_functions_that_never_return_take_no_thread_of_others() -> None:
+    gate = threading.Event()
+
+    def stuck(query: str, k: int) -> list[Passage]:
+        gate.wait()
+        return []
+
+    function = Function("f", stuck, timeout=0.02)
+    try:
+        for _ in range(40):
+            with pytest.raises(UpstreamFailed, match="longer"):
+                await function.retrieve("q", 1)
+        stuck_now = [one for one in threading.enumerate() if one.name == "ostinato-scorer"]
+        assert len(stuck_now) == 8
+        assert await asyncio.wait_for(asyncio.to_thread(lambda: 1), 5) == 1
+    finally:
+        gate.set()
 
 
 async def test_a_function_by_its_entry_point(monkeypatch: pytest.MonkeyPatch, client: outbound.Client) -> None:

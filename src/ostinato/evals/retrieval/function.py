@@ -13,8 +13,11 @@ from ostinato.core.errors import Invalid, OstinatoError
 from ostinato.datasets.model import Passage
 from ostinato.evals.retrieval.remote import failed, tidied
 from ostinato.evals.retrieval.settings import Settings
+from ostinato.scorers.functions import in_thread
 
 GROUP: Final = "ostinato.retrievers"
+_THREADS: Final = 8
+"""At a time, of one function: those that never return keep nobody waiting but those who ask it."""
 
 
 class Function:
@@ -25,6 +28,7 @@ class Function:
         self._function = function
         self._version = version
         self._timeout = timeout
+        self._places = asyncio.Semaphore(_THREADS)
         told = [getattr(function, "__module__", ""), getattr(function, "__qualname__", type(function).__qualname__)]
         self._id = f"{name}@{hashing.digest_of(['python', *told]).hex()[:8]}"
 
@@ -37,14 +41,16 @@ class Function:
         return self._version
 
     async def retrieve(self, query: str, k: int) -> tuple[Passage, ...]:
-        """What the function finds; a plain one runs in a thread. Raises ``UpstreamFailed`` where it fails or takes too
-        long (the thread of a plain one then runs on, and its answer is dropped)."""
+        """What the function finds; a plain one runs in a thread of its own. Raises ``UpstreamFailed`` where it fails or
+        takes too long (the thread of a plain one then runs on, its answer is dropped, and few such threads there are).
+        """
         try:
             async with asyncio.timeout(self._timeout):
                 if inspect.iscoroutinefunction(self._function):
                     found = await self._function(query, k)
                 else:
-                    found = await asyncio.to_thread(self._function, query, k)
+                    await self._places.acquire()
+                    found = await in_thread(lambda: self._function(query, k), self._places.release)
             passages = msgspec.convert(found, list[Passage], from_attributes=True)
         except TimeoutError:
             raise failed(self._name, f"took longer than {self._timeout:g} seconds") from None
