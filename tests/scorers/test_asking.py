@@ -279,3 +279,18 @@ def test_what_it_does_not_have_is_refused() -> None:
     for config in ({"scorer": "os"}, {"scorer": "Factuality"}, {"scorer": "Levenshtein", "model": "m"}):
         with pytest.raises(Invalid):
             scorers.build(Spec(kind="autoevals", config=config), context())
+
+
+@pytest.mark.parametrize("scorer", ["ValidJSON", "Levenshtein", "ExactMatch"])
+@pytest.mark.parametrize("option", ["expected", "output", "input", "context"])
+def test_what_is_scored_is_no_option_of_a_ready_scorer(scorer: str, option: str) -> None:
+    # As ``expected``, a schema would have had any address of ours fetched.
+    config = {"scorer": scorer, "options": {option: {"$ref": "http://127.0.0.1:9/"}}}
+    with pytest.raises(Invalid, match=option):
+        scorers.build(Spec(kind="autoevals", config=config), context())
+
+
+async def test_ready_scorers_leave_long_texts_alone() -> None:
+    built = scorers.build(Spec(kind="autoevals", config={"scorer": "Levenshtein"}), context())
+    (told,) = await scorers.score_all([built], Subject(output="x" * 70_000, reference="x"))
+    assert told.value is None and "longer" in told.rationale

@@ -1,6 +1,7 @@
 """Ready scorers of the package ``autoevals`` (an extra). Its judges ask through our own calls: journalled, budgeted,
 traced, and cached like every other; its client for other people's servers is never made."""
 
+import asyncio
 import contextvars
 from collections.abc import Awaitable, Callable
 from typing import Any, cast
@@ -23,6 +24,11 @@ JUDGES = (
 """Those that ask a model."""
 PLAIN = ("ExactMatch", "Levenshtein", "NumericDiff", "JSONDiff", "ValidJSON")
 _TIMEOUT = 60.0
+_GIVEN = frozenset({"output", "expected", "input", "context"})
+"""What comes from the answer and its example alone. As a schema to be followed, ``expected`` could name any address."""
+_LONGEST = 65_536
+"""Characters of a text that is compared letter by letter: longer ones would keep the whole process waiting."""
+_THREADS = 4
 
 
 class Autoevals(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -41,6 +47,9 @@ def _make(config: Autoevals, context: Context) -> Asking:
             f"autoevals has no scorer {config.scorer[:80]!r} that could be used here.",
             f"There are: {', '.join((*JUDGES, *PLAIN))}.",
         )
+    given = sorted(_GIVEN & set(config.options))
+    if given:
+        raise wrong("options", f"{given[0]!r} is no option: it comes from what is scored.")
     judges = config.scorer in JUDGES
     if judges != bool(config.model):
         raise wrong("model", f"{config.scorer} {'needs' if judges else 'asks no'} model.")
@@ -80,15 +89,16 @@ def _make(config: Autoevals, context: Context) -> Asking:
 
 
 def _plain(scorer: Any, config: Autoevals) -> Asking:
+    places = asyncio.Semaphore(_THREADS)
+
     async def say(subject: Subject) -> Said:
         arguments = _arguments(subject, config)
-        return _said(await in_thread(lambda: scorer.eval(**arguments), _nothing), 0)
+        if any(len(str(arguments.get(name) or "")) > _LONGEST for name in ("output", "expected")):
+            return Said(None, rationale=f"The answer or its reference is longer than {_LONGEST} characters.")
+        await places.acquire()
+        return _said(await in_thread(lambda: scorer.eval(**arguments), places.release), 0)
 
     return say
-
-
-def _nothing() -> None:
-    pass
 
 
 def _arguments(subject: Subject, config: Autoevals) -> dict[str, Any]:
