@@ -272,6 +272,19 @@ async def test_whose_experiments_they_are() -> None:
         with pytest.raises(Denied) as told:
             await room.door.create(thrifty, room.wish(GOOD))
         assert told.value.code == "limit_needed"
+        judge = scorers.Spec(kind="judge", config={"model": "plain", "rubric": "Is it right?"})
+        chain = {"retriever": "x", "rewrite": {"alias": "plain"}}
+        only = await caller(None, allowed_models=frozenset({"vectors"}))
+        for wish in (
+            room.wish(GOOD, models=("vectors",), scorers=(judge,)),
+            room.wish(msgspec.structs.replace(GOOD, retrieval=chain), models=("vectors",)),
+        ):
+            with pytest.raises(OstinatoError) as refused:
+                await room.door.create(only, wish)
+            assert refused.value.code in ("model_not_allowed", "model_not_found"), refused.value
+        await room.door.cancel(mine, (again := await room.begin(BAD)).id)
+        with pytest.raises(Denied, match="money budget"):
+            await room.door.resume(thrifty, again.id, Limits(calls=10))
 
 
 def test_tables_are_what_the_revisions_made(

@@ -25,7 +25,7 @@ from ostinato.evals.model import Cell, State, Variant
 from ostinato.evals.runner import Measure, Runner
 from ostinato.evals.settings import Settings
 from ostinato.jobs import Jobs
-from ostinato.scorers import Context, Spec, build_all
+from ostinato.scorers import Context, Spec, build_all, model_of
 
 _log = logging.getLogger(__name__)
 
@@ -99,7 +99,10 @@ class Experiments:
         if wish.declared and self._declared is not None:
             specs = await self._declared(home.id, wish.declared)
             wish = msgspec.structs.replace(wish, scorers=wish.scorers + specs)
-        variants = wishes.variants_of(wish, home.id, actor, self._now(), self.settings)
+        standing = self._now()
+        variants = wishes.variants_of(wish, home.id, actor, standing, self.settings)
+        for judge in filter(None, map(model_of, wish.scorers)):
+            wishes.check_model(actor, home.id, judge, standing, wish.limits)
         version = await self._datasets.version(actor, wish.dataset, wish.version, project=home.id)
         examples = await self._examples(version.id, wish.splits, wish.examples, wish.seed)
         wishes.check_examples(wish, version, examples)
@@ -179,6 +182,7 @@ class Experiments:
                 limits=found.limits if limits is None else limits,
                 round=found.round + 1,
             )
+            wishes.check_money(actor, again.limits)
             store.update(connection, again)
             return again, self._deed(actor, again, "evals:resume", reason, round=again.round)
 

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
@@ -45,6 +45,10 @@ def variants_of(wish: Wish, project: str, actor: Actor, standing: Standing, sett
         name, content, number = _content(contender, project, standing, where)
         own: Any = content.params.get("model", "")
         models = (contender.model,) if contender.model else wish.models or ((own,) if own else ())
+        rewrite: Any = (contender.retrieval or {}).get("rewrite")
+        rewriting: Any = cast("dict[str, Any]", rewrite).get("alias") if isinstance(rewrite, dict) else None
+        if isinstance(rewriting, str):
+            check_model(actor, project, rewriting, standing, wish.limits)
         if not models:
             raise Invalid(
                 f"The variant {contender.name or name or index + 1!r} names no model, and its prompt names none.",
@@ -53,7 +57,7 @@ def variants_of(wish: Wish, project: str, actor: Actor, standing: Standing, sett
                 hint="Name an alias in `model`, or several for all variants in `models`.",
             )
         for model in models:
-            _callable(actor, project, model, standing.catalog, wish.limits, standing)
+            check_model(actor, project, model, standing, wish.limits)
             found.append(_variant(contender, name, content, number, model, many=len(models) > 1))
     _named_apart(found)
     if len(found) > settings.most_variants:
@@ -112,6 +116,16 @@ def check_limits(limits: Limits) -> None:
                 param=f"limits.{name}",
                 hint="Leave it out for no limit.",
             )
+
+
+def check_money(actor: Actor, limits: Limits) -> None:
+    """Raise ``Denied`` where the actor's key has a money budget and what it starts would have none."""
+    if isinstance(actor, Caller) and actor.accounts and limits.nano is None:
+        raise Denied(
+            "This key has a money budget: its experiments need a limit on money, too.",
+            code="limit_needed",
+            hint="Set `limits.nano`, in nano-dollars.",
+        )
 
 
 def check_variables(runner: Runner, variants: Sequence[Variant], examples: Sequence[Example], project: str) -> None:
@@ -225,18 +239,13 @@ def _named_apart(variants: list[Variant]) -> None:
         seen.add(variant.name)
 
 
-def _callable(actor: Actor, project: str, model: str, catalog: Catalog, limits: Limits, standing: Standing) -> None:
+def check_model(actor: Actor, project: str, model: str, standing: Standing, limits: Limits) -> None:
     """Raise where the actor may not call a model, or a limit on money could not be held."""
     allowed = actor.allowed_models if isinstance(actor, Caller) else None
-    route = catalog.route(project, model, allowed=allowed)
+    route = standing.catalog.route(project, model, allowed=allowed)
     if allowed is not None and model not in allowed:
         raise Denied(f"This key may not call the model {model!r}.", code="model_not_allowed")
-    if isinstance(actor, Caller) and actor.accounts and limits.nano is None:
-        raise Denied(
-            "This key has a money budget: its experiments need a limit on money, too.",
-            code="limit_needed",
-            hint="Set `limits.nano`, in nano-dollars.",
-        )
+    check_money(actor, limits)
     if limits.nano is None:
         return
     for target in route.targets:

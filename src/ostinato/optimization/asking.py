@@ -7,17 +7,8 @@ from ostinato.calls.model import Limits
 from ostinato.core.errors import Denied
 from ostinato.optimization.run import Wish
 from ostinato.routing import Catalog, Route
-from ostinato.scorers.model import Spec
+from ostinato.scorers import model_of
 from ostinato.wire.model import Json
-
-JUDGES = frozenset({"judge", "autoevals", "groundedness"})
-"""Kinds of scorers that are models themselves where they name one."""
-
-
-def model_of(spec: Spec) -> str:
-    """Alias of the model that a scorer is; empty: it is none."""
-    named: object = spec.config.get("model")
-    return named if spec.kind in JUDGES and isinstance(named, str) else ""
 
 
 def models_of(wish: Wish, alias: str) -> Iterator[str]:

@@ -7,11 +7,11 @@ import msgspec
 from ostinato.datasets.model import Example
 from ostinato.evals.model import Cell
 from ostinato.optimization import gate
-from ostinato.optimization.asking import model_of
 from ostinato.optimization.meter import stratum
 from ostinato.optimization.needs import Decision
 from ostinato.optimization.run import Run
 from ostinato.optimization.verdicts import Finalist, GateDecision, GateEvidence, GateRules, JudgeCalibration
+from ostinato.scorers import model_of
 from ostinato.scorers.model import Spec
 from ostinato.wire.model import Json
 

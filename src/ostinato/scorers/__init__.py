@@ -8,7 +8,7 @@ agrees with people often enough to decide. The same scorers run in experiments, 
 
 from ostinato.scorers import calibrating, calibration, confidence
 from ostinato.scorers.building import Built, build, build_all, mean, name_of, score_all, unscored
-from ostinato.scorers.catalog import KINDS
+from ostinato.scorers.catalog import KINDS, model_of
 from ostinato.scorers.declared import Active, Calibrated, Declared, NewRule, Rule, Sampling
 from ostinato.scorers.functions import load as load_functions
 from ostinato.scorers.kinds import Context, Kind, Said
@@ -43,6 +43,7 @@ __all__ = [
     "confidence",
     "load_functions",
     "mean",
+    "model_of",
     "name_of",
     "score_all",
     "unscored",

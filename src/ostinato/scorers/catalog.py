@@ -7,6 +7,7 @@ from types import MappingProxyType
 from ostinato.core.errors import Invalid
 from ostinato.scorers import functions, hooks, judging, patterns, ranking, ready, resources, structures, texts, vicinity
 from ostinato.scorers.kinds import Kind
+from ostinato.scorers.model import Spec
 
 _ROOMS = (texts, patterns, structures, ranking, vicinity, resources, judging, functions, hooks, ready)
 KINDS: Mapping[str, Kind] = MappingProxyType({kind.name: kind for room in _ROOMS for kind in room.KINDS})
@@ -19,6 +20,12 @@ def plugins() -> Mapping[str, Kind]:
     return {
         one.name: one for one in functions.entry_points().values() if isinstance(one, Kind) and one.name not in KINDS
     }
+
+
+def model_of(spec: Spec) -> str:
+    """Alias of the model that a scorer asks for its opinion: it is a judge; empty: it is none."""
+    named: object = spec.config.get("model")
+    return named if isinstance(named, str) and find(spec.kind).patient else ""
 
 
 def find(name: str) -> Kind:
