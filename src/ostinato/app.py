@@ -380,7 +380,7 @@ class App:
         self._later("declared scorers", self.scorers.stop)
         self.config.scorers.check()
         self.sampler = Sampler(
-            self.config.scorers, self.clock, self.scorers, signals=self.signals, cache=self.cache, calls=self.calls,
+            self.config.scorers, self.clock, self.scorers, signals=self.signals, cache=self.cache,
             referrer=Referrer(self.reviews, self.intents),
         )  # fmt: skip
         self.sampler.start()

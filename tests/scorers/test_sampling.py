@@ -231,6 +231,21 @@ async def test_a_judge_of_traffic_is_paid_once_for_one_answer_and_leaves_no_text
             lambda c: list(c.exec_driver_sql("SELECT answer FROM paid_call WHERE answer IS NOT NULL")),
         )
         assert texts == []
+        kept = world.app.work.query(lambda c: c.exec_driver_sql("SELECT namespace FROM paid_call").all())
+        assert [name.startswith("sample-") for (name,) in kept] == [True], "what it cost is known"
+
+
+async def test_what_a_judge_says_too_late_is_not_kept_either() -> None:
+    async with inside("[scorers]\ntimeout = 0.05\n") as world:
+        judge = Spec(kind="judge", config={"model": "plain", "rubric": "Is it good?", "structured": False})
+        await sample(world, 1.0, judge)
+        await world.chat("hello")
+        await world.app.sampler.drain()
+        await world.app.calls.stop()
+        texts = world.app.work.query(
+            lambda c: list(c.exec_driver_sql("SELECT answer FROM paid_call WHERE answer IS NOT NULL"))
+        )
+        assert texts == []
 
 
 async def test_a_days_judging_is_bounded() -> None:

@@ -11,7 +11,7 @@ from ostinato.cache import fingerprint
 from ostinato.calls import bounds
 from ostinato.calls.budget import Budget, Exhausted, Reservation
 from ostinato.calls.journal import Journal, Row, called
-from ostinato.calls.model import Asked, Called, Spent
+from ostinato.calls.model import PASSING, Asked, Called, Spent
 from ostinato.calls.settings import Settings
 from ostinato.core import hashing, ids
 from ostinato.core.clock import Clock
@@ -322,9 +322,10 @@ class Calls:
             upstream_us=routed.upstream_us,
             system_fingerprint=summary.system_fingerprint,
         )
-        row = self._row(job, target, job.key, packed if fits else None, bare, cost, routed.upstream_us, at)
-        if not fits:
-            row = msgspec.structs.replace(row, key=ids.new(at))
+        kept = fits and not job.asked.namespace.startswith(PASSING)
+        # A row without its answer has a key of its own: the same call can be made, and kept, again.
+        key, answer = (job.key, packed) if kept else (ids.new(at), None)
+        row = self._row(job, target, key, answer, bare, cost, routed.upstream_us, at)
         self.paid += 1
         try:
             await self._journal.add(row)

@@ -10,6 +10,10 @@ Purpose: TypeAlias = Literal["experiment", "probe", "search", "reflection", "pol
 """What it is made for: stands in the ledger as the tag ``loop:PURPOSE``."""
 
 
+PASSING = "sample-"
+"""Namespaces that begin so keep what calls cost, and no answer: those are about traffic whose texts are not kept."""
+
+
 class Asked(msgspec.Struct, frozen=True, kw_only=True):
     """A call to be made. Equal ones of one ``namespace`` are one call."""
 

@@ -17,7 +17,8 @@ from ostinato import checks, scorers, wire
 from ostinato.access import Caller
 from ostinato.cache import ResponseCache, Selector
 from ostinato.cache.memory import Entry
-from ostinato.calls import Budget, Calls, Limits
+from ostinato.calls import Budget, Limits
+from ostinato.calls.model import PASSING
 from ostinato.core import hashing, ids
 from ostinato.core.clock import Clock
 from ostinato.core.errors import OstinatoError
@@ -97,7 +98,6 @@ class Sampler:
         *,
         signals: Signals,
         cache: ResponseCache,
-        calls: Calls,
         referrer: Referrer | None = None,
     ) -> None:
         """``referrer``: who has people look at what rules with a review queue have drawn."""
@@ -109,7 +109,6 @@ class Sampler:
         self._registry = registry
         self._signals = signals
         self._cache = cache
-        self._calls = calls
         self._queue: asyncio.Queue[Sample] = asyncio.Queue(settings.queue)
         self._bytes = 0
         self._workers: list[asyncio.Task[None]] = []
@@ -301,9 +300,6 @@ class Sampler:
                 self._known[keys[at]] = score
                 while len(self._known) > _KNOWN:
                     self._known.popitem(last=False)
-        if any(asked[at].patient for at in fresh):
-            # The judge's answer quotes what it judged: what it cost is kept, what it said is not.
-            await self._calls.erase(namespace=_namespace(sample))
         return [known[at] for at in range(len(asked))]
 
     def _scorer(self, sample: Sample, spec: Spec) -> Built:
@@ -435,7 +431,8 @@ def _matches(active: Active, told: About) -> bool:
 
 
 def _namespace(sample: Sample) -> str:
-    return f"sample-{sample.request_id}"
+    """Of its judges' calls: they quote what they judge, so that what they cost is kept, and never what they said."""
+    return f"{PASSING}{sample.request_id}"
 
 
 def _subject(sample: Sample) -> Subject:
