@@ -276,7 +276,7 @@ async def test_a_failed_change_changes_nothing_and_tells_nobody(door: Access, ow
 def test_the_page_of_permissions_is_consistent():
     assert all(permissions <= ALL for permissions in ROLES.values())
     assert all(name.count(":") == 1 for name in ALL)
-    assert ROLES["service"] == {"chat:call", "prompts:call"}
+    assert ROLES["service"] == {"chat:call", "prompts:call", "feedback:write"}
     assert not any(name.endswith(":write") or name in ("traces:text", "chat:call") for name in ROLES["analyst"])
     assert of_role("owner") == ALL
     with pytest.raises(Invalid):

@@ -202,7 +202,7 @@ async def test_nobody_binds_or_frees_beyond_their_own_rights(door: Access, owner
 async def test_only_with_the_right_to_is_a_key_made_in_anothers_name(door: Access, owner: Caller, clock: ManualClock):
     for name in ("ana", "bob"):
         await door.create_principal(owner, name, name)
-    _, ana = await key(door, clock, owner, ROLES["operator"] | {"releases:approve"}, "ana")
+    _, ana = await key(door, clock, owner, ROLES["operator"] | {"releases:approve", "datasets:text"}, "ana")
     bobs, bob = await key(door, clock, owner, ROLES["prompt-editor"], "bob")
     await refused(door.create_key(ana, "as bob", principal="bob"), code="foreign_principal")
     await refused(door.rotate_key(ana, bob.key_id), code="foreign_principal")
