@@ -91,6 +91,22 @@ async def test_a_rejected_one_is_withdrawn_from_the_cache_and_verdicts_calibrate
         assert kept == 1
 
 
+async def test_what_nobody_looks_at_is_not_kept_for_ever() -> None:
+    async with inside("[reviews]\nretention_days = 1\n") as world:
+        await prepared(world)
+        await world.chat("one")
+        (item,) = await items(world)
+        world.clock.advance(86_000)
+        await world.chat("two")
+        await items(world)
+        await world.app.reviews.sweep()
+        assert {one.state for one in await items(world)} == {"open"}
+        world.clock.advance(1_000)
+        await world.app.reviews.sweep()
+        found = {one.id: (one.state, one.erased) for one in await items(world)}
+        assert found.pop(item.id) == ("withdrawn", True) and list(found.values()) == [("open", False)]
+
+
 async def test_nobody_but_the_system_says_that_an_item_is_of_a_run() -> None:
     async with inside() as world:
         await prepared(world)

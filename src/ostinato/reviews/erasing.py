@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import sqlalchemy as sa
 
 from ostinato.core.errors import Invalid, NotFound
-from ostinato.reviews import queues, tables
+from ostinato.reviews import queues, store, tables
 from ostinato.reviews.turn import Turn
 
 
@@ -55,6 +55,29 @@ def old(connection: sa.Connection, before: int, limit: int) -> list[str]:
     table = tables.item
     query = sa.select(table.c.id).where(table.c.state != "open", table.c.done_at < before, table.c.erased.is_(False))
     return [str(one) for one in connection.execute(query.limit(limit)).scalars()]
+
+
+def unseen(connection: sa.Connection, before: int, limit: int) -> list[str]:
+    """Sampled answers that nobody has looked at for as long as decided ones are kept."""
+    table = tables.item
+    query = sa.select(table.c.id).where(
+        table.c.state == "open", table.c.origin == "online", table.c.created_at < before, table.c.given == 0
+    )
+    return [str(one) for one in connection.execute(query.limit(limit)).scalars()]
+
+
+def give_up(turn: Turn, ids: Sequence[str]) -> int:
+    """Withdraw them, with their texts; whoever has one in hand is not disturbed. One leaf for all of them."""
+    gone: list[str] = []
+    for one in ids:
+        found = store.find_item(turn.connection, one, lock=True, skip_locked=True)
+        if found is None or found[0].state != "open" or store.live_reservations(turn.connection, one, turn.now):
+            continue
+        store.change(turn.connection, found[0], state="withdrawn", done_at=turn.now)
+        gone.append(one)
+    if gone:
+        expire(turn, gone)
+    return len(gone)
 
 
 def expire(turn: Turn, ids: Sequence[str]) -> int:

@@ -244,6 +244,8 @@ class Reviews(Questions):
         before = now - int(self.settings.retention_days * 86_400_000_000)
         old = await self._database.read(lambda connection: erasing.old(connection, before, _SWEPT))
         gone = await self._change(SWEEPER, lambda turn: erasing.expire(turn, old)) if old else 0
+        unseen = await self._database.read(lambda connection: erasing.unseen(connection, before, _SWEPT))
+        gone += await self._change(SWEEPER, lambda turn: erasing.give_up(turn, unseen)) if unseen else 0
         return sum(one is not None for one in ended) + len(pending) + gone
 
     async def _carry_out(self, items: Sequence[Item]) -> None:

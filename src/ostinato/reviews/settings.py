@@ -11,7 +11,8 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     max_item_bytes: int = 262_144
     """Of all texts of one item."""
     retention_days: float = 90.0
-    """How long texts of decided items are kept; digests, verdicts and figures stay."""
+    """How long texts of decided items are kept, and sampled answers of the traffic that nobody looks at; digests,
+    verdicts and figures stay."""
     sweep_seconds: float = 15.0
     """How often what is overdue comes to its default, and old texts go."""
     open_items: int = 100_000
