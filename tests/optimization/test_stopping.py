@@ -13,7 +13,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from run_kit import PROMPT, Kit, Painter, opened
 
 from ostinato import access
-from ostinato.core.errors import Conflict, Denied
+from ostinato.core.errors import Conflict, Denied, Unavailable
 from ostinato.optimization.carrying import subject_of
 from ostinato.optimization.run import PHASES, Run
 from ostinato.providers.model import ChatCall
@@ -149,3 +149,26 @@ async def test_a_proof_by_another_model_is_void(kit: Kit) -> None:
     kit.world.app.catalog._value = Changed()  # type: ignore[assignment]  # as a change of routes swaps it
     ended = await through(kit, run, "release")
     assert ended.state == "refused" and "since the proof" in ended.why and not ended.release
+
+
+async def test_a_database_that_is_away_for_a_moment_needs_nobody(kit: Kit, monkeypatch: pytest.MonkeyPatch) -> None:
+    ann = await kit.caller()
+    run = await kit.runs.start(ann, kit.wish(), kit.project)
+    await through(kit, run, "select", "headroom", "search")
+    records, real = kit.runs.carrier.records, kit.runs.carrier.records.decide
+
+    async def away(*_: Any) -> Any:
+        raise Unavailable("The database does not answer.", code="storage_unreachable")
+
+    monkeypatch.setattr(records, "decide", away)
+    with pytest.raises(Unavailable):
+        await through(kit, run, "prove")
+    monkeypatch.setattr(records, "decide", real)
+    assert (await kit.runs.carrier.find(run.id)).state == "running"
+    kit.queue.standing = "failed"
+    await kit.runs.look()
+    again = await kit.runs.carrier.find(run.id)
+    assert again.turns == 2 and kit.queue.keys[-1] == subject_of(again)
+    paid = len(kit.painter.asked)
+    ended = await through(kit, again, *PHASES)
+    assert ended.state == "proposed" and len(kit.painter.asked) == paid, ended.sentence

@@ -30,6 +30,8 @@ _log = logging.getLogger("ostinato.optimization")
 
 SYSTEM = SystemActor("optimizer")
 _WHY = 2_000
+_PASSING = frozenset({"storage_unreachable", "storage_busy", "storage_closed"})
+"""A database that is away for a moment: nobody shall have to resume a run for it."""
 _KEPT = 0.5
 """At most so much of a budget of tokens or money is kept back for the sealed examples."""
 
@@ -100,7 +102,10 @@ class Carrier:
             cancelled = stopped.wanted == "cancel"
             ending = Ending("cancelled" if cancelled else "paused", "somebody asked for it")
         except (LimitReached, Unavailable, UpstreamFailed) as error:
-            # The budget, the model, a database: it may go on when that is back, and nothing is lost.
+            if error.code in _PASSING:
+                # The job fails, the run stays under way: it is set going again when the database is back.
+                raise
+            # The budget, the model: it may go on when there is more, and nothing is lost.
             ending = Ending("paused", error.sentence)
         except OstinatoError as error:
             ending = Ending("failed", error.sentence)
