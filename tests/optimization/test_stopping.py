@@ -5,17 +5,21 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 sys.path.insert(0, str(Path(__file__).parent))
 
-from run_kit import PROMPT, Kit, Painter, opened
+from run_kit import PROMPT, Kit, Painter, opened, place
 
 from ostinato import access
 from ostinato.core.errors import Conflict, Denied, Unavailable
+from ostinato.optimization import binding, releasing
 from ostinato.optimization.carrying import subject_of
 from ostinato.optimization.run import PHASES, Run
+from ostinato.prompts import Draft
+from ostinato.prompts.model import Turn
 from ostinato.providers.model import ChatCall
 from ostinato.scorers.model import Spec
 
@@ -172,3 +176,23 @@ async def test_a_database_that_is_away_for_a_moment_needs_nobody(kit: Kit, monke
     paid = len(kit.painter.asked)
     ended = await through(kit, again, *PHASES)
     assert ended.state == "proposed" and len(kit.painter.asked) == paid, ended.sentence
+
+
+async def test_a_label_that_moves_while_it_is_proposed_leaves_no_release_behind(
+    kit: Kit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ann, real = await kit.caller(), releasing.propose
+    evaluated = binding.evaluated(kit.world.app.releases)
+    kit.runs.carrier.rooms = msgspec.structs.replace(kit.rooms, evaluated=evaluated)
+
+    async def moving(*given: Any) -> Any:
+        draft = Draft(messages=(Turn("user", "Colour of {{thing}}?"),), params={"model": "plain", "max_tokens": 8})
+        await kit.world.app.prompts.add_version(ann, kit.project, PROMPT, draft)
+        await place(kit, 3)
+        return await real(*given)
+
+    monkeypatch.setattr(releasing, "propose", moving)
+    ended = await kit.finished(ann)
+    assert ended.state == "refused" and "moved from version 1 to version 3" in ended.why, ended.sentence
+    releases = await kit.world.app.releases.list(ann, project=kit.project)
+    assert [one.state for one in releases] == ["withdrawn"] and not ended.release

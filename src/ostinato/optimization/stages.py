@@ -26,6 +26,7 @@ from ostinato.wire.model import Json
 _LOOK = 20
 """Sealed examples between two looks of the sequential gate."""
 _RELEASED_ELSEWHERE = "release_open"
+_STALE = "evaluation_stale"
 
 
 class Ending(msgspec.Struct, frozen=True):
@@ -237,7 +238,15 @@ async def release(shop: Shop) -> Ending | None:
         if error.code != _RELEASED_ELSEWHERE:
             raise
         return Ending("paused", f"{error.message} Resume the run when it is done", more)
-    await rooms.evaluated(found, run, gate)
+    try:
+        await rooms.evaluated(found, run, gate)
+    except Conflict as error:
+        if error.code != _STALE:
+            raise
+        # The label was moved in this very moment: what is proposed is not what was proven.
+        await rooms.releases.withdraw(releasing.author(run), found.id, error.message)
+        why = await releasing.moved(rooms, run) or error.sentence
+        return Ending("refused", why, more)
     return Ending("proposed", gate.sentence, {**more, "release": found.id})
 
 
