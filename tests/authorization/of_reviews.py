@@ -60,6 +60,8 @@ NAMED_IN_BODY = frozenset({"POST /reviews/erasures"})
 ALSO: dict[str, frozenset[int]] = {
     # Whoever asks has not taken what the factory made.
     "POST /reviews/items/{ref:str}/return": frozenset({409}),
+    # Real texts take ``reviews:decide`` as well.
+    "POST /reviews/queues/{name:str}/dataset": frozenset({403}),
 }
 
 LEAVES: dict[str, int] = {"POST /reviews/items/{ref:str}/return": 0}

@@ -131,10 +131,9 @@ class Questions:
         *,
         project: str | None = None,
         origin_ref: str = "",
-        permission: str = "reviews:decide",
     ) -> tuple[NewExample, ...]:
-        """Decided items as examples. They hold texts: whoever only hands them on asks for another ``permission``."""
-        queue, judged = await self._judged(actor, name, project, permission, origin_ref, texts=True)
+        """Decided items as examples. They hold texts, which take ``reviews:decide``."""
+        queue, judged = await self._judged(actor, name, project, "reviews:decide", origin_ref, texts=True)
         return outcomes.examples(judged, queue.declared)
 
     async def calibration(
