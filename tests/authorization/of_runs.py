@@ -19,12 +19,17 @@ async def ground(plane: Plane, tenant: str) -> None:
     if ("slow",) not in plane.kept:
         plane.kept["slow",] = "made"
         await plane.world.declare("models", "slow", SLOW)
+        await plane.world.declare("prices", SLOW["targets"][0], {"input": 0.1, "output": 0.1})
     if ("examples", tenant) not in plane.kept:
         plane.kept["examples", tenant] = "made"
         examples = [datasets.NewExample(inputs={"question": f"q{n}"}, reference=f"a{n % 3}") for n in range(240)]
         await plane.app.datasets.create(SYSTEM, "for-runs", project=plane.projects[tenant], examples=examples)
         version = await plane.app.datasets.version(SYSTEM, "for-runs", project=plane.projects[tenant])
         await plane.app.datasets.load(version.id)  # marks it as used, which is no change of anybody's
+
+
+LIMITS = {"nano": 10**12}
+"""Of money: the keys of these tests have budgets, so their runs need a limit, too."""
 
 
 async def wish(plane: Plane, tenant: str, _: Made) -> dict[str, Any]:
@@ -42,6 +47,7 @@ async def wish(plane: Plane, tenant: str, _: Made) -> dict[str, Any]:
         "dataset": "for-runs",
         "alias": "slow",
         "scorers": [{"kind": "exact"}],
+        "limits": LIMITS,
         "project": home,
     }
 
@@ -94,8 +100,9 @@ BODIES: dict[str, Body] = {
     "POST /optimizations/plan": wish,
     **{
         f"POST /optimizations/{{ref:str}}/{step}": fixed({"reason": "The tests need it."})
-        for step in ("pause", "resume", "cancel")
+        for step in ("pause", "cancel")
     },
+    "POST /optimizations/{ref:str}/resume": fixed({"reason": "The tests need it.", "limits": LIMITS}),
 }
 
 NAMED_IN_BODY = frozenset({"POST /optimizations", "POST /optimizations/plan"})
