@@ -19,22 +19,17 @@ from ostinato import (
     approvals,
     audit,
     cache,
-    calls,
     datasets,
-    embeddings,
-    evals,
     explaining,
+    improving,
     intents,
-    jobs,
     opening,
-    optimization,
     outbound,
     prompts,
     providers,
     releases,
     reviews,
     routing,
-    scorers,
     signals,
     storage,
     traces,
@@ -44,12 +39,9 @@ from ostinato.cache.flights import Sharing
 from ostinato.config import Config
 from ostinato.core import ids
 from ostinato.core.clock import Clock, SystemClock
-from ostinato.evals import retrieval
 from ostinato.gateway import Epoch, Gateway, Renderer, Rooms
 from ostinato.gateway.asking import Item, Outcome
 from ostinato.gateway.feedback import Feedback
-from ostinato.gateway.referring import Referrer
-from ostinato.gateway.sampling import Sampler
 from ostinato.providers import Provider
 from ostinato.releases.rights import standing_rights
 from ostinato.standing import TOPICS, Standing
@@ -125,13 +117,6 @@ class App:
         self.control = await self._database("control", self.directory.control)
         self.ledger_database = await self._database("traces", self.directory.traces)
         self.work = await self._database("work", self.directory.work)
-        self.jobs = jobs.Jobs(
-            self.directory.jobs if self.embedded else config.storage.url,
-            clock,
-            "embedded" if self.embedded else ids.new(clock.now()),
-            settings=config.jobs,
-            leases=None if self.embedded else self.work,
-        )
         with opening.about("storage.valkey"):
             self.notices = Notices(
                 None if self.embedded else self.control,
@@ -159,21 +144,12 @@ class App:
         self._start_releases()
         self.router = routing.Router(self.providers, clock, config.routing)
         self.catalog.on_swap(lambda catalog: self.router.keep(catalog.targets()))
-        self.calls = calls.Calls(self.work, self.router, self.catalog, self.prices, self.recorder, clock, config.calls)
-        self._later("our own calls", self.calls.stop)
-        self._start_evals()
-        await self.keeper.resume(datasets.ERASURE, self._erase_copies)
-        await self._start_scorers()
+        await self._start_improving()
         await self._start_gateway()
         self.desk = Desk(self.control, clock, self.audit, secret=self.secret)
         self.desk.start()
         self._later("the control plane's desk", self.desk.stop)
-        await self.jobs.start()
-        self._later("jobs", self.jobs.stop)
-        await self.experiments.start()
-        self._later("experiments", self.experiments.stop)
-        await self.optimizations.start_looking()
-        self._later("optimization runs", self.optimizations.stop)
+        await self.improving.go_on(self._later)
 
     async def _database(self, name: str, path: Path) -> Database:
         where = path if self.embedded else self.config.storage.url
@@ -192,11 +168,6 @@ class App:
         """Carry out an invalidation that was written down as intended, and not as done."""
         report = await self.cache.invalidate(msgspec.convert(payload, cache.Selector), dry_run=False)
         return {"total": report.total}
-
-    async def _erase_copies(self, payload: Any) -> dict[str, str | int]:
-        """Erase what was made of examples that are erased; once intended, it is done in the end."""
-        cells = sum([await self.experiments.erase(one) for one in payload["examples"]])
-        return {"cells": cells, "items": await self.reviews.erase_examples(payload["project"], payload["examples"])}
 
     async def _start_providers(self) -> None:
         self.client = outbound.Client(self.config.outbound, self.clock)
@@ -239,7 +210,7 @@ class App:
             self.clock,
             self.notices,
             self.audit,
-            requirements_of=self._requirements,
+            requirements_of=self.requirements_of,
             samples=self.ledger.samples,
             reload=self.prompts.snapshot.reload,
             settings=self.config.releases,
@@ -253,7 +224,7 @@ class App:
         )
         self.explainer = explaining.Explainer(self.ledger, self.audit, self.intents, self.prompts, self.releases)
 
-    def _requirements(self, project: str, intent: str) -> intents.Requirements:
+    def requirements_of(self, project: str, intent: str) -> intents.Requirements:
         """What an intent asks of releases, as it stands when it is asked."""
         return self.intents.value.requirements(project, intent)
 
@@ -332,74 +303,12 @@ class App:
         self.reviews.start()
         self._later("reviews", self.reviews.stop)
 
-    def _start_evals(self) -> None:
-        self.scorer_functions = scorers.load_functions(self.config.scorers.functions)
-        with opening.about("embeddings"):
-            self.embedder = embeddings.build(self.config.embeddings, self.client, self.clock)
-        if self.embedder is not None:
-            self._later("the embedder", self.embedder.close)
-        self.retrieval = retrieval.build(self.config.retrievers, self.embedder, self.client)
-        self._later("retrieval", self.retrieval.close)
-        self.runner = evals.Runner(
-            self.calls,
-            self.clock,
-            pieces=lambda project, name, n: self.prompts.snapshot.value.content(project, name, n),  # noqa: PLW0108 - swapped
-            retrieval=self.retrieval,
-            confident=scorers.confidence.of,
-        )
-        self.experiments = evals.Experiments(
-            self.control,
-            self.work,
-            self.clock,
-            self.audit,
-            datasets=self.datasets,
-            calls=self.calls,
-            runner=self.runner,
-            jobs=self.jobs,
-            now=lambda: evals.Standing(
-                self.prompts.snapshot.value, self.catalog.value, self.prices.value, self.clock.now()
-            ),
-            context_of=self.scoring,
-            declared=lambda project, names: self.scorers.specs(project, names),  # noqa: PLW0108 - made later
-            settings=self.config.evals,
-        )
-        self.optimizations = optimization.build(
-            control=self.control, work=self.work, log=self.audit, clock=self.clock, prompts=self.prompts,
-            releases=self.releases, datasets=self.datasets, calls=self.calls, runner=self.runner, scoring=self.scoring,
-            requirements_of=self._requirements, intents=self.intents, catalog=self.catalog, prices=self.prices,
-            jobs=self.jobs, reviews=self.reviews, settings=self.config.optimization, registry=lambda: self.scorers,
-        )  # fmt: skip
-        self.datasets.copies = self._erase_copies
-
-    async def _start_scorers(self) -> None:
-        self.scorers = scorers.Registry(
-            self.control, self.clock, self.notices, self.audit,
-            contexts=lambda org, project: self.scoring(org, project, "", None),
-        )  # fmt: skip
-        await self.scorers.start()
-        self._later("declared scorers", self.scorers.stop)
-        self.config.scorers.check()
-        self.sampler = Sampler(
-            self.config.scorers, self.clock, self.scorers, signals=self.signals, cache=self.cache,
-            referrer=Referrer(self.reviews, self.intents),
-        )  # fmt: skip
-        self.sampler.start()
-        self._later("sampling", self.sampler.stop)
-
-    def scoring(self, org: str, project: str, namespace: str, budget: calls.Budget | None) -> scorers.Context:
-        """What scorers may use that work for a run or an experiment."""
-        return scorers.Context(
-            clock=self.clock,
-            calls=self.calls,
-            client=self.client,
-            embedder=self.embedder,
-            functions=self.scorer_functions,
-            hooks=self.config.scorers.hooks,
-            org=org,
-            project=project,
-            budget=budget,
-            namespace=namespace,
-        )
+    async def _start_improving(self) -> None:
+        self.improving = rooms = improving.Improving(self)
+        self.calls, self.jobs, self.runner, self.scoring = rooms.calls, rooms.jobs, rooms.runner, rooms.scoring
+        self.scorers, self.sampler = rooms.scorers, rooms.sampler
+        self.experiments, self.optimizations = rooms.experiments, rooms.optimizations
+        await rooms.start(self._later)
 
     async def _start_gateway(self) -> None:
         config = self.config

@@ -171,7 +171,7 @@ def build(world: World, kit: list[Kit], **options: Any) -> Kit:
         provable=binding.PROVABLE,
         calibrations=options.pop("calibrations", uncalibrated),
         declared=binding.declared(lambda: app.scorers),
-        requirements_of=app._requirements,
+        requirements_of=app.requirements_of,
         slices_of=lambda _project, _intent: (),
         catalog=app.catalog,
         prices=app.prices,
