@@ -9,7 +9,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from inside import SYSTEM, World, inside, settle
+from inside import SYSTEM, World, inside, settle, until
 
 from ostinato import datasets, scorers
 from ostinato.core.errors import Conflict, Invalid, NotFound
@@ -20,10 +20,7 @@ from ostinato.signals import Filter
 async def signals(world: World, **wanted: Any) -> list[Any]:
     """Signals of the first project, once everything that was drawn is scored and written."""
     await world.app.sampler.drain()
-    for _ in range(500):
-        if not world.app.signals.depth:
-            break
-        await asyncio.sleep(0.01)
+    await asyncio.to_thread(world.app.signals.flush)
     project = await world.first_project()
     found = await world.app.signals.query(Filter(project=project, **wanted), limit=1000)
     return list(found.signals)
@@ -129,7 +126,7 @@ async def test_a_rule_is_about_its_project_intent_and_share() -> None:
         (only,) = await signals(world)
         assert only.intent == "sums"
         await sample(world, 0.0)
-        assert world.app.sampler.bar == 0
+        await until(lambda: world.app.sampler.bar == 0)
         drawn = world.app.sampler.drawn
         await world.chat("four", {"ostinato-intent": "sums"})
         assert world.app.sampler.drawn == drawn
