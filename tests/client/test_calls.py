@@ -231,6 +231,16 @@ def test_refusals_are_the_kinds_that_the_server_raises(
         assert (error.param, error.retry_after) == ("messages.0", 3)
 
 
+@pytest.mark.parametrize("stream", [False, True])
+def test_an_answer_that_is_held_is_told_with_its_id(both: Both, server: Small, stream: bool):
+    body = json.dumps({"object": "held", "id": "h-1", "status": "pending", "poll": "/v1/held/h-1"}).encode()
+    server.chat = lambda handler, _: reply(handler, 202, body, {"ostinato-held": "h-1", "retry-after": "5"})
+    with pytest.raises(Unavailable) as caught:
+        both.make().chat(model="a", stream=stream)
+    assert (caught.value.code, caught.value.retry_after) == ("answer_held", 5)
+    assert "h-1" in caught.value.message and "/v1/held/h-1" in caught.value.hint
+
+
 @pytest.mark.parametrize("body", [b"", b"<html>", b"[1]", b'{"error": "plain"}', b"\xff", b"[" * 5000])
 def test_refusals_that_cannot_be_read_are_refusals_all_the_same(both: Both, server: Small, body: bytes):
     server.chat = lambda handler, _: reply(handler, 418, body)

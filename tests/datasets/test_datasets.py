@@ -247,3 +247,19 @@ async def test_every_change_has_its_leaf_and_needs_its_permission(kit, make) -> 
     ):
         with pytest.raises(NotFound):
             await call
+
+
+async def test_what_was_read_by_other_columns_does_not_join(kit) -> None:
+    """A file that is added without saying which column is the answer would make the answer an input."""
+    caller = kit.caller()
+    answered = [NewExample(inputs={"text": f"question {n}"}, reference=f"answer {n % 3}") for n in range(10)]
+    await kit.datasets.create(caller, ME, examples=answered)
+    read_otherwise = [NewExample(inputs={"text": "another", "team": "loans"})]
+    with pytest.raises(Invalid) as caught:
+        await kit.datasets.add_version(caller, ME, read_otherwise, base="latest")
+    assert caught.value.code == "inputs_differ" and "text" in caught.value.hint
+    with pytest.raises(Invalid) as caught:
+        await kit.datasets.add_version(caller, ME, [NewExample(inputs={"text": "another"})], base="latest")
+    assert caught.value.code == "references_missing" and "--reference" in caught.value.hint
+    assert (await kit.datasets.version(caller, ME)).number == 1, "nothing of it was sealed"
+    await kit.datasets.add_version(caller, ME, [NewExample(inputs={"text": "alone"})])

@@ -99,6 +99,9 @@ def start(prompt: str, body: str | None, detach: bool, as_json: bool, **given: A
     if detach:
         show(made, as_json, lambda one: click.echo(f"{one['id']}  {one['state']}"))
         return
+    click.echo(
+        f"Run {made['id']}: it goes on without you; `ostinato optimize watch {made['id']}`, pause, cancel.", err=True
+    )
     _watch(made["id"], quiet=as_json)
     show(call("GET", f"/optimizations/{part(made['id'])}"), as_json, _print)
 

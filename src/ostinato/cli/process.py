@@ -66,6 +66,7 @@ def init(path: Path, as_json: bool, recover: bool, serving: bool) -> None:
     if serving:
         click.echo("Next, in another terminal, while this one serves:")
         click.echo(f"    export OSTINATO_KEY=<that key>\n    {command} traces tail -f\n")
+        click.echo("With another port than 8000 also: export OSTINATO_URL=http://127.0.0.1:<port>\n")
     else:
         config = "" if path == Path("ostinato.toml") else f" --config {path}"
         click.echo(f"Next:  export OSTINATO_KEY=<that key>  and  {command} serve{config}")

@@ -11,7 +11,7 @@ from ostinato.client import asking, push, replies, telling
 from ostinato.client.asking import Asked
 from ostinato.client.fetching import settled
 from ostinato.client.prompt import Prompt
-from ostinato.client.refusals import refusal, unreachable
+from ostinato.client.refusals import HELD, held, refusal, unreachable
 from ostinato.client.replies import Incoming, Provenance, Reply
 from ostinato.client.settings import settle
 from ostinato.client.shelf import Key, Monotonic, Shelf
@@ -213,6 +213,8 @@ class AsyncClient:
             response = await http.send(
                 http.build_request("POST", call.path, content=call.body, headers=call.headers), stream=stream
             )
+            if response.status_code == HELD:
+                raise held(response.headers)
             if response.status_code >= 400:
                 raise refusal(response.status_code, response.headers, await response.aread())
         except httpx.HTTPError as error:

@@ -13,7 +13,7 @@ from ostinato.client import asking, push, replies, telling
 from ostinato.client.asking import Asked
 from ostinato.client.fetching import settled
 from ostinato.client.prompt import Prompt
-from ostinato.client.refusals import refusal, unreachable
+from ostinato.client.refusals import HELD, held, refusal, unreachable
 from ostinato.client.replies import Incoming, Provenance, Reply
 from ostinato.client.settings import settle
 from ostinato.client.shelf import Key, Monotonic, Shelf
@@ -216,6 +216,8 @@ class Client:
             response = http.send(
                 http.build_request("POST", call.path, content=call.body, headers=call.headers), stream=stream
             )
+            if response.status_code == HELD:
+                raise held(response.headers)
             if response.status_code >= 400:
                 raise refusal(response.status_code, response.headers, response.read())
         except httpx.HTTPError as error:

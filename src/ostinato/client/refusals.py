@@ -62,6 +62,21 @@ def refusal(status: int, headers: Mapping[str, str], body: bytes) -> OstinatoErr
     return error
 
 
+HELD = 202
+"""The status of an answer that nobody may see before somebody has looked at it."""
+
+
+def held(headers: Mapping[str, str]) -> Unavailable:
+    """The answer is there, and waits for a person."""
+    name = headers.get("ostinato-held", "")
+    return Unavailable(
+        f"The answer is held until somebody has looked at it: {name}.",
+        code="answer_held",
+        hint=f"Ask GET /v1/held/{name} with the same key: 202 while it waits, then 200 with the answer, or 410.",
+        retry_after=_seconds(headers.get("retry-after")),
+    )
+
+
 def unreachable(address: str, error: Exception) -> Unavailable:
     """The server did not answer."""
     said = str(error) or type(error).__name__

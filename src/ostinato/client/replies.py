@@ -46,6 +46,8 @@ class Provenance(msgspec.Struct, frozen=True):
     """Dollars; ``None`` where unknown, as at the begin of a stream."""
     saved: Decimal | None = None
     """Dollars that the call would have cost without the cache."""
+    held: str = ""
+    """Id of the answer that waits for somebody to look at it, where the text is the intent's own for the meantime."""
 
     @property
     def hit(self) -> bool:
@@ -90,6 +92,7 @@ def provenance(headers: Mapping[str, str]) -> Provenance:
         arm=prompt.get("arm", ""),
         cost=_dollars(headers.get("ostinato-cost")),
         saved=_dollars(headers.get("ostinato-saved")),
+        held=headers.get("ostinato-held", ""),
     )
 
 

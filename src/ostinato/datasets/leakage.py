@@ -87,7 +87,8 @@ def _nearly(examples: Sequence[Example], places: Sequence[int], kind: str, what:
     hit = Counter(examples[place].split for place in places)
     worst = max(count / sizes[split] for split, count in hit.items())
     told = ", ".join(f"{count:,} of {sizes[split]:,} in {split}" for split, count in sorted(hit.items()))
-    message = f"{len(places):,} examples {what} ({told})."
+    way = "Give those that belong together one group (`--group COLUMN`), or leave out one of each pair."
+    message = f"{len(places):,} examples {what} ({told}). {way}"
     living = [examples[place].id for place in places if examples[place].split != "holdout"]
     return Finding(
         kind=kind,

@@ -10,8 +10,9 @@ from ostinato.core import ids
 from ostinato.core.errors import NotFound
 from ostinato.datasets import examples, tables
 from ostinato.datasets.examples import Prepared
-from ostinato.datasets.model import Dataset, DatasetVersion, Example, Finding, Look, Shares
+from ostinato.datasets.model import SPLITS, Dataset, DatasetVersion, Example, Finding, Look, Shares
 
+_LOOKED_AT = 50
 _MANY = 500
 """Values in one ``IN`` list."""
 
@@ -114,6 +115,12 @@ def load(
         query = query.limit(limit)
     for position, *row in connection.execute(query):
         yield position, examples.built(*row)
+
+
+def shape(connection: sa.Connection, version_id: str) -> tuple[set[str], bool]:
+    """Names of the inputs of a version's first examples, and whether these have references; empty where it is."""
+    some = [one for _, one in load(connection, version_id, SPLITS, limit=_LOOKED_AT)]
+    return {name for one in some for name in one.inputs}, any(one.reference is not None for one in some)
 
 
 def standing(connection: sa.Connection, dataset_id: str, digests: Sequence[str]) -> dict[str, tuple[str, bool]]:

@@ -141,6 +141,8 @@ def fill(
             param="examples",
             hint="Send them in parts: begin an open version, add to it, seal it.",
         )
+    if "base" in version.origin:
+        _fit(new, *store.shape(connection, version.id))
     prepared = examples.prepare(new, of.shares, settings)
     dropped = Counter(version.dropped)
     fresh: list[examples.Prepared] = []
@@ -173,6 +175,28 @@ def fill(
     changed = msgspec.structs.replace(version, dropped=dict(dropped))
     _update(connection, changed, dropped=changed.dropped)
     return changed
+
+
+def _fit(new: Sequence[NewExample], names: set[str], answered: bool) -> None:
+    """Raise ``Invalid`` where examples were read otherwise than those that they join: by other columns."""
+    if not names:
+        return
+    other = sorted({name for one in new for name in one.inputs} - names)
+    hint = f"The version that they join has the inputs {', '.join(sorted(names)[:20])}: name the columns as then."
+    if other:
+        raise Invalid(
+            f"These examples have an input {other[0][:80]!r}, which those that they join have not.",
+            code="inputs_differ",
+            param="examples",
+            hint=hint,
+        )
+    if answered and new and all(one.reference is None for one in new):
+        raise Invalid(
+            "None of these examples has a reference, and those that they join have.",
+            code="references_missing",
+            param="examples",
+            hint="Name their column (`--reference COLUMN`), or begin a version without a base.",
+        )
 
 
 def seal(connection: sa.Connection, of: Dataset, version: DatasetVersion) -> DatasetVersion:
