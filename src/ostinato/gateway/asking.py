@@ -88,6 +88,12 @@ async def ask(turn: Turn, rooms: Rooms, flight: Flight[Item, Outcome]) -> Outcom
     """
     caller = turn.caller
     assert caller is not None
+    if turn.hold is not None:
+        # Whoever asked the same before may have been answered between this caller's look and its start.
+        earlier = await _held(turn, rooms)
+        if earlier is not None:
+            flight.recalled = True
+            return earlier
     reservation = None
     if rooms.access.budgets.required(caller):
         try:
