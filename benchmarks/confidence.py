@@ -3,10 +3,10 @@
     make bench ARGS='--only confidence'                   SHARED=DIR for SST-2
     .venv/bin/python benchmarks/confidence.py --tasks banking sst2 --examples 200
 
-Each task is asked with thirty-two labelled examples before the question, greedily, with log probabilities: about what a
-search finds. The confidence of an answer is the posterior of its label (``scorers.confidence``), calibrated on one
-half, shown on the other. The figure that matters is *caught*: which share of all errors lies among the least confident
-fifth, where reviewers look. It has a bound of its own: with 30 % errors no fifth can hold more than two thirds of them.
+Each task is asked with sixteen labelled examples before the question, greedily, with log probabilities. The confidence
+of an answer is the posterior of its label (``scorers.confidence``), calibrated on one half, shown on the other. The
+figure that matters is *caught*: which share of all errors lies among the least confident fifth, where reviewers look.
+It has a bound of its own: with 30 % errors no fifth can hold more than two thirds of them.
 """
 
 import argparse
@@ -32,7 +32,7 @@ from ostinato.scorers import confidence
 from ostinato.wire.model import Answer
 
 TASKS = ("sst2", "banking")
-SHOTS = 32
+SHOTS = 16
 GOAL = 0.65
 
 
