@@ -30,11 +30,10 @@ from ostinato.config import Config
 from ostinato.core import ids
 from ostinato.core.clock import Clock
 from ostinato.evals import retrieval
-from ostinato.gateway import Current
 from ostinato.gateway.referring import Referrer
 from ostinato.gateway.sampling import Sampler
 from ostinato.intents import Intents, Requirements
-from ostinato.storage import Database, DataDirectory, Notices
+from ostinato.storage import Current, Database, DataDirectory, Notices
 
 Later = Callable[[str, Callable[[], Awaitable[None]]], None]
 """``later(name, undo)``: what is to be undone when the process stops, in reverse order."""

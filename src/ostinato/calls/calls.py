@@ -2,7 +2,6 @@
 
 import asyncio
 import random
-from typing import Generic, Protocol, TypeVar
 
 import msgspec
 
@@ -19,11 +18,9 @@ from ostinato.core.errors import Invalid, LimitReached, OstinatoError, Unavailab
 from ostinato.providers.model import ProviderFailure
 from ostinato.routing import Catalog, Routed, Router
 from ostinato.routing.model import Target
-from ostinato.storage import Database
+from ostinato.storage import Current, Database
 from ostinato.traces import AttemptRow, CallRow, PriceBook, Recorder
 from ostinato.wire.model import ChatRequest, Usage
-
-T_co = TypeVar("T_co", covariant=True)
 
 _TRANSIENT = frozenset({"server", "network", "rate", "timeout", "malformed", "cut"})
 """Failures that may pass; the others stay however often one asks."""
@@ -31,13 +28,6 @@ _UNHEARD = frozenset({"timeout", "malformed", "cut"})
 """Failures for which the provider may charge: it worked, and nobody heard the answer."""
 _NOT_ASKED = frozenset({routing.OPEN, routing.BUSY, "unknown-provider"})
 _VERSION = b"ostinato call 1"
-
-
-class Current(Protocol, Generic[T_co]):
-    """A snapshot: ``value`` is swapped whole."""
-
-    @property
-    def value(self) -> T_co: ...
 
 
 class ModelAway(Unavailable):

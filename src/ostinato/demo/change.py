@@ -8,8 +8,7 @@ import msgspec
 from rich.table import Table
 
 from ostinato.demo.replay import Outcome
-
-_DASH = "-"
+from ostinato.demo.report import DASH, milliseconds
 
 
 class Side(msgspec.Struct, frozen=True):
@@ -72,10 +71,10 @@ def side(outcomes: Sequence[Outcome]) -> Side:
 _ROWS: tuple[tuple[str, Callable[[Side], str]], ...] = (
     ("requests", lambda one: f"{one.requests:,}"),
     ("first-pass success", lambda one: f"{one.success:.1%}"),
-    ("answered from the cache", lambda one: f"{one.hits / one.requests:.0%}" if one.requests else _DASH),
+    ("answered from the cache", lambda one: f"{one.hits / one.requests:.0%}" if one.requests else DASH),
     ("cost per successful answer", lambda one: _micro(one.cost_per_success)),
-    ("p50, ms", lambda one: _ms(one.p50)),
-    ("  of those that called the model", lambda one: _ms(one.miss_p50)),
+    ("p50, ms", lambda one: milliseconds(one.p50)),
+    ("  of those that called the model", lambda one: milliseconds(one.miss_p50)),
 )
 
 
@@ -98,11 +97,5 @@ def conclusion(change: Change) -> str:
     return f"{told} At ${change.value:g} for a success it is earned back after {change.payback:,} requests."
 
 
-def _ms(value: float | None) -> str:
-    if value is None:
-        return _DASH
-    return f"{value:.2f}" if value < 10 else f"{value:,.0f}"
-
-
 def _micro(value: float | None) -> str:
-    return _DASH if value is None else f"${value:.7f}"
+    return DASH if value is None else f"${value:.7f}"

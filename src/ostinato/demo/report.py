@@ -10,7 +10,7 @@ from rich.table import Table
 from ostinato.demo.replay import Outcome, Tokens
 from ostinato.demo.traffic import Level, repeats
 
-_DASH: Final = "-"
+DASH: Final = "-"
 
 
 class Summary(msgspec.Struct, frozen=True):
@@ -83,10 +83,10 @@ _ROWS: Final[tuple[tuple[str, Callable[[Summary], str]], ...]] = (
     ("exact hits", lambda s: _share(s.hits, s.requests)),
     ("joined another's call (2)", lambda s: _share(s.joined, s.requests)),
     ("accuracy", lambda s: f"{s.accuracy:.1%}"),
-    ("  of the hits", lambda s: _DASH if s.accuracy_of_hits is None else f"{s.accuracy_of_hits:.1%}"),
-    ("hit, p50 / p99 ms", lambda s: f"{_ms(s.hit_p50)} / {_ms(s.hit_p99)}"),
-    ("  inside the gateway, p50", lambda s: _ms(s.gateway_hit_p50)),
-    ("miss, p50 / p99 ms", lambda s: f"{_ms(s.miss_p50)} / {_ms(s.miss_p99)}"),
+    ("  of the hits", lambda s: DASH if s.accuracy_of_hits is None else f"{s.accuracy_of_hits:.1%}"),
+    ("hit, p50 / p99 ms", lambda s: f"{milliseconds(s.hit_p50)} / {milliseconds(s.hit_p99)}"),
+    ("  inside the gateway, p50", lambda s: milliseconds(s.gateway_hit_p50)),
+    ("miss, p50 / p99 ms", lambda s: f"{milliseconds(s.miss_p50)} / {milliseconds(s.miss_p99)}"),
     ("tokens spent", lambda s: f"{s.spent_tokens.total:,}"),
     ("  input / cached / output", lambda s: _buckets(s.spent_tokens)),
     ("tokens saved", lambda s: f"{s.saved_tokens:,}"),
@@ -123,7 +123,7 @@ def conclusion(summaries: Sequence[Summary]) -> str:
     if most.saved + most.spent:
         told += f", which saved {_share_of_money(most.saved, most.spent)} of the money"
     if most.hit_p50 and most.miss_p50:
-        told += f"; a hit took {_ms(most.hit_p50)} ms in the median, a miss {_ms(most.miss_p50)} ms"
+        told += f"; a hit took {milliseconds(most.hit_p50)} ms in the median, a miss {milliseconds(most.miss_p50)} ms"
     return told + "."
 
 
@@ -134,12 +134,13 @@ def as_json(model: str, seconds: float, summaries: Sequence[Summary], story: obj
 
 
 def _share(part: int, whole: int) -> str:
-    return f"{part:,} ({part / whole:.0%})" if whole else _DASH
+    return f"{part:,} ({part / whole:.0%})" if whole else DASH
 
 
-def _ms(value: float | None) -> str:
+def milliseconds(value: float | None) -> str:
+    """As tables show it; ``-`` of nothing."""
     if value is None:
-        return _DASH
+        return DASH
     return f"{value:.2f}" if value < 10 else f"{value:,.0f}"
 
 
@@ -152,4 +153,4 @@ def _dollars(amount: float) -> str:
 
 
 def _share_of_money(saved: float, spent: float) -> str:
-    return f"{saved / (saved + spent):.0%}" if saved + spent else _DASH
+    return f"{saved / (saved + spent):.0%}" if saved + spent else DASH

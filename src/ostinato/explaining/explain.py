@@ -27,6 +27,7 @@ from ostinato.explaining.model import (
 from ostinato.intents import Intents
 from ostinato.prompts import Version
 from ostinato.releases import Dossier
+from ostinato.storage import Current
 from ostinato.traces import Filter, Ledger, RequestEvent
 
 MOST_LEAVES = 50
@@ -43,15 +44,12 @@ class Releases(Protocol):
     async def show(self, actor: Actor, release_id: str) -> Dossier: ...
 
 
-class Current(Protocol):
-    @property
-    def value(self) -> Intents: ...
-
-
 class Explainer:
     """Explains requests of the ledger. ``prompts`` and ``releases`` are rooms of the same process."""
 
-    def __init__(self, ledger: Ledger, log: audit.Log, intents: Current, prompts: Prompts, releases: Releases) -> None:
+    def __init__(
+        self, ledger: Ledger, log: audit.Log, intents: Current[Intents], prompts: Prompts, releases: Releases
+    ) -> None:
         self._ledger = ledger
         self._log = log
         self._intents = intents

@@ -7,13 +7,12 @@ embeddings, ``side`` of the rest); ``Repeater.whole`` answers a repeated one fro
 from ostinato.gateway.gateway import Gateway
 from ostinato.gateway.repeat import Repeater, Tried
 from ostinato.gateway.replies import Header, Renderer, Reply, StreamReply, lines_of
-from ostinato.gateway.rooms import Current, Rooms
+from ostinato.gateway.rooms import Rooms
 from ostinato.gateway.settings import Settings
 from ostinato.gateway.snapshots import Epoch
 from ostinato.gateway.turn import Operation
 
 __all__ = [
-    "Current",
     "Epoch",
     "Gateway",
     "Header",

@@ -1,6 +1,6 @@
 """The rooms that a request passes, handed over as one thing by ``app``."""
 
-from typing import Generic, Protocol, TypeVar
+from typing import Protocol
 
 import msgspec
 
@@ -19,16 +19,8 @@ from ostinato.intents import Intents
 from ostinato.prompts import PromptSnapshot
 from ostinato.reviews import Reviews
 from ostinato.routing import Catalog, Router
+from ostinato.storage import Current
 from ostinato.traces import PriceBook, Recorder
-
-T_co = TypeVar("T_co", covariant=True)
-
-
-class Current(Protocol, Generic[T_co]):
-    """A snapshot: ``value`` is swapped whole."""
-
-    @property
-    def value(self) -> T_co: ...
 
 
 class Checkers(Protocol):

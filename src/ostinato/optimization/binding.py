@@ -17,7 +17,7 @@ from ostinato.datasets.model import DatasetVersion, Example, Finding, Split
 from ostinato.evals.model import Cell, Variant
 from ostinato.optimization import proving, releasing
 from ostinato.optimization.meter import stratum
-from ostinato.optimization.needs import Ask, Current, Decision, Rooms
+from ostinato.optimization.needs import Ask, Decision, Rooms
 from ostinato.optimization.optimizers import Search
 from ostinato.optimization.planning import Provable
 from ostinato.optimization.reviewing import Reviewing
@@ -30,7 +30,7 @@ from ostinato.releases import Release
 from ostinato.releases.rights import standing_rights
 from ostinato.routing import Catalog
 from ostinato.scorers.model import Spec
-from ostinato.storage import Database
+from ostinato.storage import Current, Database
 from ostinato.traces import PriceBook
 from ostinato.wire.model import ChatRequest, Message, Text
 

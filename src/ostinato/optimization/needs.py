@@ -1,7 +1,7 @@
 """What runs need of other rooms: ``app`` hands it over, tests bring small ones of their own."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Generic, Protocol, TypeVar
+from typing import Protocol
 
 import msgspec
 
@@ -24,18 +24,9 @@ from ostinato.releases import Release
 from ostinato.releases.turn import Rights
 from ostinato.routing import Catalog
 from ostinato.scorers.model import Spec
-from ostinato.storage import Database
+from ostinato.storage import Current, Database
 from ostinato.traces import PriceBook
 from ostinato.wire.model import Json
-
-T_co = TypeVar("T_co", covariant=True)
-
-
-class Current(Protocol, Generic[T_co]):
-    """A snapshot: ``value`` is swapped whole."""
-
-    @property
-    def value(self) -> T_co: ...
 
 
 class Data(Protocol):

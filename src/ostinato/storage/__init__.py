@@ -17,13 +17,14 @@ from ostinato.storage.notices import Notices
 from ostinato.storage.places import DataDirectory
 from ostinato.storage.records import Query, Record, RecordStore
 from ostinato.storage.records_sqlite import SqliteRecordStore
-from ostinato.storage.snapshot import Snapshot
+from ostinato.storage.snapshot import Current, Snapshot
 
 __all__ = [
     "Answers",
     "Begun",
     "Change",
     "Connection",
+    "Current",
     "DataDirectory",
     "Database",
     "Declarations",

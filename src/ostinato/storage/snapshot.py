@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Awaitable, Callable
-from typing import Generic, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 from ostinato.core.clock import Clock, SystemClock
 from ostinato.core.errors import OstinatoError, Unavailable
@@ -13,9 +13,17 @@ from ostinato.storage.notices import Notices
 _log = logging.getLogger(__name__)
 
 T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
 
 _FIRST_PAUSE = 0.25
 _LONGEST_PAUSE = 5.0
+
+
+class Current(Protocol, Generic[T_co]):
+    """A snapshot as its readers see it: ``value`` is swapped whole."""
+
+    @property
+    def value(self) -> T_co: ...
 
 
 class Snapshot(Generic[T]):

@@ -13,7 +13,6 @@ from ostinato.core.clock import Clock
 from ostinato.datasets import Datasets
 from ostinato.evals import Experiments
 from ostinato.explaining import Explainer
-from ostinato.gateway import Current
 from ostinato.intents import Changes, Intents
 from ostinato.optimization import Optimizations
 from ostinato.prompts import Following, Prompts
@@ -22,7 +21,7 @@ from ostinato.reviews import Reviews
 from ostinato.routing import Catalog, Router
 from ostinato.scorers import Registry
 from ostinato.signals import Signals
-from ostinato.storage import Change, Declarations, Declared
+from ostinato.storage import Change, Current, Declarations, Declared
 from ostinato.traces import Ledger
 from ostinato.web.api.desk import Desk
 
