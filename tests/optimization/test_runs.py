@@ -18,7 +18,9 @@ async def test_a_run_ends_in_a_proposed_release() -> None:
         plan = await kit.runs.plan(ann, kit.wish(), kit.project)
         assert not plan.errors, plan.errors
         run = await kit.finished(ann)
-        print(run.sentence)
         assert run.state == "proposed", run
         progress = await kit.runs.show(ann, run.id)
         assert progress.spent.calls == len(kit.painter.asked)
+        release = (await kit.world.app.releases.show(SYSTEM, run.release)).release
+        assert release.plan.guardrails is not None, "nobody wished for a rollout: it is watched for harm all the same"
+        assert [one.share for one in release.plan.steps] == [0.25, 0.5] and release.plan.control == 0.5
