@@ -59,10 +59,6 @@ class Part(Generic[T]):
     def failing(self) -> str:
         return self._whole.failing
 
-    async def reload(self) -> None:
-        """See :meth:`Snapshot.reload`."""
-        await self._whole.reload()
-
 
 class _Projects:
     """Projects by what declarations call them.
@@ -143,7 +139,7 @@ class Standing:
         """Held from judging a declaration until it stands, so that two cannot pass that exclude each other."""
         self._unsettled: dict[str, bool] = {}
         self._ambiguous: set[tuple[str, str]] = set()
-        self._snapshots: list[Snapshot[Any]] = []
+        self._snapshots: dict[str, Snapshot[Any]] = {}
         self._unsubscribe: Callable[[], None] | None = None
 
     async def start(self) -> None:
@@ -203,6 +199,10 @@ class Standing:
                 judged[other] = {one.name: body for one, body in zip(entries, placed, strict=True)}
         self._obey(judged)
 
+    async def follow(self, kind: str) -> None:
+        """Wait until what is declared of a kind now is obeyed in this process: who changed it sees it at once."""
+        await self._snapshots[TOPICS[kind]].reload()
+
     def _obey(self, declared: Mapping[str, Mapping[str, object]]) -> None:
         """Compile declarations by kind, for the errors only."""
         if "models" in declared:
@@ -230,7 +230,7 @@ class Standing:
         snapshot = Snapshot(load, self._notices, topic, self._clock)
         await snapshot.start()
         snapshot.on_swap(lambda _: self._epoch.advance())
-        self._snapshots.append(snapshot)
+        self._snapshots[topic] = snapshot
         return snapshot
 
     async def _load_catalog(self) -> routing.Catalog:
@@ -274,5 +274,5 @@ class Standing:
         """Stop following; the last values stay."""
         if self._unsubscribe is not None:
             self._unsubscribe()
-        for snapshot in reversed(self._snapshots):
+        for snapshot in reversed(self._snapshots.values()):
             await snapshot.close()

@@ -61,7 +61,7 @@ async def intent(plane: Plane, tenant: str, _: Made) -> str:
     change = intents.Change(name, version, high)
     wanted = intents.Wanted.of(change, low, plane.organizations[tenant])
     assert isinstance(await plane.app.intent_changes.make(SYSTEM, wanted), approvals.Request)
-    await plane.app.policies.reload()
+    await plane.app.standing.follow("policies")
     return name
 
 

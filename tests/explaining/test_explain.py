@@ -43,7 +43,7 @@ class Story:
         app, project = self.app, self.project
         care = {"title": "Care", "owner": "care team", "stakes": "high", "project": project}
         await app.declarations.put("intents", "care", care, "test")
-        await app.policies.reload()
+        await app.standing.follow("policies")
         draft = prompts.Draft(messages=(prompts.Turn("user", "Help {{name}}"),), params={"model": "file-plain"})
         await app.prompts.create(SYSTEM, project, "triage", intent="care", draft=draft)
         author, one, other = await self.person(), await self.person(), await self.person()

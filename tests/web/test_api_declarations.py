@@ -354,7 +354,7 @@ async def test_of_two_at_once_for_the_same_alias_one_is_refused(site: Site, kind
         told = await asyncio.gather(*(site.put("acme", kind, f"{turn}-{n}", **body) for n in range(4)))
         assert sorted(status for status, _ in told) == [200, 400, 400, 400]
     await site.app.catalog.reload()
-    await site.app.policies.reload()
+    await site.app.standing.follow("policies")
     assert not site.app.catalog.failing and not site.app.policies.failing
 
 
@@ -366,7 +366,7 @@ async def test_a_rule_can_be_named_as_soon_as_it_is_declared_and_not_removed_whi
             site.call("owner", "DELETE", f"/rules/r{turn}"), site.put("acme", "policies", f"p{turn}", **named)
         )
         assert (gone[0], stands[0]) in ((204, 400), (400, 200))
-    await site.app.policies.reload()
+    await site.app.standing.follow("policies")
     assert not site.app.policies.failing
 
 
@@ -409,7 +409,7 @@ async def test_policies_and_rules_change_together_or_not_at_all(site: Site) -> N
     app = site.app
     await site.put("owner", "rules", "guard", **GLOBAL["rules"])
     await site.put("acme", "policies", "ours", project="acme/main", checks=["guard"])
-    await app.policies.reload()
+    await app.standing.follow("policies")
     project = site.projects["acme/main"]
     old = app.policies.value.for_(project, "x").version
     checker = app.checkers.value.of(("guard",))
@@ -417,12 +417,12 @@ async def test_policies_and_rules_change_together_or_not_at_all(site: Site) -> N
     # A policy that cannot be obeyed, and a new rule that can be read: the old checker must not serve a new version.
     await app.declarations.put("policies", "bad", {"checks": ["none"]}, "another process")
     await app.declarations.put("rules", "guard", {"kind": "pii", "action": "block"}, "another process")
-    await app.policies.reload()
+    await app.standing.follow("policies")
     assert app.policies.value.for_(project, "x").version == old
     assert app.checkers.value.of(("guard",)) is checker
     assert "none" in (await site.client.get("/readyz")).json()["parts"]["policies"]
     await app.declarations.remove("policies", "bad", "another process")
-    await app.policies.reload()
+    await app.standing.follow("policies")
     assert app.policies.value.for_(project, "x").version != old
     assert app.checkers.value.of(("guard",)) is not checker
     assert (await site.client.get("/readyz")).json()["parts"]["policies"] == "ok"

@@ -209,13 +209,16 @@ def _handlers(kind: str, permission: str) -> list[HTTPRouteHandler]:
     ) -> Declared:
         """Declare one, or change it. It is judged together with all others before it stands."""
         async with plane_of(request).standing.declaring:
-            return await _declare(request, kind, named(name), data, version)
+            declared = await _declare(request, kind, named(name), data, version)
+            await plane_of(request).standing.follow(kind)
+        return declared
 
     @delete(f"{path}/{{name:path}}", opt={PERMISSION: f"{permission}:write"}, operation_id=f"remove_{kind}")
     async def remove(request: Req, name: FromPath[str]) -> None:
         """Withdraw one; its history stays."""
         async with plane_of(request).standing.declaring:
             await _remove(request, kind, named(name))
+            await plane_of(request).standing.follow(kind)
 
     return [list_all, show, declare, remove]
 

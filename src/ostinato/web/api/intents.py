@@ -212,7 +212,7 @@ async def _decide(request: Req, name: str, word: Word, decision: str) -> Pending
             caller, wanted, decision=decision, digest=word.digest, comment=word.comment
         )
         if decided.state == "done":
-            await plane.policies.reload()
+            await plane.standing.follow(KIND)
     return _pending(decided)
 
 
@@ -252,7 +252,7 @@ async def _make(request: Req, name: str, body: dict[str, Any] | None, seen: int 
         made = await plane.intent_changes.make(caller, wanted)
         if isinstance(made, Request):
             return Response(_pending(made), status_code=202)
-        await plane.policies.reload()
+        await plane.standing.follow(KIND)
     return Response(None if placed is None else await plane.declarations.show(KIND, name))
 
 

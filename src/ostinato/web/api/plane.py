@@ -40,15 +40,8 @@ class Standing(Protocol):
         """Raise ``Invalid`` if these placed bodies of a kind, taken together, cannot be obeyed."""
         ...
 
-
-class Rulings(Protocol):
-    """The cache policies that stand."""
-
-    @property
-    def value(self) -> Policies: ...
-
-    async def reload(self) -> None:
-        """Take what is declared now, intents included."""
+    async def follow(self, kind: str) -> None:
+        """Wait until what is declared of a kind now is obeyed in this process."""
         ...
 
 
@@ -81,7 +74,7 @@ class ControlPlane(Protocol):
     def catalog(self) -> Current[Catalog]: ...
 
     @property
-    def policies(self) -> Rulings: ...
+    def policies(self) -> Current[Policies]: ...
 
     @property
     def intents(self) -> Current[Intents]: ...
