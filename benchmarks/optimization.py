@@ -6,6 +6,10 @@
 The whole way is taken: an App in this process with llama.cpp as its provider, calls through its routes with journal and
 ledger, cells by ``evals.Runner``. Each run is the default search with polish and one finalist, then exact McNemar
 against the base on sealed examples. Beside it eight examples drawn at random: what anybody gets without a search.
+
+The sealed examples are asked with log probabilities, so the same runs tell how far the model's confidence can be
+believed: which share of the errors lies among the least confident fifth, where reviewers look. The calibration is
+learnt from the examples that the search scored on.
 """
 
 import argparse
@@ -40,6 +44,7 @@ from ostinato.optimization.model import Candidate, Measured
 from ostinato.optimization.search import Problem, Round, SearchPlan, anatomy
 from ostinato.optimization.search.grammar import Grammar, Recipe
 from ostinato.prompts import Content, Turn, contents
+from ostinato.scorers import confidence
 from ostinato.scorers.model import Spec
 
 MODEL = "gemma3-270m"
@@ -153,9 +158,13 @@ class Meter:
         self.calls = self.tokens = self.cached = 0
         self.seconds = 0.0
 
-    async def evaluate(self, one: Candidate, examples: Sequence[Example]) -> list[Measured]:
-        digest = contents.digest(contents.encode(one.content))
-        variant = Variant(name=one.id, content=one.content, digest=digest, alias="small")
+    async def evaluate(self, one: Candidate, examples: Sequence[Example], labels: Sequence[str] = ()) -> list[Measured]:
+        """Each example's value; with ``labels`` also how sure the model was of the one it gave."""
+        content = one.content
+        if labels:
+            content = msgspec.structs.replace(content, params={**content.params, **confidence.ASKING})
+        digest = contents.digest(contents.encode(content))
+        variant = Variant(name=one.id, content=content, digest=digest, alias="small")
         began = time.perf_counter()
         # Two under way on one slot: the model never waits for us, and every prompt finds its beginning where it was.
         cells = await self._app.runner.run_many(
@@ -166,6 +175,8 @@ class Meter:
             namespace=self._namespace,
             purpose="search",
             specs=self._specs,
+            confidence=bool(labels),
+            labels=labels,
             concurrency=2,
         )
         self.seconds += time.perf_counter() - began
@@ -183,6 +194,7 @@ class Meter:
             example=example.id,
             value=cell.value,
             output=cell.output,
+            confidence=cell.confidence,
             stratum=example.stratum,
             input_tokens=taken,
             cached_tokens=usage.cache_read,
@@ -213,10 +225,10 @@ async def run(app: App, project: Any, job: Task, seed: int) -> dict[str, Any]:
     grammar = Grammar(base, train, problem.plan, seed=seed)
     drawn = random.Random(f"eight:{seed}").sample(sorted(grammar.shelf.texts), 8)
     eight = grammar.make(Recipe(shots=tuple(drawn), layout="turns"), base)
-    values = {
-        name: [one.value or 0.0 for one in await meter.evaluate(candidate, holdout)]
-        for name, candidate in (("base", base), ("eight", eight), ("best", best))
-    }
+    cells = {name: await meter.evaluate(one, holdout) for name, one in (("base", base), ("eight", eight))}
+    cells["best"] = await meter.evaluate(best, holdout, job.labels)
+    taught = await meter.evaluate(best, dev, job.labels)
+    values = {name: [one.value or 0.0 for one in some] for name, some in cells.items()}
     wins = sum(a < b for a, b in zip(values["base"], values["best"], strict=True))
     losses = sum(a > b for a, b in zip(values["base"], values["best"], strict=True))
     means = {name: 100 * plain.fmean(row) for name, row in values.items()}
@@ -230,9 +242,17 @@ async def run(app: App, project: Any, job: Task, seed: int) -> dict[str, Any]:
         "p": p,
         "promoted": p < ALPHA and best is not base,
         "edit": best.edit,
+        "taught": [_sureness(one) for one in taught],
+        "sureness": [_sureness(one) for one in cells["best"]],
         "stopped": found.stopped,
         **searched,
     }
+
+
+def _sureness(cell: Measured) -> tuple[float, float]:
+    """How sure the model was, and how right."""
+    assert cell.confidence is not None, "the local model tells log probabilities"
+    return round(cell.confidence, 6), cell.value or 0.0
 
 
 async def started(place: Path) -> tuple[App, Any]:
@@ -253,7 +273,7 @@ def told(rows: Sequence[dict[str, Any]]) -> list[Figure]:
     cached, tokens = sum(row["cached"] for row in rows), sum(row["tokens"] for row in rows)
     promoted = [row["p"] for row in rows if row["promoted"]]
     runs = f"{len(rows)} runs, {MODEL}"
-    detail = {"runs": list(rows)}
+    detail = {"runs": [{name: one for name, one in row.items() if name not in _PAIRS} for row in rows]}
     by_task = ", ".join(
         f"{name} {number(plain.fmean(r['base'] for r in rows if r['task'] == name))} -> "
         f"{number(plain.fmean(r['best'] for r in rows if r['task'] == name))}"
@@ -312,10 +332,48 @@ def told(rows: Sequence[dict[str, Any]]) -> list[Figure]:
             goal=90,
             more=True,
         ),
+        *(
+            figure
+            for name in TASKS
+            if (some := [r for r in rows if r["task"] == name])
+            for figure in _caught(name, some)
+        ),
+    ]
+
+
+def _caught(task: str, rows: Sequence[dict[str, Any]]) -> list[Figure]:
+    """What reviewers of the least confident fifth see, of the answers of all runs of a task."""
+    learnt, shown = ([pair for row in rows for pair in row[name]] for name in _PAIRS)
+    report = confidence.report(
+        ([sure for sure, _ in learnt], [right for _, right in learnt]),
+        ([sure for sure, _ in shown], [right for _, right in shown]),
+    )
+    raw = report.raw
+    about = f"{task}, {MODEL}, n={len(shown)}, {100 * raw.accuracy:.1f} % right"
+    return [
+        Figure(
+            id=f"confidence-{task}-caught",
+            what=f"errors among the least confident fifth: {about}",
+            value=None if raw.caught is None else 100 * raw.caught,
+            unit="%",
+            asked=65 if task in REVIEWED else None,
+            more=True,
+            note=f"no fifth can hold more than {100 * min(1.0, 0.2 / max(1 - raw.accuracy, 1e-9)):.0f} %",
+        ),
+        Figure(id=f"confidence-{task}-auroc", what=f"AUROC of the confidence: {task}", value=raw.auroc, more=True),
+        Figure(
+            id=f"confidence-{task}-ece",
+            what=f"expected calibration error once calibrated: {task}",
+            value=report.calibrated.ece,
+            note=f"{raw.ece:.3f} before",
+        ),
     ]
 
 
 TASKS = ("sst2", "trec", "banking")
+REVIEWED = ("sst2", "banking")
+_PAIRS = ("taught", "sureness")
+"""Of a run's row: pairs of how sure and how right, on the examples scored on, and on the sealed ones."""
 
 
 Done = list[dict[str, Any]]

@@ -20,7 +20,6 @@ from pathlib import Path
 
 import audit
 import comparison
-import confidence
 import encoder
 import figures
 import hits
@@ -55,7 +54,6 @@ SECTIONS = {
     "encoder": encoder.measure,
     "retrieval": retrieval.measure,
     "optimization": optimization.measure,
-    "confidence": confidence.measure,
     "comparison": comparison.measure,
 }
 

@@ -21,6 +21,7 @@ from ostinato import (
     cache,
     datasets,
     explaining,
+    governing,
     improving,
     intents,
     opening,
@@ -145,11 +146,14 @@ class App:
         self.router = routing.Router(self.providers, clock, config.routing)
         self.catalog.on_swap(lambda catalog: self.router.keep(catalog.targets()))
         await self._start_improving()
+        self.governing = governing.Governing(self)
+        await self.governing.start(self._later)
         await self._start_gateway()
         self.desk = Desk(self.control, clock, self.audit, secret=self.secret)
         self.desk.start()
         self._later("the control plane's desk", self.desk.stop)
         await self.improving.go_on(self._later)
+        await self.governing.go_on(self._later)
 
     async def _database(self, name: str, path: Path) -> Database:
         where = path if self.embedded else self.config.storage.url

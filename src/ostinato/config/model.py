@@ -6,24 +6,33 @@ import msgspec
 
 from ostinato.access import Settings as AccessSettings
 from ostinato.audit import Settings as AuditSettings
+from ostinato.breakers import Settings as BreakersSettings
 from ostinato.cache import Settings as CacheSettings
 from ostinato.calls import Settings as CallsSettings
+from ostinato.cases import Settings as CasesSettings
 from ostinato.checks import Settings as ChecksSettings
 from ostinato.datasets import Settings as DatasetsSettings
 from ostinato.embeddings import Settings as EmbeddingsSettings
 from ostinato.evals import Settings as EvalsSettings
 from ostinato.evals.retrieval import Settings as RetrieverSettings
+from ostinato.families import Settings as FamiliesSettings
 from ostinato.gateway import Settings as GatewaySettings
 from ostinato.jobs import Settings as JobsSettings
+from ostinato.kpis import Settings as KpisSettings
+from ostinato.monitoring import Settings as MonitoringSettings
+from ostinato.notifying import Settings as NotifyingSettings
 from ostinato.optimization.settings import Settings as OptimizationSettings
 from ostinato.outbound import Settings as OutboundSettings
 from ostinato.providers import Settings as ProviderSettings
 from ostinato.releases import Settings as ReleasesSettings
+from ostinato.retention import Settings as RetentionSettings
 from ostinato.reviews import Settings as ReviewsSettings
 from ostinato.routing import Settings as RoutingSettings
+from ostinato.savings import Settings as SavingsSettings
 from ostinato.scorers import Settings as ScorersSettings
 from ostinato.signals import Settings as SignalsSettings
 from ostinato.traces import Settings as TracesSettings
+from ostinato.triage import Settings as TriageSettings
 from ostinato.web.settings import Settings as ServerSettings
 from ostinato.wire.model import Json
 
@@ -71,6 +80,15 @@ class Config(msgspec.Struct, frozen=True):
     signals: SignalsSettings = SignalsSettings()
     scorers: ScorersSettings = ScorersSettings()
     embeddings: EmbeddingsSettings = EmbeddingsSettings()
+    breakers: BreakersSettings = BreakersSettings()
+    cases: CasesSettings = CasesSettings()
+    families: FamiliesSettings = FamiliesSettings()
+    kpis: KpisSettings = KpisSettings()
+    monitoring: MonitoringSettings = MonitoringSettings()
+    notifying: NotifyingSettings = NotifyingSettings()
+    retention: RetentionSettings = RetentionSettings()
+    savings: SavingsSettings = SavingsSettings()
+    triage: TriageSettings = TriageSettings()
     providers: dict[str, ProviderSettings] = {}
     retrievers: dict[str, RetrieverSettings] = {}
     models: dict[str, Json] = {}
@@ -106,6 +124,15 @@ SECTIONS: dict[str, type[msgspec.Struct]] = {
     "optimization": OptimizationSettings,
     "datasets": DatasetsSettings,
     "signals": SignalsSettings,
+    "breakers": BreakersSettings,
+    "cases": CasesSettings,
+    "families": FamiliesSettings,
+    "kpis": KpisSettings,
+    "monitoring": MonitoringSettings,
+    "notifying": NotifyingSettings,
+    "retention": RetentionSettings,
+    "savings": SavingsSettings,
+    "triage": TriageSettings,
     "scorers": ScorersSettings,
 }
 """Sections with fixed keys."""

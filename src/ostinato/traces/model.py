@@ -95,7 +95,11 @@ class CallRow(msgspec.Struct, frozen=True, kw_only=True):
     release: str = ""
     """Id of the release in force; empty where none moved the label."""
     arm: str = ""
-    """``stable``, ``canary`` or ``control`` while a canary runs; empty otherwise."""
+    """``stable``, ``canary`` or ``control`` while a canary runs, ``baseline`` in the hold-out; empty otherwise."""
+    family: str = ""
+    """What it belongs to: see ``families``."""
+    trial: str = ""
+    """``treated`` or ``held`` (answered without cache) where the hold-out drew it; empty where it was left out."""
 
 
 HIT_KINDS = ("raw", "memory", "shared", "joined", "stale")
@@ -184,6 +188,8 @@ class RequestEvent(msgspec.Struct, frozen=True, kw_only=True):
     prompt_version: int = 0
     release: str = ""
     arm: str = ""
+    family: str = ""
+    trial: str = ""
 
 
 class Page(msgspec.Struct, frozen=True):

@@ -97,6 +97,8 @@ call = sa.Table(
     sa.Column("prompt_version", sa.Integer, nullable=False),
     _text("release"),
     _text("arm"),
+    _text("family"),
+    _text("trial"),
     sa.UniqueConstraint("request_id"),
 )
 
@@ -181,7 +183,7 @@ _OF_HIT = {
     "cost": "0",
     "counterfactual": "hit.saved",
     "status": "200",
-    **dict.fromkeys(("reason", "error"), "''"),
+    **dict.fromkeys(("reason", "error", "trial"), "''"),
     **dict.fromkeys(("auth_us", "lookup_us", "upstream_us", "first_token_us"), "0"),
     **dict.fromkeys(("input_text", "output_text", "extra"), "NULL"),
 }

@@ -98,6 +98,8 @@ def call_values(row: CallRow, text_chars: int) -> Values:
         row.prompt_version,
         row.release,
         row.arm,
+        row.family,
+        row.trial,
     )
 
 

@@ -1,0 +1,9 @@
+"""Circuit breakers on meaning: an intent whose quality, policy or cost budget is broken answers by its safe behaviour.
+
+A trip is a row that every process sees in a snapshot; the gateway asks it before anything else and says so in the
+answer's headers. A breaker closes by a person, or after a time through a trial share of the traffic.
+"""
+
+from ostinato.breakers.settings import Settings
+
+__all__ = ["Settings"]
