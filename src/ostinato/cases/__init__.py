@@ -4,6 +4,20 @@ A case moves from detected through triaged, proposed, approved and executed to v
 of the audit log. Its actions (flush a scope, open a breaker, roll back a release ...) are named and bound from above.
 """
 
+from ostinato.cases.model import Action, ActionName, Alarm, Alert, Case, Dossier, Event, Kind, Scope, Severity, Standing
 from ostinato.cases.settings import Settings
 
-__all__ = ["Settings"]
+__all__ = [
+    "Action",
+    "ActionName",
+    "Alarm",
+    "Alert",
+    "Case",
+    "Dossier",
+    "Event",
+    "Kind",
+    "Scope",
+    "Settings",
+    "Severity",
+    "Standing",
+]
