@@ -5,6 +5,7 @@ the data parts gather in clusters. ``key_of`` names the family of a request; ``F
 how often, how alike, how dear, how stable.
 """
 
+from ostinato.families.key import OTHER, data_of, key_of, masked
 from ostinato.families.settings import Settings
 
-__all__ = ["Settings"]
+__all__ = ["OTHER", "Settings", "data_of", "key_of", "masked"]
