@@ -10,13 +10,25 @@ from ostinato import releases, signals, statistics, storage
 from ostinato.core import ids
 from ostinato.core.clock import ManualClock
 from ostinato.core.errors import Invalid
-from ostinato.releases import Guarded, Guardrails, Observing, Outcome, Plan, Reading, Release, Step
+from ostinato.releases import (
+    Guarded,
+    Guardrails,
+    Judgement,
+    Observing,
+    Outcome,
+    Plan,
+    Reading,
+    Release,
+    Step,
+    guardrails,
+)
 from ostinato.releases.guardrails import WAITING, Pairing, Quality, Watch
 from ostinato.traces import CallRow, HitRow, Ledger, Recorder, Settings
 from ostinato.traces.arms import ArmCall
 
 PLAN = Plan(steps=(Step(0.1, 50, 10.0), Step(1.0)), control=0.5, guardrails=Guardrails())
 MINUTE = 60_000_000
+ARMS = ("canary", "control")
 
 
 def release(plan: Plan = PLAN, **fields: Any) -> Release:
@@ -169,13 +181,15 @@ def test_nothing_wrong_is_hardly_ever_rolled_back() -> None:
 
 def test_the_judge() -> None:
     judge = Guarded()
-    good = Reading(guardrail="quality", pairs=100)
+    good = Reading(guardrail="quality", pairs=100, seen=200, last=MINUTE)
+    others = [msgspec.structs.replace(good, guardrail=name) for name in ("error", "policy", "latency")]
+    others.append(Reading(guardrail="cost", pairs=0))
     bad = msgspec.structs.replace(good, p_harm=1e-5, canary=0.5, control=0.7)
     better = msgspec.structs.replace(good, p_benefit=1e-5)
     seen, soon, later = {"canary": 50}, MINUTE, 11 * MINUTE
 
     def outcome(samples: dict[str, int], now: int, *readings: Reading, plan: Plan = PLAN) -> Outcome:
-        return judge.judge(release(plan), samples, now, readings).outcome
+        return judge.judge(release(plan), samples, now, [*readings, *others]).outcome
 
     assert outcome(seen, soon, good) is Outcome.WAIT
     assert outcome(seen, later, good) is Outcome.ADVANCE
@@ -187,10 +201,61 @@ def test_the_judge() -> None:
     why = judge.judge(release(), seen, later, [bad]).why
     assert "0.500 against 0.700 over 100 pairs" in why
     few = msgspec.structs.replace(PLAN, guardrails=Guardrails(min_pairs=120))
+    unseen = msgspec.structs.replace(good, pairs=0, seen=0, last=0)
     assert outcome(seen, later, good, plan=few) is Outcome.WAIT
-    assert outcome(seen, 61 * MINUTE, msgspec.structs.replace(good, pairs=0), plan=few) is Outcome.HARM
+    assert outcome(seen, 61 * MINUTE, unseen, plan=few) is Outcome.HARM
     without = msgspec.structs.replace(PLAN, guardrails=None)
     assert outcome(seen, later, bad, plan=without) is Outcome.ADVANCE
+
+
+def test_a_guardrail_that_sees_nothing_holds_the_canary_and_then_takes_it_back() -> None:
+    """G6: data that are missing, or cease, stop a canary within the step; a plan that asks for nothing goes on."""
+    watch = Watch(Guardrails())
+    watch.take(both(120, {"cost": None, "at": 5 * MINUTE}, {"cost": None, "at": 5 * MINUTE}))
+    seen = {"canary": 120}
+
+    def judged(now: float, plan: Plan = PLAN, **fields: Any) -> Judgement:
+        return Guarded().judge(release(plan, **fields), seen, round(now * MINUTE), watch.readings())
+
+    assert judged(11).outcome is Outcome.WAIT, "nobody has rated or scored anything"
+    assert "its quality" in judged(11).why, "and no price is no reason"
+    assert judged(61).outcome is Outcome.HARM
+    blind = Guarded().judge(release(), seen, 11 * MINUTE)
+    assert blind.outcome is Outcome.WAIT, "a judge that is shown no figures does not let it go on either"
+    for number in range(3):
+        watch.hear(Quality(arm=arm, name="n", value=1.0, who=f"{arm}{number}", at=6 * MINUTE) for arm in ARMS)
+    assert judged(11).outcome is Outcome.ADVANCE
+    second = Plan(steps=(Step(0.1), Step(0.5)), control=0.5, guardrails=Guardrails())
+    later = {"plan": second, "step": 1, "step_since": 12 * MINUTE}
+    assert judged(13, **later).outcome is Outcome.WAIT, "signals that came before this step say nothing of it"
+    assert judged(73, **later).outcome is Outcome.HARM
+    for plan in (
+        msgspec.structs.replace(PLAN, guardrails=None),
+        msgspec.structs.replace(PLAN, steps=(Step(1.0),)),
+        msgspec.structs.replace(PLAN, guardrails=Guardrails(watch=("error", "latency"))),
+    ):
+        assert judged(61, plan).outcome is Outcome.ADVANCE, plan
+
+
+def test_a_canary_of_any_size_is_watched_to_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What has been met is forgotten in the end; harm that begins late is found all the same."""
+    monkeypatch.setattr(guardrails.Lately.__init__, "__defaults__", (200,))
+    watch = Watch(Guardrails(watch=("quality", "error")))
+    for number in range(2_000):
+        worse = number >= 1_500
+        for arm in ARMS:
+            failed = {"error": "upstream_failed", "status": 502} if worse and arm == "canary" else {}
+            watch.take([call(arm, number, at=number, **failed), call(arm, number, at=number)])
+            value = 0.0 if failed else float(number % 2)
+            watch.hear([Quality(arm=arm, name="n", value=value, who=f"{arm}{number}", at=number)])
+    assert reading(watch, "error").pairs == reading(watch, "quality").pairs == 2_000
+    assert reading(watch, "error").harmful and reading(watch, "quality").harmful
+    assert reading(watch, "error").last == 1_999
+    lately = guardrails.Lately(200)
+    for number in range(10_000):
+        lately.add(number)
+        assert len(lately) <= 200
+        assert all(one in lately for one in range(max(0, number - 99), number + 1, 33))
 
 
 def test_plans_that_cannot_be() -> None:

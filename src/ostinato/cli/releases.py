@@ -305,6 +305,8 @@ def _print(told: Any) -> None:
         for blocker in told["readiness"]["blockers"]:
             click.echo(f"  {blocker}")
     _section("Guardrails", _READING, told["readings"], _reading)
+    if told["readings"]:
+        click.echo("Better by: points from 0 to 100; of cost and latency, per cent of what both arms of a pair took.")
     _section("Evidence", ("evidence", "passed", "digest", "by", "at"), told["evidence"], _evidence)
     _section("History", ("at", "what", "state", "by", "why"), told["history"], _event)
 
@@ -319,15 +321,27 @@ def _verdict(one: Any) -> tuple[object, ...]:
     return one["gate"], "yes" if one["passed"] else "no", one["message"]
 
 
-_READING = ("guardrail", "pairs", "difference", "from", "to", "says")
+_READING = ("guardrail", ">pairs", ">canary", ">control", ">better by", "95 %", "says")
+
+
+def _amount(guardrail: str, value: float) -> str:
+    """What an arm showed: money and time of an answer, else a share of them."""
+    if guardrail == "cost":
+        return f"${value / 1e9:.6f}"
+    return f"{value / 1000:,.0f} ms" if guardrail == "latency" else f"{100 * value:.1f} %"
 
 
 def _reading(one: Any) -> tuple[object, ...]:
-    said = "better" if one["p_benefit"] <= one["level"] else "no harm found"
+    said = f"better (p = {one['p_benefit']:.2g})" if one["p_benefit"] <= one["level"] else "no harm found"
     if one["p_harm"] <= one["level"]:
-        said = f"harm, accepted: {one['waived']}" if one["waived"] else "harm"
+        said = f"harm, accepted: {one['waived']}" if one["waived"] else f"harm (p = {one['p_harm']:.2g})"
     name = f"{one['guardrail']} on {one['slice']}" if one["slice"] else one["guardrail"]
-    return name, one["pairs"], *(f"{one[key]:+.3f}" for key in ("difference", "low", "high")), said
+    if not one["pairs"]:
+        unpriced = one["guardrail"] == "cost" and not one["seen"]
+        return name, 0, "-", "-", "-", "-", "no price is known" if unpriced else "nothing to compare yet"
+    span = f"{100 * one['low']:+.1f} to {100 * one['high']:+.1f}"
+    means = [_amount(one["guardrail"], one[arm]) for arm in ("canary", "control")]
+    return name, one["pairs"], *means, f"{100 * one['difference']:+.1f}", span, said
 
 
 def _evidence(one: Any) -> tuple[object, ...]:

@@ -9,6 +9,9 @@ order and comes to the same figures. Three things make the comparison fair:
   one are not two draws;
 - pairs are made by order alone, never by what was observed. Where one arm has more, the oldest without a partner go.
 
+A canary may be as large as it likes: the figures are sums, and of requests and conversations the latest hundred
+thousand at least are kept in mind. One that comes back after so many others counts as another one.
+
 How loud a harm must be: the whole chance of a false rollback is shared out equally over guardrails and slices.
 """
 
@@ -25,7 +28,7 @@ CANARY, CONTROL = "canary", "control"
 WAITING = 64
 """Observations of one arm that wait for a partner."""
 MOST = 200_000
-"""Conversations of both arms together; what comes after them is not looked at: everything has been seen by then."""
+"""Requests, conversations and signals, each, that are kept in mind: beyond, the oldest half is forgotten."""
 
 _BLOCKED = "content_blocked"
 _NOT_OURS = frozenset({"", "caller_left", _BLOCKED})
@@ -41,7 +44,34 @@ class Quality(msgspec.Struct, frozen=True, kw_only=True):
     """From 0 to 1."""
     who: str
     """The conversation."""
+    at: int = 0
+    """UTC microseconds."""
     tags: tuple[str, ...] = ()
+
+
+class Lately:
+    """What was met, in bounded memory: at least the last ``most`` / 2 of them, whatever comes after."""
+
+    __slots__ = ("_before", "_half", "_now")
+
+    def __init__(self, most: int = MOST) -> None:
+        self._half = max(1, most // 2)
+        self._now: set[int] = set()
+        self._before: set[int] = set()
+
+    def __contains__(self, key: int) -> bool:
+        return key in self._now or key in self._before
+
+    def __len__(self) -> int:
+        return len(self._now) + len(self._before)
+
+    def add(self, key: int) -> None:
+        """Keep it in mind."""
+        if key in self:
+            return
+        if len(self._now) >= self._half:
+            self._before, self._now = self._now, set()
+        self._now.add(key)
 
 
 class Pairing:
@@ -79,9 +109,12 @@ class Line:
         self._difference = difference
         self._pairings: dict[str, Pairing] = {}
         self._sums = [0.0, 0.0]
+        self._seen = 0
+        self._last = 0
 
-    def add(self, arm: str, value: float, kind: str = "") -> None:
+    def add(self, arm: str, value: float, kind: str = "", at: int = 0) -> None:
         """Take an observation into account; those of one ``kind`` are paired with each other."""
+        self._seen += 1
         pairing = self._pairings.get(kind)
         if pairing is None:
             pairing = self._pairings[kind] = Pairing()
@@ -89,6 +122,7 @@ class Line:
         if pair is not None:
             self._sums[0] += pair[0]
             self._sums[1] += pair[1]
+            self._last = max(self._last, at)
             self.process.update(self._difference(*pair))
 
     def reading(self, level: float, waived: str) -> Reading:
@@ -109,6 +143,8 @@ class Line:
             p_benefit=process.p,
             level=level,
             waived=waived,
+            seen=self._seen,
+            last=self._last,
         )
 
 
@@ -120,22 +156,17 @@ class Watch:
         self._lines: list[Line] = [_line(name, "", rails) for name in rails.watch]
         self._slices = {name: _line("quality", name, rails) for name in rails.slices}
         self._of: dict[Guardrail, Line] = {one.guardrail: one for one in self._lines}
-        self._asked: set[int] = set()
+        self._asked = Lately()
         """Equal requests, by arm."""
-        self._heard: set[int] = set()
+        self._heard = Lately()
         """Conversations, by arm."""
-        self._told: set[int] = set()
+        self._told = Lately()
         """Conversations of which a signal of some name is known."""
-
-    @property
-    def full(self) -> bool:
-        """Whether it has seen as much as it can keep in mind."""
-        return max(len(self._asked), len(self._told)) >= MOST
 
     def take(self, calls: Iterable[ArmCall]) -> None:
         """Calls in the order of the ledger."""
         for call in calls:
-            if self.full or call.arm not in (CANARY, CONTROL) or call.cache not in ("miss", "bypass"):
+            if call.arm not in (CANARY, CONTROL) or call.cache not in ("miss", "bypass"):
                 continue
             asked = hash((call.arm, call.user_digest, call.fingerprint or call.request_id))
             heard = hash((call.arm, who(call.session, call.user_digest, call.fingerprint or call.request_id)))
@@ -149,19 +180,19 @@ class Watch:
         """Signals in the order in which they came."""
         for one in told:
             key = hash((one.arm, one.name, one.who))
-            if self.full or one.arm not in (CANARY, CONTROL) or key in self._told:
+            if one.arm not in (CANARY, CONTROL) or key in self._told:
                 continue
             self._told.add(key)
             if one.name in self._rails.policy_signals:
-                self._add("policy", one.arm, 1.0 - one.value, one.name)
+                self._add("policy", one.arm, 1.0 - one.value, one.name, one.at)
                 continue
             if self._rails.signals and one.name not in self._rails.signals:
                 continue
-            self._add("quality", one.arm, one.value, one.name)
+            self._add("quality", one.arm, one.value, one.name, one.at)
             for tag in one.tags:
                 line = self._slices.get(tag)
                 if line is not None:
-                    line.add(one.arm, one.value, one.name)
+                    line.add(one.arm, one.value, one.name, one.at)
 
     def readings(self) -> tuple[Reading, ...]:
         """What every guardrail and slice shows now."""
@@ -171,18 +202,18 @@ class Watch:
 
     def _observe(self, call: ArmCall) -> None:
         blocked = call.error == _BLOCKED
-        self._add("error", call.arm, float(call.error not in _NOT_OURS))
-        self._add("policy", call.arm, float(blocked))
+        self._add("error", call.arm, float(call.error not in _NOT_OURS), at=call.at)
+        self._add("policy", call.arm, float(blocked), at=call.at)
         if call.error or call.status != _OK:
             return
         if call.cost is not None:
-            self._add("cost", call.arm, float(call.cost))
-        self._add("latency", call.arm, float(call.total_us))
+            self._add("cost", call.arm, float(call.cost), at=call.at)
+        self._add("latency", call.arm, float(call.total_us), at=call.at)
 
-    def _add(self, guardrail: Guardrail, arm: str, value: float, kind: str = "") -> None:
+    def _add(self, guardrail: Guardrail, arm: str, value: float, kind: str = "", at: int = 0) -> None:
         line = self._of.get(guardrail)
         if line is not None:
-            line.add(arm, value, kind)
+            line.add(arm, value, kind, at)
 
 
 def who(session: str, user_digest: str, request: str) -> str:

@@ -68,8 +68,10 @@ class Minima:
 class Guarded:
     """Goes back on proven harm of any guardrail or slice; else as the minima say.
 
-    A proven benefit shortens the time of a step, never its samples. A guardrail that must have pairs and gets none for
-    as long as a canary may be without data is harm too: nobody can see what it does.
+    A proven benefit shortens the time of a step, never its samples. A guardrail that has seen no pair since the step
+    began does not let the canary go on; where that lasts as long as a canary may be without data it is harm: nobody can
+    see what it does. Two are let off: all of them at a step that leaves nothing for a control, and cost where neither
+    arm has a price.
     """
 
     def __init__(self, minima: Judge | None = None) -> None:
@@ -86,17 +88,51 @@ class Guarded:
         if harms:
             return Judgement(Outcome.HARM, "; ".join(map(told, harms)))
         judged = self._minima.judge(release, samples, now, readings)
-        if judged.outcome is Outcome.HARM or guardrails.min_pairs == 0:
+        if judged.outcome is Outcome.HARM:
             return judged
-        few = [one for one in readings if not one.slice and one.pairs < guardrails.min_pairs]
-        minutes = (now - (release.started_at or now)) / _MINUTE
-        blind = [one for one in few if one.pairs == 0]
+        blind = _blind(release, readings)
+        minutes = (now - (release.step_since or now)) / _MINUTE
         if blind and minutes >= release.plan.no_data_minutes:
-            return Judgement(Outcome.HARM, f"nothing is known of its {blind[0].name} after {minutes:.0f} minutes")
-        if few and judged.outcome is Outcome.ADVANCE:
+            return Judgement(Outcome.HARM, f"nothing was seen of its {_and(blind)} in {minutes:.0f} minutes")
+        if judged.outcome is not Outcome.ADVANCE:
+            return judged
+        if blind:
+            return Judgement(Outcome.WAIT, f"nothing has been seen of its {_and(blind)} in this step{_way_out(blind)}")
+        few = [one for one in readings if not one.slice and one.pairs < guardrails.min_pairs and not _unpriced(one)]
+        if few:
             lacking = ", ".join(f"{one.name} {one.pairs}" for one in few)
             return Judgement(Outcome.WAIT, f"each guardrail needs {guardrails.min_pairs} pairs ({lacking})")
         return judged
+
+
+def _blind(release: Release, readings: Sequence[Reading]) -> list[str]:
+    """The guardrails that had nothing to compare since the step began."""
+    guardrails = release.plan.guardrails
+    if guardrails is None or not release.plan.control_at(release.step):
+        return []
+    known = {one.guardrail: one for one in readings if not one.slice}
+    since = release.step_since or 0
+    found: list[str] = []
+    for name in guardrails.watch:
+        one = known.get(name)
+        if one is None or ((not one.pairs or one.last < since) and not _unpriced(one)):
+            found.append(name)
+    return found
+
+
+def _unpriced(reading: Reading) -> bool:
+    """Whether no answer of either arm has a price: then there is no cost to compare."""
+    return reading.guardrail == "cost" and reading.seen == 0
+
+
+def _way_out(blind: Sequence[str]) -> str:
+    if "quality" not in blind:
+        return ""
+    return ": let answers be scored or rated, or propose it again without quality among what is watched"
+
+
+def _and(names: Sequence[str]) -> str:
+    return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
 
 
 class Informed:

@@ -58,7 +58,8 @@ class Guardrails(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_d
     waived: dict[str, str] = {}
     """Slice -> who accepts a loss on it, and why: the named override, approved with the plan."""
     min_pairs: int = 0
-    """Pairs that each guardrail must have seen before the canary goes on."""
+    """Pairs that each guardrail must have seen before the canary goes on. Whatever it is, each must have seen one in
+    the step that ends: what nobody has looked at is not known to be harmless."""
 
     def check(self) -> None:
         """Raise ``Invalid`` naming what cannot be."""
@@ -92,7 +93,8 @@ class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     auto: bool = False
     """Whether Ostinato itself goes on when the minima of a step are met, and back when no data come."""
     no_data_minutes: float = 60.0
-    """An automatic rollout that sees no request of its canary for so long is rolled back."""
+    """An automatic rollout that sees no request of its canary for so long is rolled back; so is one in whose step a
+    guardrail had nothing to compare for so long."""
     guardrails: Guardrails | None = None
     """What is watched for harm; left out: only samples and minutes are counted."""
 
@@ -153,6 +155,10 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True):
     level: float = 0.05
     """Its part of the whole chance of a false rollback."""
     waived: str = ""
+    seen: int = 0
+    """Observations of either arm, those without a partner included."""
+    last: int = 0
+    """When the latest pair was seen, in UTC microseconds; 0: none yet."""
 
     @property
     def harmful(self) -> bool:

@@ -69,7 +69,7 @@ class Observing:
             base_number=release.base_number or 0,
             since=release.started_at or 0,
         )
-        while not state.watch.full:
+        while True:
             page = await self._calls(arms, state.calls, _PAGE)
             # Beside the event loop: a thousand calls are some tens of milliseconds of arithmetic.
             await asyncio.to_thread(state.watch.take, page.calls)
@@ -80,7 +80,7 @@ class Observing:
     async def _read_signals(self, state: _State, release: Release) -> None:
         """Those of both arms in one order, the one in which they were written: pairs go by it."""
         chosen = signals.Filter(project=release.project, prompt=release.prompt, since=release.started_at)
-        while not state.watch.full:
+        while True:
             page = await self._query(chosen, state.signals, _PAGE)
             told = [one for one in page.signals if one.value is not None and _of(one, release)]
             askers = await self._askers([one.request_id for one in told]) if told else {}
@@ -104,6 +104,7 @@ def _quality(told: signals.Signal, asker: Asker | None) -> Quality:
         arm=told.arm,
         name=told.name,
         value=min(1.0, max(0.0, told.value or 0.0)),
+        at=told.at,
         who=who(known.session, known.user_digest, known.fingerprint or told.request_id),
         tags=known.tags,
     )
