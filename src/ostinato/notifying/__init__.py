@@ -1,9 +1,26 @@
-"""Tells others what happened: Standard Webhooks, Slack, e-mail. A receiver that fails loses nothing.
+"""Messages to people and machines elsewhere: webhooks, Slack, e-mail.
 
-Messages are written down before they are sent, signed, tried again for days, and end in a list of dead letters that
-can be sent again. Addresses are judged by the guard of ``outbound`` at every try.
+``Notifying.tell`` takes what happened from any room; it is written in ``work`` before anything is sent, and delivered
+at least once, however long the receiver is away (two days of tries, then a dead letter that can be sent again). What
+the audit log says of releases, broken glass, keys and the like is told by itself. Webhooks are signed after Standard
+Webhooks; every try passes the guard of ``outbound``, and redirects are never followed. Endpoints are governed:
+``Notifying.endpoints``.
 """
 
+from ostinato.notifying.endpoints import Endpoints
+from ostinato.notifying.model import Changes, Delivery, Endpoint, Message, NewEndpoint
+from ostinato.notifying.notifying import RESEND, TEST, Notifying
 from ostinato.notifying.settings import Settings
 
-__all__ = ["Settings"]
+__all__ = [
+    "RESEND",
+    "TEST",
+    "Changes",
+    "Delivery",
+    "Endpoint",
+    "Endpoints",
+    "Message",
+    "NewEndpoint",
+    "Notifying",
+    "Settings",
+]
