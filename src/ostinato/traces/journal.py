@@ -6,6 +6,7 @@ compared and set there, so that a batch whose commit was not confirmed is not wr
 
 import logging
 from collections.abc import Mapping
+from typing import Any
 
 import msgspec
 import sqlalchemy as sa
@@ -13,18 +14,16 @@ import sqlalchemy as sa
 from ostinato.core.clock import Clock
 from ostinato.core.errors import Conflict
 from ostinato.storage import Database
-from ostinato.traces import rollup, write
+from ostinato.traces import adding, conversations, interactions, rollup, tables, write
+from ostinato.traces.adding import Added
+from ostinato.traces.cubes import ROLLUP, TRAFFIC, Cube
 from ostinato.traces.mark import ACCEPTED, DROPPED, REGISTERED, Mark
 from ostinato.traces.model import CallRow, HitRow
 from ostinato.traces.rollup import Cells
 from ostinato.traces.settings import Settings
 from ostinato.traces.tables import ledger_loss, ledger_writer
-from ostinato.traces.tables import rollup as rollup_table
 
 _LOG = logging.getLogger(__name__)
-
-_OPEN_BUCKETS = 6
-"""Buckets of time per grain that are kept in memory to be added to."""
 
 
 class Batch(msgspec.Struct):
@@ -34,6 +33,8 @@ class Batch(msgspec.Struct):
     calls: list[CallRow]
     cells: Cells | None = None
     """``None`` until it has been added up."""
+    added: Added | None = None
+    """The same with what belongs to the other rollups."""
     careful: bool = False
     """Whether to write row by row, leaving out what no database would take."""
 
@@ -59,8 +60,12 @@ class Journal:
         self._batch = 0
         self._accounted = 0
         self._dropped = 0
-        self._open: dict[int, Cells] = {grain: {} for grain in rollup.GRAINS}
-        self._loaded: dict[int, set[int]] = {grain: set() for grain in rollup.GRAINS}
+        self._rollup, self._traffic, self._interactions = (
+            Cube(ROLLUP),
+            Cube(TRAFFIC),
+            Cube(interactions.LAYOUT),
+        )
+        self._window = settings.interaction_minutes * 60 * rollup.SECOND
         self.registered = False
         self.lost_before = 0
         """Rows that an earlier process lost, found when this one began."""
@@ -118,12 +123,10 @@ class Journal:
         self._batch += 1
         self._accounted += batch.size
         self._dropped = dropped
-        for grain, cells in merged.items():
-            self._open[grain].update(cells)
-            self._loaded[grain].update(bucket for bucket, _ in cells)
-            self._forget_old(grain)
+        for cube, cells in merged:
+            cube.keep(cells)
 
-    def _write(self, connection: sa.Connection, batch: Batch, dropped: int) -> dict[int, Cells]:
+    def _write(self, connection: sa.Connection, batch: Batch, dropped: int) -> list[tuple[Cube[Any], dict[int, Any]]]:
         now = self._clock.now()
         mine = ledger_writer.c.writer == self._mark.writer
         moved = connection.execute(
@@ -134,26 +137,26 @@ class Journal:
         if moved.rowcount != 1:
             at = connection.execute(sa.select(ledger_writer.c.batch).where(mine)).scalar()
             if at == self._batch + 1:
-                return {}  # committed earlier, though the answer never came; the open cells are read again
+                return []  # committed earlier, though the answer never came; the open cells are read again
             raise Conflict("Another process writes to the ledger under this one's name.", code="ledger_writer")
         refused = batch.refused + write.insert_hits(connection, batch.hits, careful=batch.careful)
         refused += write.insert_calls(connection, batch.calls, self._settings.text_chars, careful=batch.careful)
         self._lose(connection, now, "refused", refused)
         self._lose(connection, now, "dropped", dropped - self._dropped)
-        return {grain: self._add_to_rollup(connection, grain, batch.cells or {}) for grain in rollup.GRAINS}
+        return self._add_to_rollups(connection, batch.added or Added())
 
-    def _add_to_rollup(self, connection: sa.Connection, grain: int, cells: Cells) -> Cells:
-        fresh = cells if grain == rollup.GRAINS[0] else rollup.coarser(cells, grain)
-        unread = {bucket for bucket, _ in fresh} - self._loaded[grain]
-        stored = write.load_cells(connection, self._mark.writer, grain, unread) if unread else {}
-        merged: Cells = {}
-        for key, cell in fresh.items():
-            before = self._open[grain].get(key) or stored.get(key)
-            merged[key] = cell.copy()
-            if before is not None:
-                merged[key].add(before)
-        write.put_cells(connection, self._mark.writer, grain, merged)
-        return {**stored, **merged}
+    def _add_to_rollups(self, connection: sa.Connection, added: Added) -> list[tuple[Cube[Any], dict[int, Any]]]:
+        tallies = dict(added.tallies)
+        for key, tally in conversations.advance(connection, added.turns, self._window).items():
+            known = tallies[key].copy() if key in tallies else interactions.Tally()
+            known.add(tally)
+            tallies[key] = known  # a copy: the batch is added up once, and may be written twice
+        writer = self._mark.writer
+        return [
+            (self._rollup, self._rollup.add(connection, writer, added.cells)),
+            (self._traffic, self._traffic.add(connection, writer, adding.narrow(added))),
+            (self._interactions, self._interactions.add(connection, writer, tallies)),
+        ]
 
     def close(self) -> None:
         """Let go of the mark."""
@@ -161,17 +164,8 @@ class Journal:
 
     def forget(self) -> None:
         """Read the open cells again before they are next added to: what was committed is in doubt."""
-        for grain in rollup.GRAINS:
-            self._open[grain].clear()
-            self._loaded[grain].clear()
-
-    def _forget_old(self, grain: int) -> None:
-        loaded = self._loaded[grain]
-        if len(loaded) <= _OPEN_BUCKETS:
-            return
-        kept = set(sorted(loaded)[-_OPEN_BUCKETS:])
-        self._loaded[grain] = kept
-        self._open[grain] = {key: cell for key, cell in self._open[grain].items() if key[0] in kept}
+        for cube in (self._rollup, self._traffic, self._interactions):
+            cube.forget()
 
     def prune(self) -> None:
         """Remove fine rollups that are past their time; the hours stay."""
@@ -184,8 +178,7 @@ class Journal:
 
         def remove(connection: sa.Connection) -> None:
             for grain, end in ends.items():
-                connection.execute(
-                    rollup_table.delete().where(rollup_table.c.grain == grain, rollup_table.c.bucket < end)
-                )
+                for table in (tables.rollup, tables.traffic, tables.interaction, tables.signal_rollup):
+                    connection.execute(table.delete().where(table.c.grain == grain, table.c.bucket < end))
 
         self._database.transact(remove)

@@ -17,8 +17,9 @@ from ostinato.core import ids
 from ostinato.core.clock import Clock
 from ostinato.core.errors import Unavailable
 from ostinato.storage import Database
+from ostinato.traces import adding, rollup, write
 from ostinato.traces import mark as marks
-from ostinato.traces import rollup, write
+from ostinato.traces.adding import Added
 from ostinato.traces.journal import Batch, Journal
 from ostinato.traces.mark import ACCEPTED, DROPPED
 from ostinato.traces.model import CallRow, HitRow
@@ -291,7 +292,8 @@ class Recorder:
         if put_off:
             self._held.extend(row for row in batch.hits if row.origin in put_off)
             batch.hits = [row for row in batch.hits if row.origin not in put_off]
-        batch.cells = self._add_up(batch)
+        batch.added = self._add_up(batch)
+        batch.cells = batch.added.cells
         for watcher in self._watchers:
             try:
                 watcher.observe_batch(batch.hits, batch.calls, self._origins, batch.cells)
@@ -299,38 +301,32 @@ class Recorder:
                 self.failures += 1
         self._trim_origins()
 
-    def _add_up(self, batch: Batch) -> Cells:
-        cells: Cells = {}
+    def _add_up(self, batch: Batch) -> Added:
         try:
-            rollup.add_hits(cells, batch.hits, self._origins)
-            for row in batch.calls:
-                rollup.add_call(cells, row)
+            return adding.add_up(batch.hits, batch.calls, self._origins)
         except (AttributeError, TypeError, ValueError, OverflowError) as error:
             _LOG.error("A row of the ledger is not what it should be and is left out (%s).", type(error).__name__)
             return self._add_up_carefully(batch)
-        return cells
 
-    def _add_up_carefully(self, batch: Batch) -> Cells:
+    def _add_up_carefully(self, batch: Batch) -> Added:
         """Row by row; those that cannot be added up are taken out, and counted as refused."""
-        cells: Cells = {}
+        added = Added()
         hits: list[HitRow] = []
         calls: list[CallRow] = []
         for row in (*batch.hits, *batch.calls):
-            alone: Cells = {}
             try:
                 if isinstance(row, HitRow):
-                    rollup.add_hits(alone, (row,), self._origins)
+                    alone = adding.add_up((row,), (), self._origins)
                     hits.append(row)
                 else:
-                    rollup.add_call(alone, row)
+                    alone = adding.add_up((), (row,), self._origins)
                     calls.append(row)
             except (AttributeError, TypeError, ValueError, OverflowError):
                 batch.refused += 1
                 continue
-            for key, cell in alone.items():
-                cells.setdefault(key, rollup.Cell()).add(cell)
+            added.add(alone)
         batch.hits, batch.calls = hits, calls
-        return cells
+        return added
 
     def _may_come(self, origin: str) -> bool:
         if self._awaited.get(origin, 0) >= _ROUNDS or not ids.is_id(origin):

@@ -39,4 +39,6 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How long the finest rollup is kept."""
     keep_1m_days: int = 30
     """How long the one-minute rollup is kept. The hours and days stay."""
+    interaction_minutes: int = 10
+    """How long after an answer a repetition, an edit or a complaint is about that answer: it was not accepted."""
     otel: Otel = Otel()

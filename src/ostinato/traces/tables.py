@@ -4,6 +4,8 @@ Rows are only ever inserted. Beside the order of writing (``seq``) there is an i
 also the index on time - and one on the caller's own ``x-request-id`` that holds only rows that have one.
 """
 
+from collections.abc import Sequence
+
 import sqlalchemy as sa
 
 from ostinato.storage import columns
@@ -166,6 +168,101 @@ rollup = sa.Table(
     sa.Column("detail", columns.Bytes, nullable=False),
 )
 """Sums per ``grain`` (10 s to a day) and writer, by the time a request *ended*. ``detail`` is ``rollup.Detail``."""
+
+TRAFFIC_DIMENSIONS = ("intent", "prompt", "release", "arm", "purpose")
+
+INTERACTION_SUMS = (
+    "interactions",
+    "conversations",
+    "turns",
+    "first_pass",
+    "failed",
+    "reworked",
+    "disliked",
+    "escalated",
+    "reopened",
+    "abandoned",
+    "uncontained",
+    "resolved",
+    "told",
+    "task_told",
+    "task_done",
+    "success",
+    "confirmed",
+    "unaided",
+    "rated",
+    "satisfied",
+    "rating",
+    "rating_squares",
+    "timed",
+    "seconds",
+    "seconds_squares",
+)
+"""Columns of ``interaction`` that are simply added up; ``interactions.contribution`` says what each counts."""
+
+INTERACTION_DIMENSIONS = ("intent", "prompt", "release", "arm", "tier")
+
+SIGNAL_DIMENSIONS = ("source", "name", "intent", "prompt", "release", "arm", "tier")
+SIGNAL_SUMS = ("n", "valued")
+SIGNAL_MOMENTS = ("w", "wv", "wvv", "w2", "w2v", "w2vv")
+"""Sums over weights and values: of w, wv, wv^2, w^2, w^2v, w^2v^2. Enough for a weighted mean and its variance."""
+
+
+def _cells(name: str, dimensions: Sequence[str], sums: Sequence[str], moments: Sequence[str] = ()) -> sa.Table:
+    """Sums per project, ``grain`` and writer. A project's window is one range of the primary key."""
+    return sa.Table(
+        name,
+        metadata,
+        sa.Column("org", sa.Text, primary_key=True),
+        sa.Column("project", sa.Text, primary_key=True),
+        sa.Column("grain", sa.Integer, primary_key=True, autoincrement=False),
+        sa.Column("bucket", columns.Micros, primary_key=True, autoincrement=False),
+        sa.Column("writer", columns.Id, primary_key=True),
+        *(sa.Column(one, sa.Text, primary_key=True) for one in dimensions),
+        *(_count(one) for one in sums),
+        *(sa.Column(one, sa.Float, nullable=False) for one in moments),
+        sa.Column("detail", columns.Bytes, nullable=False),
+        sa.Index(None, "grain", "bucket", "writer"),
+    )
+
+
+traffic = _cells("traffic", TRAFFIC_DIMENSIONS, SUMS)
+"""``rollup`` without keys, aliases and targets: what pages of figures read. ``purpose``: of calls of our own."""
+
+interaction = _cells("interaction", INTERACTION_DIMENSIONS, INTERACTION_SUMS)
+"""Interactions by the time at which they began; corrected when it is known how they ended."""
+
+signal_rollup = _cells("signal_rollup", SIGNAL_DIMENSIONS, SIGNAL_SUMS, SIGNAL_MOMENTS)
+"""Sums of signals by the time at which they were told; of what one actor said again of a request, the last counts."""
+
+conversation = sa.Table(
+    "conversation",
+    metadata,
+    sa.Column("project", sa.Text, primary_key=True),
+    sa.Column("name", sa.Text, primary_key=True),
+    _text("org"),
+    sa.Column("at", columns.Micros, nullable=False),
+    sa.Column("ended", columns.Micros, nullable=False),
+    _text("request_id"),
+    _text("intent"),
+    _text("prompt"),
+    _text("release"),
+    _text("arm"),
+    _text("tier"),
+    sa.Column("named", sa.Boolean, nullable=False),
+    _count("turns"),
+    _count("answer_us"),
+    _count("decided_us"),
+    _text("opening"),
+    _text("asked"),
+    _count("flags"),
+    sa.Column("csat", sa.SmallInteger, nullable=True),
+    sa.Column("seconds", sa.BigInteger, nullable=True),
+    sa.Index(None, "ended"),
+)
+"""One row per session, and per single request that an outcome was told of: how far it has come.
+
+Columns after ``name`` are the fields of ``interactions.State``, in order."""
 
 EVENT_COLUMNS = RequestEvent.__struct_fields__
 """Columns of the view ``request_event``, in order."""

@@ -4,7 +4,7 @@ All functions run inside a transaction of the writer. Values are always bound pa
 the names in ``tables`` alone.
 """
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any, TypeAlias, cast
 
 import msgspec
@@ -14,20 +14,17 @@ import sqlalchemy.exc as sa_errors
 from ostinato import checks
 from ostinato.traces import rollup, tables
 from ostinato.traces.model import CallRow, HitRow
-from ostinato.traces.rollup import Cell, Cells, Dimensions, Origin
+from ostinato.traces.rollup import Origin
 from ostinato.wire.model import Json
 
 Values: TypeAlias = tuple[Any, ...]
 
 _HIT = tuple(column.name for column in tables.hit.columns)[1:]
 _CALL = tuple(column.name for column in tables.call.columns)[1:]
-_ROLLUP = tuple(column.name for column in tables.rollup.columns)
-_KEY = ("grain", "bucket", "writer", *tables.DIMENSIONS)
-_SUMS_FROM = len(_KEY)
 _ORIGIN = (
     "request_id, org, project, alias, target, intent, wire, provider, model, "
     "coalesce(input, 0) + coalesce(cache_read, 0) + coalesce(cache_write, 0), "
-    "coalesce(output, 0) + coalesce(reasoning, 0), cost IS NOT NULL, prompt, release"
+    "coalesce(output, 0) + coalesce(reasoning, 0), cost IS NOT NULL, prompt, release, fingerprint"
 )
 _LOOKED_UP = 500
 """Ids in one ``IN`` list."""
@@ -158,7 +155,7 @@ def _insert(connection: sa.Connection, table: str, names: Sequence[str], rows: l
     if not rows:
         return 0
     # ``table`` and ``names`` are constants of this module.
-    statement = f"INSERT INTO {table} ({', '.join(names)}) VALUES ({_places(connection, len(names))})"  # noqa: S608
+    statement = f"INSERT INTO {table} ({', '.join(names)}) VALUES ({places(connection, len(names))})"  # noqa: S608
     if careful:
         return _insert_one_by_one(connection, statement, rows)
     if connection.dialect.name == "postgresql":
@@ -181,7 +178,7 @@ def _insert_one_by_one(connection: sa.Connection, statement: str, rows: Iterable
     for row in rows:
         try:
             with connection.begin_nested():
-                connection.exec_driver_sql(statement, tuple(_clean(value) for value in row))
+                connection.exec_driver_sql(statement, tuple(clean(value) for value in row))
         except _ROW_FAULTS as error:
             # SQLAlchemy's OperationalError is a StatementError too: that one is the disk's or the server's.
             if isinstance(error, sa_errors.OperationalError):
@@ -190,7 +187,7 @@ def _insert_one_by_one(connection: sa.Connection, statement: str, rows: Iterable
     return refused
 
 
-def _clean(value: Any) -> Any:
+def clean(value: Any) -> Any:
     """What any database takes: no NUL, no half of a surrogate pair, no integer beyond 64 bits."""
     if isinstance(value, str):
         return value.replace("\x00", "\ufffd").encode("utf-8", "replace").decode()
@@ -204,51 +201,21 @@ def find_origins(connection: sa.Connection, request_ids: Collection[str]) -> dic
     found: dict[str, Origin] = {}
     wanted = list(request_ids)
     for start in range(0, len(wanted), _LOOKED_UP):
-        some = tuple(_clean(name) for name in wanted[start : start + _LOOKED_UP])
-        statement = f"SELECT {_ORIGIN} FROM call WHERE request_id IN ({_places(connection, len(some))})"  # noqa: S608
+        some = tuple(clean(name) for name in wanted[start : start + _LOOKED_UP])
+        statement = f"SELECT {_ORIGIN} FROM call WHERE request_id IN ({places(connection, len(some))})"  # noqa: S608
         for row in connection.exec_driver_sql(statement, some):
-            name, *known, priced, prompt, release = row
-            found[name] = Origin(*known, priced=bool(priced), prompt=prompt, release=release)
+            name, *known, priced, prompt, release, fingerprint = row
+            found[name] = Origin(
+                *known,
+                priced=bool(priced),
+                prompt=prompt,
+                release=release,
+                asked=fingerprint[: rollup.ASKED],
+                chat=known[5] in rollup.CHAT,
+            )
     return found
 
 
-def load_cells(connection: sa.Connection, writer: str, grain: int, buckets: Collection[int]) -> Cells:
-    """This writer's cells of some buckets of time."""
-    cells: Cells = {}
-    places = _places(connection, len(buckets))
-    mark = _places(connection, 1)
-    statement = (
-        f"SELECT {', '.join(_ROLLUP)} FROM rollup "  # noqa: S608 - names are constants
-        f"WHERE grain = {mark} AND bucket IN ({places}) AND writer = {mark}"
-    )
-    for row in connection.exec_driver_sql(statement, (grain, *buckets, writer)):
-        dimensions: Dimensions = tuple(row[3:_SUMS_FROM])
-        cells[row[1], dimensions] = Cell(list(row[_SUMS_FROM:-1]), rollup.decode(bytes(row[-1])))
-    return cells
-
-
-def put_cells(connection: sa.Connection, writer: str, grain: int, cells: Mapping[tuple[int, Dimensions], Cell]) -> None:
-    """Write cells whole, over what this writer wrote of them before."""
-    if not cells:
-        return
-    updates = ", ".join(f"{name} = excluded.{name}" for name in (*tables.SUMS, "detail"))
-    statement = (
-        f"INSERT INTO rollup ({', '.join(_ROLLUP)}) VALUES ({_places(connection, len(_ROLLUP))}) "  # noqa: S608
-        f"ON CONFLICT ({', '.join(_KEY)}) DO UPDATE SET {updates}"
-    )
-    rows: list[Values] = [
-        (
-            grain,
-            bucket,
-            writer,
-            *(_clean(part) for part in dimensions),
-            *map(_clean, cell.sums),
-            rollup.encode(cell.detail),
-        )
-        for (bucket, dimensions), cell in cells.items()
-    ]
-    connection.exec_driver_sql(statement, rows)
-
-
-def _places(connection: sa.Connection, count: int) -> str:
+def places(connection: sa.Connection, count: int) -> str:
+    """Marks of that many bound parameters, as the driver wants them."""
     return ", ".join(["%s" if connection.dialect.name == "postgresql" else "?"] * count)
