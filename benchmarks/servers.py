@@ -168,6 +168,8 @@ CONFIG = """[server]
 port = {port}
 [storage]
 directory = "{data}"
+[savings]
+holdout_share = 0.0
 [access]
 requests_per_minute = 100000000
 concurrent_requests = 100000

@@ -28,6 +28,8 @@ from ostinato.core.clock import ManualClock
 
 def pytest_configure(config: pytest.Config) -> None:
     # Hypothesis looks at every module that is loaded, and glide warns about some of its own when looked at.
+    # Or a hundredth of all questions to servers of tests would never hit.
+    os.environ.setdefault("OSTINATO_SAVINGS_HOLDOUT_SHARE", "0")
     config.addinivalue_line("filterwarnings", "ignore:Importing from 'glide:DeprecationWarning")
 
 

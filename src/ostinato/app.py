@@ -344,6 +344,9 @@ class App:
                 reviews=self.reviews,
                 feedback=Feedback(self.signals, self.ledger, self.clock),
                 sampler=self.sampler,
+                lottery=self.governing.lottery,
+                baselines=self.governing.keeping.before,
+                budgets=self.governing.budgets,
             ),
             flights,
         )

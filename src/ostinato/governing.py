@@ -7,8 +7,10 @@ request's path; what works in the background starts when everything stands.
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
+from ostinato import access, intents, prompts, savings
 from ostinato.config import Config
 from ostinato.core.clock import Clock
+from ostinato.storage import Current, Database
 
 Later = Callable[[str, Callable[[], Awaitable[None]]], None]
 """``later(name, undo)``: what is to be undone when the process stops, in reverse order."""
@@ -19,6 +21,14 @@ class Parts(Protocol):
 
     config: Config
     clock: Clock
+    control: Database
+    ledger_database: Database
+    secret: bytes
+    access: access.Access
+    prompts: prompts.Prompts
+
+    @property
+    def intents(self) -> Current[intents.Intents]: ...
 
 
 class Governing:
@@ -26,9 +36,29 @@ class Governing:
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
+        parts.config.savings.check()
+        self.lottery = savings.Lottery(parts.config.savings, parts.secret)
+        self.budgets = savings.Budgets()
+        self.keeping = self._keeping()
 
     async def start(self, later: Later) -> None:
         """Before the first request: what the gateway asks is loaded."""
+        await self.keeping.start()
+        later("the hold-out", self.keeping.stop)
+        self._parts.prompts.snapshot.on_swap(lambda _: self.keeping.hear())
 
     async def go_on(self, later: Later) -> None:
         """When everything stands: background work begins."""
+
+    def _keeping(self) -> savings.Keeping:
+        parts = self._parts
+        return savings.Keeping(
+            control=parts.control,
+            traces=parts.ledger_database,
+            clock=parts.clock,
+            settings=parts.config.savings,
+            lottery=self.lottery,
+            limits=self.budgets,
+            intents=parts.intents,
+            state=parts.access.budgets.state,
+        )

@@ -102,6 +102,7 @@ class Child:
         return (
             f"[server]\nport = {self.port}\n"
             f"[storage]\ndirectory = {json.dumps(str(self.directory / 'data'))}\n"
+            "[savings]\nholdout_share = 0.0\n"  # every figure of the demo is about answers with the cache
             f"[providers.local]\n{self.model.provider}\n"
             f'[models.{ALIAS}]\ntargets = ["local/{self.model.name}"]\n'
             f'[prices."local/{self.model.name}"]\n'

@@ -5,7 +5,7 @@ import msgspec
 from ostinato import routing
 from ostinato.cache import admission, directives, fingerprint, scope
 from ostinato.core.errors import Invalid
-from ostinato.gateway import controls, prompting
+from ostinato.gateway import controls, lottery, prompting
 from ostinato.gateway.rooms import Rooms
 from ostinato.gateway.turn import Turn
 from ostinato.wire.model import ChatRequest
@@ -45,6 +45,7 @@ def address(turn: Turn, rooms: Rooms, request: ChatRequest) -> None:
     if not turn.bypass and turn.prompt is not None and turn.prompt.arm == "control" and not asked.only_if_cached:
         # A canary starts with an empty cache: it is compared with a control that has none.
         turn.bypass = "control"
+    lottery.draw(turn, rooms, asked)
     if within is None:
         return
     drawn = routing.key_digest(route, turn.targets[0])

@@ -7,6 +7,7 @@ before the cache is asked: by session, else by end user, else by the request its
 from ostinato.access import Resource, permissions
 from ostinato.cache import fingerprint
 from ostinato.core.errors import Invalid
+from ostinato.gateway import lottery
 from ostinato.gateway.replies import Header
 from ostinato.gateway.rooms import Rooms
 from ostinato.gateway.turn import Turn
@@ -33,6 +34,7 @@ def render(turn: Turn, rooms: Rooms) -> None:
         return
     pointer = rooms.prompts.value.pointer(caller.project, turn.model[len(MARK) :])
     found = pointer.stable if pointer.canary is None else pointer.draw(_seed(turn, request))
+    found = lottery.before(turn, rooms, found, request)
     what = Resource(project=caller.project, intent=found.intent, prompt=found.prompt, label=found.label)
     permissions.require(caller, "prompts:call", what)
     if found.kind == "partial":

@@ -81,6 +81,7 @@ def record(
         prompt_version=prompt.number if prompt else 0,
         release=prompt.release if prompt else "",
         arm=prompt.arm if prompt else "",
+        trial=turn.trial,
         usage=usage,
         cost=cost,
         counterfactual=None if cost is None else cost + saved,

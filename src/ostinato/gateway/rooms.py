@@ -1,5 +1,6 @@
 """The rooms that a request passes, handed over as one thing by ``app``."""
 
+from collections.abc import Callable
 from typing import Protocol
 
 import msgspec
@@ -19,6 +20,7 @@ from ostinato.intents import Intents
 from ostinato.prompts import PromptSnapshot
 from ostinato.reviews import Reviews
 from ostinato.routing import Catalog, Router
+from ostinato.savings import Baselines, Budgets, Lottery
 from ostinato.storage import Current
 from ostinato.traces import PriceBook, Recorder
 
@@ -53,3 +55,9 @@ class Rooms(msgspec.Struct, frozen=True):
     """Who takes what end users think."""
     sampler: Sampler | None = None
     """Who scores a share of the answers."""
+    lottery: Lottery | None = None
+    """Who is drawn for the hold-out."""
+    baselines: Callable[[], Baselines] = dict
+    """What answered before the releases that are in force."""
+    budgets: Budgets | None = None
+    """What intents may spend of tokens and dollars."""

@@ -75,6 +75,8 @@ class Turn(msgspec.Struct):
     directives: Directives | None = None
     bypass: str = ""
     """Why the cache is not asked, in one word."""
+    trial: str = ""
+    """``treated`` or ``held``: its side of the hold-out; empty where it takes no part."""
     no_store: str = ""
     """Why the answer will not be stored, where that is known beforehand."""
     said: bytes = b""

@@ -4,6 +4,8 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
+from ostinato.breakers.model import Safety
+
 Stakes: TypeAlias = Literal["low", "medium", "high", "critical"]
 """What a wrong answer costs, from nothing much to harm that cannot be undone."""
 
@@ -18,6 +20,18 @@ class Kpi(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     target: float
     direction: Literal["at-least", "at-most"] = "at-least"
     unit: str = ""
+
+
+class Budgets(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What its requests may take; ``None``: not limited. See ``savings.Budgets``."""
+
+    tokens_per_request: int | None = None
+    """Input and output: the answer's length is cut to what the input leaves; a longer input is refused."""
+    tokens_per_day: int | None = None
+    """UTC day; beyond it the intent is over budget."""
+    dollars_per_day: float | None = None
+    latency_ms: float | None = None
+    """Watched, not enforced: how many answers took longer is reported."""
 
 
 class Match(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -47,10 +61,13 @@ class CacheRules(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     max_entry_bytes: int | None = None
     finish_and_store: bool | None = None
     allow_directives: tuple[str, ...] | None = None
+    holdout: bool | None = None
+    """Whether some sessions may be answered without the cache, to measure what it saves; no rule of a policy."""
 
     def given(self) -> dict[str, object]:
-        """What is set, by name."""
-        return {name: value for name, value in msgspec.structs.asdict(self).items() if value is not None}
+        """What is set of a cache policy, by name."""
+        values = msgspec.structs.asdict(self)
+        return {name: value for name, value in values.items() if value is not None and name != "holdout"}
 
 
 class Review(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -110,6 +127,9 @@ class Declaration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     data_classes: tuple[DataClass, ...] = ()
     retention: Retention = Retention()
     match: Match = Match()
+    safety: Safety = Safety()
+    """How it answers while its breaker is open, and what opens that by itself."""
+    budgets: Budgets = Budgets()
 
 
 class Requirements(msgspec.Struct, frozen=True):

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import msgspec
 
+from ostinato.breakers.model import Safety
 from ostinato.cache import policy as policies
 from ostinato.core import hashing, money
 from ostinato.core.errors import Invalid
@@ -19,6 +20,7 @@ _DECLARED = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,126}[A-Za-z0-9])?")
 _GATE = re.compile(r"[a-z0-9](?:[a-z0-9._:-]{0,126}[a-z0-9])?")
 _TEXTS = {"title": 200, "description": 4_000, "owner": 200}
 _LISTS = {"kpi_targets": 50, "slices": 200, "checks": 100, "data_classes": 5}
+_BUDGETS = {"tokens_per_request": 1e8, "tokens_per_day": 1e15, "dollars_per_day": 1e9, "latency_ms": 3.6e6}
 _NAME = 200
 """Characters of a slice, an alias, a tag or a figure."""
 _MATCHES = 100
@@ -35,7 +37,18 @@ _ALLOWED = {
     "data_classes": "Allowed: public, internal, confidential, personal, sensitive.",
     "direction": 'Allowed: "at-least", "at-most".',
     "hold_default": 'Allowed: "fallback", "reject", "release".',
+    "on_trip": 'Allowed: "fail-safe", "target", "refuse".',
 }
+_SAFETY = {
+    "quality_floor": (0.0, 1.0),
+    "cost_per_day": (0.0, _MOST_DOLLARS),
+    "violations_per_hour": (0.0, 1e9),
+    "min_samples": (1, 1_000_000),
+    "trial_share": (0.0001, 1.0),
+    "cool_down_seconds": (60.0, 2_592_000.0),
+    "good_share": (0.01, 0.99),
+}
+"""Figures of ``safety``: the least and the most."""
 _UNKNOWN = re.compile(r"Object contains unknown field `([^`]+)`")
 
 
@@ -67,7 +80,11 @@ def read(name: str, body: object, checks: Mapping[str, object]) -> Intent:
     _judge_bounds(name, where, declared)
     project = "" if declared.project == "*" else declared.project
     defaults = DEFAULTS[declared.stakes]
-    version = hashing.digest_of([key, project, msgspec.to_builtins(declared), msgspec.to_builtins(defaults)])[:8].hex()
+    body = msgspec.to_builtins(declared)
+    if declared.safety == Safety():
+        # As before there were breakers: no open release is void only because Ostinato was upgraded.
+        del body["safety"]
+    version = hashing.digest_of([key, project, body, msgspec.to_builtins(defaults)])[:8].hex()
     return Intent(
         name=name,
         key=key,
@@ -107,8 +124,14 @@ def review_effects(intent: Intent) -> tuple[Effective, ...]:
             for rule, (declared, value) in given.items()
         ),
         *_hold_effects(review),
+        Effective(
+            "cache.holdout",
+            intent.declared.cache.holdout is not False,
+            "built in" if intent.declared.cache.holdout is None else "declared",
+        ),
         Effective("review.gates", needs.gates, "built in" if review.gates is None else "declared"),
         Effective("review.change_approvals", DEFAULTS[intent.stakes].change_approvals, by_default),
+        *safety_effects(intent.declared.safety),
     )
 
 
@@ -223,6 +246,11 @@ def _odd_numbers(declared: Declaration) -> Iterator[tuple[str, str, str]]:
         if days is not None and not (math.isfinite(days) and 0 < days <= _LONGEST_DAYS):
             yield f"retention.{field}", str(days), f"Allowed: above 0, to {_LONGEST_DAYS:g} days."
     yield from _odd_hold(declared.review)
+    yield from _odd_safety(declared.safety)
+    for field, most in _BUDGETS.items():
+        limit: float | None = getattr(declared.budgets, field)
+        if limit is not None and not (math.isfinite(limit) and 0 < limit <= most):
+            yield f"budgets.{field}", str(limit), f"Allowed: above 0, to {most:g}."
     worth = declared.value_per_success
     if worth is not None and not (math.isfinite(worth) and 0 <= worth <= _MOST_DOLLARS):
         yield "value_per_success", str(worth), f"Allowed: 0 to {_MOST_DOLLARS:g} dollars."
@@ -236,6 +264,32 @@ def _odd_hold(review: Review) -> Iterator[tuple[str, str, str]]:
         yield "review.hold_fallback", f"{len(review.hold_fallback)} characters", hint
     if not (math.isfinite(review.hold_seconds) and 1 <= review.hold_seconds <= _LONGEST_HOLD):
         yield "review.hold_seconds", str(review.hold_seconds), f"Allowed: 1 to {_LONGEST_HOLD:g} seconds."
+
+
+def _odd_safety(safety: Safety) -> Iterator[tuple[str, str, str]]:
+    """What its breaker could not do when it trips."""
+    if len(safety.text) > _LONGEST_FALLBACK or "\x00" in safety.text:
+        hint = f"Allowed: up to {_LONGEST_FALLBACK} characters, none of them NUL."
+        yield "safety.text", f"{len(safety.text)} characters", hint
+    if safety.on_trip == "fail-safe" and not safety.text.strip():
+        yield "safety.text", "none", "Say what callers get instead of an answer."
+    if safety.on_trip == "target" and not 0 < len(safety.alias) <= _NAME:
+        yield "safety.alias", repr(safety.alias[:80]), "Name the model alias that answers instead."
+    for field, (least, most) in _SAFETY.items():
+        figure: float | None = getattr(safety, field)
+        if figure is not None and not (math.isfinite(figure) and least <= figure <= most):
+            yield f"safety.{field}", str(figure), f"Allowed: {least:g} to {most:g}."
+
+
+def safety_effects(safety: Safety) -> tuple[Effective, ...]:
+    """How it answers while it is tripped, and what trips it."""
+    told = msgspec.structs.asdict(safety)
+    usual = msgspec.structs.asdict(Safety())
+    names = ("on_trip", "serve_cache", "quality_floor", "cost_per_day", "violations_per_hour")
+    return tuple(
+        Effective(f"safety.{name}", told[name], "built in" if told[name] == usual[name] else "declared")
+        for name in names
+    )
 
 
 def _judge_cache(name: str, where: str, declared: Declaration, checks: Mapping[str, object]) -> None:

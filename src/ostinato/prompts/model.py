@@ -11,7 +11,7 @@ from ostinato.wire.model import Json
 Kind: TypeAlias = Literal["text", "chat", "partial"]
 Role: TypeAlias = Literal["system", "developer", "user", "assistant"]
 Source: TypeAlias = Literal["person", "optimizer", "import"]
-Arm: TypeAlias = Literal["", "stable", "canary", "control"]
+Arm: TypeAlias = Literal["", "stable", "canary", "control", "baseline"]
 
 PRODUCTION = "production"
 """The label that a reference without one means; declared by itself, and protected unless declared otherwise."""

@@ -2,9 +2,21 @@
 
 Accounted savings are split by source and net of every overhead, negative lines shown. The hold-out draws some sessions
 that are answered without cache, or by the release before; the difference comes with a confidence sequence. Invoices of
-providers are reconciled against the ledger.
+providers are reconciled against the ledger. Intents have budgets of tokens and dollars.
 """
 
+from ostinato.savings.baselines import Baselines, Before
+from ostinato.savings.budgets import Budgets, OverBudget
+from ostinato.savings.keeping import Keeping
+from ostinato.savings.lottery import Lottery
 from ostinato.savings.settings import Settings
 
-__all__ = ["Settings"]
+__all__ = [
+    "Baselines",
+    "Before",
+    "Budgets",
+    "Keeping",
+    "Lottery",
+    "OverBudget",
+    "Settings",
+]

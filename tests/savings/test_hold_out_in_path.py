@@ -1,0 +1,209 @@
+"""The hold-out in the path of requests: who is drawn, what that means, and that the short cut never knows better."""
+
+import asyncio
+import itertools
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from inside import CHAT, Got, World, inside, question
+
+from ostinato.access import RateLimit
+
+DRAWN = "[savings]\nholdout_share = 0.3\n"
+
+
+def session(world: World, project: str, held: bool, start: int = 0) -> str:
+    """The name of a session that is drawn, or is not."""
+    lottery = world.app.governing.lottery
+    return next(
+        name
+        for name in (f"s{number}" for number in itertools.count(start))
+        if lottery.held(project, name.encode()) is held
+    )
+
+
+@pytest.fixture
+async def world() -> AsyncIterator[World]:
+    async with inside(DRAWN) as world:
+        yield world
+
+
+async def trials(world: World, count: int) -> list[tuple[str, str, str]]:
+    """(How it was answered, why, its side) of each row."""
+    return [(row.cache, row.reason, row.trial) for row in await world.rows(count)]
+
+
+async def test_a_session_that_is_drawn_neither_reads_stores_nor_joins(world: World):
+    project = await world.first_project()
+    held, treated = session(world, project, True), session(world, project, False)
+    await world.chat("q", {"ostinato-session": treated})
+    calls = world.fake.calls
+    for _ in range(3):
+        got = await world.chat("q", {"ostinato-session": held})
+        assert (got.cache, got.reason) == ("bypass", "holdout")
+    assert world.fake.calls == calls + 3
+    both = await asyncio.gather(*(world.chat("new", {"ostinato-session": held}) for _ in range(2)))
+    assert [got.reason for got in both] == ["holdout"] * 2
+    assert world.fake.calls == calls + 5
+    assert (await world.chat("new", {"ostinato-session": treated})).cache == "miss"
+    assert (await world.chat("new", {"ostinato-session": treated})).cache == "hit-exact"
+    told = await trials(world, 8)
+    assert told.count(("bypass", "holdout", "held")) == 5
+    assert told.count(("miss", "", "treated")) == 2
+
+
+async def test_without_a_session_the_request_itself_is_drawn_and_stays_so(world: World):
+    project = await world.first_project()
+    seen: dict[bool, int] = {True: 0, False: 0}
+    for number in range(60):
+        first = await world.chat(f"question {number}")
+        again = await world.chat(f"question {number}")
+        held = first.reason == "holdout"
+        assert (again.reason == "holdout") is held
+        assert held or again.cache == "hit-exact"
+        seen[held] += 1
+    assert seen[True] > 5
+    assert seen[False] > 20
+    assert project
+
+
+async def test_an_intent_that_forbids_it_takes_no_part(world: World):
+    project = await world.first_project()
+    held = session(world, project, True)
+    await world.declare("intents", "legal", {"cache": {"holdout": False}})
+    for expected in ("miss", "hit-exact"):
+        got = await world.chat("q", {"ostinato-session": held, "ostinato-intent": "legal"})
+        assert got.cache == expected
+    assert {trial for _, _, trial in await trials(world, 2)} == {""}
+
+
+async def test_only_what_the_cache_would_take_part_in_is_drawn(world: World):
+    project = await world.first_project()
+    held = session(world, project, True)
+    for extra, headers in [
+        ({"temperature": 1.5}, {}),
+        ({}, {"cache-control": "no-cache"}),
+        ({}, {"cache-control": "no-store"}),
+    ]:
+        got = await world.chat("q", {"ostinato-session": held, **headers}, **extra)
+        assert got.reason != "holdout"
+    assert {trial for _, _, trial in await trials(world, 3)} == {""}
+
+
+async def test_who_asks_for_the_cache_only_gets_it_and_is_left_out_of_both_sides(world: World):
+    project = await world.first_project()
+    held, treated = session(world, project, True), session(world, project, False)
+    await world.chat("q", {"ostinato-session": treated})
+    got = await world.chat("q", {"ostinato-session": held, "cache-control": "only-if-cached"})
+    assert got.cache == "hit-exact"
+    assert [one.until - one.since for one in world.app.governing.lottery.absences()] == [1]
+
+
+async def test_a_key_near_its_rate_takes_no_part_until_its_next_minute(world: World):
+    project = await world.first_project()
+    held = session(world, project, True)
+    key = await world.new_key(rate=RateLimit(10, 86_400.0))
+    reasons = [(await world.chat("q", {"ostinato-session": held}, key=key)).reason for _ in range(10)]
+    assert reasons[0] == "holdout"
+    assert reasons[-1] != "holdout"
+    [absence] = world.app.governing.lottery.absences()
+    assert absence.what == world.key_id(key)
+
+
+# --- with and without the short cut every decision is the same -------------------------------------------------------
+
+TEXTS = st.sampled_from(["one", "two", "three", "four"])
+SESSIONS = st.sampled_from(["", "", "a", "b", "c", "d"])
+CONTROL = st.sampled_from(["", "", "", "no-cache", "only-if-cached", "max-age=5"])
+asks = st.tuples(st.just("ask"), TEXTS, SESSIONS, CONTROL, st.booleans())
+steps = st.one_of(
+    st.tuples(st.just("wait"), st.sampled_from([1, 20, 61])),
+    st.tuples(st.just("purse"), st.booleans()),
+    st.tuples(st.just("intent"), st.booleans()),
+)
+
+
+@st.composite
+def stories(draw: st.DrawFn, most: int) -> list[Any]:
+    return [draw(asks) if draw(st.integers(0, 4)) else draw(steps) for _ in range(draw(st.integers(4, most)))]
+
+
+class Sides:
+    """Two projects of one server that draw alike: one is asked with the short cut, one without."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.keys: dict[bool, str] = {}
+        self.numbers = itertools.count()
+        lottery = world.app.governing.lottery
+        held = lottery.held
+        lottery.held = lambda project, seed: held("both", seed)
+
+    async def prepare(self) -> None:
+        for raw, name in ((True, "with"), (False, "without")):
+            project = await self.world.new_project(name)
+            self.keys[raw] = await self.world.new_key(project)
+
+    async def live(self, story: list[Any]) -> int:
+        """Gives how many were answered as held."""
+        world, nonce, held = self.world, next(self.numbers), 0
+        lottery = world.app.governing.lottery
+        resting = lottery.rests
+        await world.declare("intents", "one", {"match": {"aliases": ["plain"]}, "cache": {"holdout": True}})
+        try:
+            for step in story:
+                if step[0] == "wait":
+                    world.clock.advance(step[1])
+                elif step[0] == "purse":
+                    # Near a limit, or far from it: whatever the time is.
+                    lottery.rests = (lambda *_: True) if step[1] else resting
+                elif step[0] == "intent":
+                    body = {"match": {"aliases": ["plain"]}, "cache": {"holdout": step[1]}}
+                    await world.declare("intents", "one", body)
+                else:
+                    seen, unseen = [await self.ask(raw, nonce, *step[1:]) for raw in (True, False)]
+                    assert seen == unseen, step
+                    held += seen[1] == "bypass; reason=holdout"
+        finally:
+            lottery.rests = resting
+        return held
+
+    async def ask(self, raw: bool, nonce: int, text: str, name: str, control: str, stream: bool) -> tuple[int, str]:
+        headers = {"ostinato-session": name} if name else {}
+        if control:
+            headers["cache-control"] = control
+        body = question(f"{text} {nonce}", stream=stream)
+        got: Got = await self.world.ask(CHAT, body, headers, self.keys[raw], raw=raw)
+        return got.status, got.headers.get("ostinato-cache", "")
+
+
+@pytest.fixture(scope="module")
+def sides() -> Iterator[tuple[asyncio.Runner, Sides]]:
+    with asyncio.Runner() as runner:
+        opened = inside(DRAWN)
+        made = Sides(runner.run(opened.__aenter__()))
+        runner.run(made.prepare())
+        yield runner, made
+        runner.run(opened.__aexit__(None, None, None))
+
+
+@settings(max_examples=30, deadline=None)
+@given(story=stories(14))
+def test_with_and_without_the_short_cut_every_decision_is_the_same(
+    sides: tuple[asyncio.Runner, Sides], story: list[Any]
+):
+    runner, both = sides
+    runner.run(both.live(story))
+
+
+@pytest.mark.soak
+@settings(max_examples=2000, deadline=None)
+@given(story=stories(60))
+def test_with_and_without_the_short_cut_long_stories_end_the_same(
+    sides: tuple[asyncio.Runner, Sides], story: list[Any]
+):
+    runner, both = sides
+    runner.run(both.live(story))
