@@ -153,6 +153,7 @@ class Origin(msgspec.Struct, frozen=True, gc=False):
     asked: str = ""
     """The beginning of its fingerprint: whether the same was asked again."""
     chat: bool = True
+    family: str = ""
 
 
 UNKNOWN = Origin(known=False)
@@ -177,6 +178,7 @@ def origin_of(row: CallRow) -> Origin:
         row.release,
         asked=row.fingerprint[:ASKED],
         chat=row.wire in CHAT,
+        family=row.family,
     )
 
 

@@ -24,7 +24,7 @@ _CALL = tuple(column.name for column in tables.call.columns)[1:]
 _ORIGIN = (
     "request_id, org, project, alias, target, intent, wire, provider, model, "
     "coalesce(input, 0) + coalesce(cache_read, 0) + coalesce(cache_write, 0), "
-    "coalesce(output, 0) + coalesce(reasoning, 0), cost IS NOT NULL, prompt, release, fingerprint"
+    "coalesce(output, 0) + coalesce(reasoning, 0), cost IS NOT NULL, prompt, release, fingerprint, family"
 )
 _LOOKED_UP = 500
 """Ids in one ``IN`` list."""
@@ -204,7 +204,7 @@ def find_origins(connection: sa.Connection, request_ids: Collection[str]) -> dic
         some = tuple(clean(name) for name in wanted[start : start + _LOOKED_UP])
         statement = f"SELECT {_ORIGIN} FROM call WHERE request_id IN ({places(connection, len(some))})"  # noqa: S608
         for row in connection.exec_driver_sql(statement, some):
-            name, *known, priced, prompt, release, fingerprint = row
+            name, *known, priced, prompt, release, fingerprint, family = row
             found[name] = Origin(
                 *known,
                 priced=bool(priced),
@@ -212,6 +212,7 @@ def find_origins(connection: sa.Connection, request_ids: Collection[str]) -> dic
                 release=release,
                 asked=fingerprint[: rollup.ASKED],
                 chat=known[5] in rollup.CHAT,
+                family=family,
             )
     return found
 
