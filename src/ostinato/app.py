@@ -296,7 +296,8 @@ class App:
         self.recorder.start()
         self._later("the ledger", self._stop_recorder)
         self.ledger = traces.Ledger(self.ledger_database, self.clock, settings, catch_up=self.recorder.catch_up)
-        self.signals = signals.Signals(self.ledger_database, self.clock, self.config.signals)
+        window = settings.interaction_minutes * 60_000_000
+        self.signals = signals.Signals(self.ledger_database, self.clock, self.config.signals, window=window)
         self.signals.start()
         self._later("signals", self.signals.close)
         self.datasets = datasets.Datasets(
@@ -396,6 +397,7 @@ class App:
             "signals": self.signals.failing or "ok",
             "reviews": self.reviews.failing or "ok",
             "jobs": self.jobs.failing or "ok",
+            "notifying": self.governing.notifying.failing or "ok",
         }
         if self.store is not None:
             parts["cache"] = "ok" if self.store.healthy else "the shared tier cannot be reached: answered from memory"

@@ -7,7 +7,8 @@ request's path; what works in the background starts when everything stands.
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
-from ostinato import access, intents, prompts, savings
+from ostinato import access, intents, notifying, outbound, prompts, reviews, savings, storage, traces
+from ostinato.audit import Keeper, Log
 from ostinato.config import Config
 from ostinato.core.clock import Clock
 from ostinato.storage import Current, Database
@@ -23,6 +24,14 @@ class Parts(Protocol):
     clock: Clock
     control: Database
     ledger_database: Database
+    work: Database
+    notices: storage.Notices
+    audit: Log
+    keeper: Keeper
+    client: outbound.Client
+    metrics: traces.Metrics
+    reviews: reviews.Reviews
+    embedded: bool
     secret: bytes
     access: access.Access
     prompts: prompts.Prompts
@@ -36,6 +45,7 @@ class Governing:
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
+        self.notifying = self._notifying()
         parts.config.savings.check()
         self.lottery = savings.Lottery(parts.config.savings, parts.secret)
         self.budgets = savings.Budgets()
@@ -43,12 +53,39 @@ class Governing:
 
     async def start(self, later: Later) -> None:
         """Before the first request: what the gateway asks is loaded."""
+        await self.notifying.start()
+        later("notifying", self.notifying.stop)
+        await self._parts.keeper.resume(notifying.TEST, self.notifying.carry_out_test)
+        await self._parts.keeper.resume(notifying.RESEND, self.notifying.carry_out_resend)
         await self.keeping.start()
         later("the hold-out", self.keeping.stop)
         self._parts.prompts.snapshot.on_swap(lambda _: self.keeping.hear())
 
     async def go_on(self, later: Later) -> None:
         """When everything stands: background work begins."""
+
+    def _notifying(self) -> notifying.Notifying:
+        parts = self._parts
+        room = notifying.Notifying(
+            parts.control,
+            parts.work,
+            parts.clock,
+            parts.notices,
+            parts.audit,
+            parts.client,
+            parts.config.notifying,
+            secret=parts.secret,
+            alone=parts.embedded,
+        )
+        room.watch(self._tell_overdue_reviews)
+        notifying.show(room, parts.metrics)
+        return room
+
+    async def _tell_overdue_reviews(self) -> None:
+        """One message for each item of a review queue whose time is over."""
+        for one in await self._parts.reviews.list(access.SystemActor("notifying"), overdue=True, limit=500):
+            data = {"queue": one.queue, "due_at": one.due_at}
+            self.notifying.tell(one.org, one.project, "reviews:overdue", f"review:{one.id}", data, key=one.id)
 
     def _keeping(self) -> savings.Keeping:
         parts = self._parts

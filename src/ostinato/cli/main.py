@@ -33,6 +33,7 @@ _COMMANDS: dict[str, tuple[str, str]] = {
     "cache": ("ostinato.cli.cache:cache", "Cached entries: list, count, withdraw."),
     "traces": ("ostinato.cli.traces:traces", "The ledger's rows: tail, show."),
     "explain": ("ostinato.cli.explain:explain", "Everything behind one answer, by its request's id."),
+    "webhooks": ("ostinato.cli.webhooks:webhooks", "Where messages go: webhooks, Slack, e-mail; dead letters."),
     "audit": ("ostinato.cli.audit:audit", "The audit log: list, prove, export; verify offline."),
     "stats": ("ostinato.cli.traces:stats", "Hit rates, latency, cost and savings."),
 }

@@ -40,6 +40,7 @@ def parse(tables: Table, source: Source, environment: Mapping[str, str]) -> Conf
     _anchors(tables, source, environment)
     merged, source = overridden(tables, environment, SECTIONS, source)
     _hooks(merged, source, environment)
+    _mail(merged, source, environment)
     merged["embeddings"] = _keyed(merged.get("embeddings", {}), source, environment, "embeddings")
     sections: dict[str, Any] = {
         name: convert(merged.get(name, {}), kind, source, name) for name, kind in SECTIONS.items()
@@ -78,6 +79,16 @@ def _hooks(tables: Table, source: Source, environment: Mapping[str, str]) -> Non
             hooks[name] = {**hook, "secret": key}
     if hooks:
         tables["scorers"] = {**section, "hooks": hooks}
+
+
+def _mail(tables: Table, source: Source, environment: Mapping[str, str]) -> None:
+    """Put the password that the mail server's points to in the reference's place."""
+    section = tables.get("notifying", {})
+    mail = section.get("mail")
+    if isinstance(mail, dict) and "password" in mail:
+        reference = cast("Table", mail)["password"]
+        key = ApiKey(secrets.resolve(reference, environment, source, "notifying", "mail", "password"))
+        tables["notifying"] = {**section, "mail": {**cast("Table", mail), "password": key}}
 
 
 def _declared(table: Table, source: Source, section: str) -> dict[str, Table]:

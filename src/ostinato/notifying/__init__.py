@@ -9,7 +9,7 @@ Webhooks; every try passes the guard of ``outbound``, and redirects are never fo
 
 from ostinato.notifying.endpoints import Endpoints
 from ostinato.notifying.model import Changes, Delivery, Endpoint, Message, NewEndpoint
-from ostinato.notifying.notifying import RESEND, TEST, Notifying
+from ostinato.notifying.notifying import RESEND, TEST, Notifying, show
 from ostinato.notifying.settings import Settings
 
 __all__ = [
@@ -23,4 +23,5 @@ __all__ = [
     "NewEndpoint",
     "Notifying",
     "Settings",
+    "show",
 ]

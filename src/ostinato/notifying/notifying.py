@@ -5,7 +5,7 @@ import contextlib
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 import sqlalchemy as sa
@@ -26,6 +26,7 @@ from ostinato.notifying.worker import Worker
 TEST, RESEND = "webhooks-test", "webhooks-resend"
 """Effects of the audit log: see :meth:`ostinato.audit.Keeper.resume`."""
 _LOOK_SECONDS = 1.0
+_WATCH_SECONDS = 60.0
 _SWEEP_SECONDS = 600.0
 _PENDING = 10_000
 """Messages told that no database has taken yet."""
@@ -33,6 +34,17 @@ _RESENT = 1_000
 _DAY = 86_400_000_000
 
 _log = logging.getLogger(__name__)
+
+
+class Metrics(Protocol):
+    """Where numbers are shown; ``traces.Metrics``."""
+
+    def counter(self, name: str, documentation: str, read: Callable[[], float], label: str = "") -> None: ...
+
+    def gauge(
+        self, name: str, documentation: str, read: Callable[[], float | Mapping[str, float]], label: str = ""
+    ) -> None: ...
+
 
 OnDisabled = Callable[[Endpoint], Awaitable[None]]
 
@@ -85,8 +97,10 @@ class Notifying:
         self._tasks: list[asyncio.Task[None]] = []
         self.refused = 0
         """Messages that there was no room for, since the start of this process: by endpoint and message."""
-        self.failing = ""
-        """Why messages cannot be written down; empty while all is well."""
+        self._failing = ""
+        self._watches: list[Callable[[], Awaitable[None]]] = []
+        self.standing: Mapping[str, int] = {}
+        """Deliveries by state, as they were counted a minute ago at most."""
 
     async def start(self) -> None:
         """Read the endpoints, and begin to deliver. Raises ``Unavailable`` if a database cannot be read."""
@@ -109,6 +123,15 @@ class Notifying:
         await self.worker.stop()
         self._sender.close()
         await self.endpoints.current.close()
+
+    @property
+    def failing(self) -> str:
+        """Why messages cannot be written down or sent; empty while all is well. That a receiver fails is no fault."""
+        return self._failing or self.worker.failing
+
+    def watch(self, look: Callable[[], Awaitable[None]]) -> None:
+        """Call ``look`` every minute: for what nobody does, such as a time that is over, and is to be told."""
+        self._watches.append(look)
 
     # -- telling -------------------------------------------------------------------------------------------------
 
@@ -205,9 +228,15 @@ class Notifying:
             for one in found
         ]
 
-    async def counts(self) -> dict[str, int]:
-        """Deliveries by state, of everybody."""
-        return await self._work.read(outbox.counts)
+    async def look(self) -> None:
+        """Count deliveries, and look at what is watched. Does not raise."""
+        for one in (self._count, *self._watches):
+            try:
+                await one()
+            except OstinatoError as error:
+                _log.warning("What is to be told could not be looked at: %s", error.message)
+            except Exception:
+                _log.exception("Looking at what is to be told failed.")
 
     async def sweep(self) -> int:
         """Forget what was kept for its time; gives how many deliveries."""
@@ -221,6 +250,9 @@ class Notifying:
                 dead_before=now - int(settings.keep_dead_days * _DAY),
             )
         )
+
+    async def _count(self) -> None:
+        self.standing = await self._work.read(outbox.counts)
 
     # -- how -----------------------------------------------------------------------------------------------------
 
@@ -274,10 +306,13 @@ class Notifying:
         return True
 
     async def _look(self) -> None:
-        """Follow the log, and tidy."""
-        swept = self._clock.monotonic()
+        """Follow the log, look at what others watch, and tidy."""
+        swept = looked = self._clock.monotonic()
         while True:
             await self._follow()
+            if self._clock.monotonic() - looked >= _WATCH_SECONDS:
+                looked = self._clock.monotonic()
+                await self.look()
             if self._clock.monotonic() - swept >= _SWEEP_SECONDS:
                 swept = self._clock.monotonic()
                 with contextlib.suppress(OstinatoError):
@@ -290,7 +325,7 @@ class Notifying:
         try:
             if await self._following.look():
                 self.worker.wake()
-            self.failing = ""
+            self._failing = ""
         except OstinatoError as error:
             self._fail(error.message)
         except Exception as error:
@@ -298,9 +333,9 @@ class Notifying:
             self._fail(type(error).__name__)
 
     def _fail(self, why: str) -> None:
-        if not self.failing:
+        if not self._failing:
             _log.warning("Messages cannot be written down: %s", why)
-        self.failing = why
+        self._failing = why
 
     async def _finish(self, effect: str, work: Awaitable[dict[str, str | int]]) -> dict[str, str | int]:
         """Carry out what was intended and write its outcome down."""
@@ -332,6 +367,19 @@ class Notifying:
                 await self.on_disabled(gone)
             except Exception:
                 _log.exception("That an endpoint was disabled could not be told.")
+
+
+def show(room: Notifying, metrics: Metrics) -> None:
+    """Show how messages fare beside the ledger's numbers."""
+    metrics.counter("notifications_delivered", "Messages delivered.", lambda: room.worker.delivered)
+    metrics.counter("notifications_failed", "Tries to deliver that came to nothing.", lambda: room.worker.failed)
+    metrics.counter("notifications_refused", "Messages that no room was for.", lambda: room.refused)
+    metrics.gauge(
+        "notifications",
+        "Messages on their way (waiting), delivered lately, and dead letters; counted every minute.",
+        lambda: {state: float(count) for state, count in room.standing.items()},
+        label="state",
+    )
 
 
 def _resolve(done: "asyncio.Future[None]") -> None:

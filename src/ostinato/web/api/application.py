@@ -30,6 +30,7 @@ from ostinato.web.api import (
     scorers,
     signals,
     traces,
+    webhooks,
 )
 from ostinato.web.api.document import Document
 from ostinato.web.api.occasion import Edge
@@ -58,6 +59,7 @@ HANDLERS = (
     *scorers.HANDLERS,
     *signals.HANDLERS,
     *traces.HANDLERS,
+    *webhooks.HANDLERS,
 )
 
 

@@ -14,6 +14,7 @@ from ostinato.datasets import Datasets
 from ostinato.evals import Experiments
 from ostinato.explaining import Explainer
 from ostinato.intents import Changes, Intents
+from ostinato.notifying import Notifying
 from ostinato.optimization import Optimizations
 from ostinato.prompts import Following, Prompts
 from ostinato.releases import Releases
@@ -45,6 +46,13 @@ class Standing(Protocol):
         ...
 
 
+class Governing(Protocol):
+    """The rooms that see, decide and act."""
+
+    @property
+    def notifying(self) -> Notifying: ...
+
+
 class ControlPlane(Protocol):
     clock: Clock
     access: Access
@@ -66,6 +74,9 @@ class ControlPlane(Protocol):
     router: Router
     signals: Signals
     scorers: Registry
+
+    @property
+    def governing(self) -> Governing: ...
 
     @property
     def standing(self) -> Standing: ...
