@@ -4,18 +4,22 @@ import asyncio
 import logging
 import threading
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, TypeVar
 
 import msgspec
 import sqlalchemy as sa
 
+from ostinato.core import ids
 from ostinato.core.clock import Clock
 from ostinato.core.errors import Invalid, OstinatoError
-from ostinato.signals import tables
+from ostinato.signals import summing, tables
 from ostinato.signals.model import SOURCES, Filter, Page, Signal, Summary
 from ostinato.signals.settings import Settings
+from ostinato.signals.summing import signal_of
 from ostinato.storage import Database
+from ostinato.traces import conversations, interactions
+from ostinato.traces.cubes import Cube
 
 _LOG = logging.getLogger(__name__)
 
@@ -37,11 +41,17 @@ class Signals:
     Like the ledger's recorder, one thread writes what has gathered, and keeps it while the database does not answer.
     """
 
-    def __init__(self, database: Database, clock: Clock, settings: Settings | None = None) -> None:
+    def __init__(
+        self, database: Database, clock: Clock, settings: Settings | None = None, *, window: int = interactions.WINDOW
+    ) -> None:
+        """``window``: microseconds after an answer within which a complaint is about that answer."""
         self.settings = settings or Settings()
         self.settings.check()
         self.clock = clock
         self._database = database
+        self._window = window
+        self._writer = ids.new(clock.now())
+        self._sums, self._interactions = Cube(summing.LAYOUT), Cube(interactions.LAYOUT)
         self._queue: deque[Signal] = deque()
         self._lock = threading.Lock()
         self._wake = threading.Event()
@@ -131,7 +141,7 @@ class Signals:
 
     def _write(self, batch: Sequence[Signal]) -> None:
         try:
-            self._database.transact(lambda connection: _insert(connection, batch))
+            self._put(batch)
         except OstinatoError as error:
             if error.code != "storage_failed" and error.status == 503:
                 raise
@@ -142,13 +152,45 @@ class Signals:
         # No trouble of the database's own: there is one in it that it does not take.
         for one in batch:
             try:
-                self._database.transact(lambda connection, one=one: _insert(connection, [one]))
+                self._put([one])
             except OstinatoError as error:
                 if error.code != "storage_failed" and error.status == 503:
                     raise
                 self.dropped += 1
             except (ValueError, TypeError, OverflowError):
                 self.dropped += 1
+
+    def _put(self, batch: Sequence[Signal]) -> None:
+        """Signals, their sums and what they say of interactions: one transaction, all or nothing."""
+        try:
+            sums, moved = self._database.transact(lambda connection: self._insert(connection, batch))
+        except Exception:
+            self._sums.forget()
+            self._interactions.forget()
+            raise
+        self._sums.keep(sums)
+        self._interactions.keep(moved)
+
+    def _insert(self, connection: sa.Connection, batch: Sequence[Signal]) -> tuple[dict[int, Any], dict[int, Any]]:
+        """Write signals. Those that are there stay: a write whose answer never came is repeated."""
+        table = tables.signal
+        named = sa.select(table.c.id).where(table.c.id.in_([_clean(one.id) for one in batch]))
+        known = set(connection.execute(named).scalars())
+        fresh: dict[str, Signal] = {}
+        for one in batch:
+            if _clean(one.id) not in known:
+                fresh.setdefault(one.id, msgspec.convert(_cleaned(one), Signal))
+        if not fresh:
+            return {}, {}
+        sums = summing.sums_of(connection, fresh.values())
+        connection.execute(table.insert(), [msgspec.structs.asdict(one) for one in fresh.values()])
+        told = ((one.request_id, summing.event_of(one)) for one in fresh.values())
+        events = [(request, event) for request, event in told if event is not None]
+        moved = conversations.tell(connection, events, self._window) if events else {}
+        return (
+            self._sums.add(connection, self._writer, sums),
+            self._interactions.add(connection, self._writer, moved),
+        )
 
     # -- out -------------------------------------------------------------------------------------------------------
 
@@ -157,7 +199,22 @@ class Signals:
         table = tables.signal
         where = [table.c.request_id == _clean(request_id), *_conditions(filters or Filter())]
         query = sa.select(table).where(*where).order_by(table.c.seq).limit(_OF_REQUEST)
-        return await self._read(lambda connection: tuple(_signal(row) for row in connection.execute(query).mappings()))
+        return await self._read(
+            lambda connection: tuple(signal_of(row) for row in connection.execute(query).mappings())
+        )
+
+    async def known(self, names: Collection[str]) -> set[str]:
+        """Which of these signals, by id, are written."""
+        table, wanted = tables.signal, sorted(names)
+
+        def read(connection: sa.Connection) -> set[str]:
+            found: set[str] = set()
+            for start in range(0, len(wanted), _BATCH):
+                some = sa.select(table.c.id).where(table.c.id.in_(wanted[start : start + _BATCH]))
+                found.update(connection.execute(some).scalars())
+            return found
+
+        return await self._read(read)
 
     async def query(self, filters: Filter, after: str = "", limit: int = 100) -> Page:
         """A page in the order of writing, from behind the cursor ``after``. Raises ``Invalid`` for one that is none."""
@@ -168,7 +225,7 @@ class Signals:
 
         def read(connection: sa.Connection) -> Page:
             rows = connection.execute(query.order_by(table.c.seq).limit(limit)).mappings().all()
-            return Page(tuple(_signal(row) for row in rows), str(rows[-1]["seq"]) if rows else after)
+            return Page(tuple(signal_of(row) for row in rows), str(rows[-1]["seq"]) if rows else after)
 
         return await self._read(read)
 
@@ -213,9 +270,13 @@ class Signals:
 
     async def _read(self, work: Callable[[sa.Connection], T]) -> T:
         """Run ``work``, with all that was recorded before: who asks looks for what they just did."""
+        await self.catch_up()
+        return await self._database.read(work)
+
+    async def catch_up(self) -> None:
+        """Write what was recorded before, unless the database fails: for whoever reads the sums."""
         if self._queue and not self.failing:
             await asyncio.to_thread(self.flush)
-        return await self._database.read(work)
 
 
 def _summary(
@@ -229,17 +290,8 @@ def _summary(
     )
 
 
-def _insert(connection: sa.Connection, batch: Sequence[Signal]) -> None:
-    """Write signals. Those that are there stay: a write whose answer never came is repeated."""
-    table = tables.signal
-    known = set(connection.execute(sa.select(table.c.id).where(table.c.id.in_([one.id for one in batch]))).scalars())
-    rows = [
-        {name: _clean(value) for name, value in msgspec.structs.asdict(one).items()}
-        for one in batch
-        if one.id not in known
-    ]
-    if rows:
-        connection.execute(table.insert(), rows)
+def _cleaned(one: Signal) -> dict[str, Any]:
+    return {name: _clean(value) for name, value in msgspec.structs.asdict(one).items()}
 
 
 def _conditions(filters: Filter) -> list[sa.ColumnElement[bool]]:
@@ -263,10 +315,6 @@ def _conditions(filters: Filter) -> list[sa.ColumnElement[bool]]:
 def _moment(micros: int) -> int:
     """A time that a column of 64 bits can be compared with."""
     return max(0, min(micros, 2**62))
-
-
-def _signal(row: Mapping[Any, Any]) -> Signal:
-    return Signal(**{name: row[name] for name in Signal.__struct_fields__})
 
 
 def _clean(value: Any) -> Any:

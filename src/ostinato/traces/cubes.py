@@ -48,6 +48,10 @@ class Layout(Generic[S]):
         """A cell as it stands in a row."""
         return self._cell(list(sums), self._decoder.decode(detail))
 
+    def blank(self) -> bytes:
+        """The ``detail`` of a cell without any."""
+        return _ENCODER.encode(self._decoder.type())
+
     def load(self, connection: sa.Connection, writer: str, grain: int, buckets: Collection[int]) -> CellsOf[S]:
         """This writer's cells of some buckets of time."""
         mark = write.places(connection, 1)

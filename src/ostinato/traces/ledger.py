@@ -14,10 +14,14 @@ from ostinato.core.clock import Clock, SystemClock
 from ostinato.core.errors import Invalid
 from ostinato.storage import Database
 from ostinato.traces import arms as arm_rows
-from ostinato.traces import rollup, tables
+from ostinato.traces import cells as cell_rows
+from ostinato.traces import conversations, rollup, tables
 from ostinato.traces.arms import ArmPage, Arms, Asker
+from ostinato.traces.cells import Segment
+from ostinato.traces.cubes import Layout
+from ostinato.traces.interactions import State
 from ostinato.traces.model import HIT_KINDS, AttemptRow, Filter, Page, RequestEvent, Stats, Window
-from ostinato.traces.rollup import GRAINS, SECOND, Cell
+from ostinato.traces.rollup import GRAINS, SECOND, Cell, Summed
 from ostinato.traces.settings import Settings
 
 _MOST_ROWS = 1_000
@@ -33,9 +37,7 @@ _EDGES = ((12 * 3_600 * SECOND, 10), (7 * 86_400 * SECOND, 60), (2**63, 3_600))
 """How exact the ends of a window are: to ten seconds, if it is up to twelve hours long; to a minute, up to a week."""
 
 T = TypeVar("T")
-
-Segment = tuple[int, int, int]
-"""Grain in seconds, and from when until when in microseconds."""
+S = TypeVar("S", bound=Summed)
 
 
 class Ledger:
@@ -153,6 +155,39 @@ class Ledger:
             until = now - now % widest + widest
         segments = list(_cover(since + -since % grain, until + -until % (GRAINS[0] * SECOND)))
         return await self._read(lambda connection: _by_arm(connection, segments, release))
+
+    async def cells(
+        self,
+        layout: Layout[S],
+        window: Window,
+        equal: Mapping[str, str],
+        by: Sequence[str] = (),
+        *,
+        grain: int = 0,
+        details: bool = True,
+    ) -> tuple[Window, dict[tuple[Any, ...], S]]:
+        """Sums of any rollup over a window, told apart by the dimensions ``by``; and what that really covers.
+
+        ``equal``: dimensions that must have a value. ``grain`` (one of ``GRAINS``, seconds): by the start of buckets of
+        that size as well, which is the first part of the key then. ``details``: with histograms, which take longest.
+        """
+        covered, segments = self._segments(window)
+        if grain:
+            width = grain * SECOND
+            since, until = window.since - window.since % width, covered.until + -covered.until % width
+            covered, segments = Window(since, until), [(grain, since, until)] if until > since else []
+            by = ("bucket", *by)
+        return covered, await self._read(
+            lambda connection: cell_rows.read(connection, layout, segments, equal, by, details=details)
+        )
+
+    async def newest(self, layout: Layout[Any], equal: Mapping[str, str], until: int) -> int | None:
+        """The start of the newest bucket before ``until`` that holds anything, UTC microseconds."""
+        return await self._read(lambda connection: cell_rows.newest(connection, layout, equal, until))
+
+    async def conversation(self, project: str, session: str) -> State | None:
+        """A conversation by the name of its session; ``None``: the project had none of it."""
+        return await self._read(lambda connection: conversations.find(connection, project, session))
 
     async def arms(self, which: Arms, after: int | None = None, limit: int = 1_000) -> ArmPage:
         """Calls of a canary and its control in the order of writing, from behind ``after`` (``None``: the beginning).

@@ -96,6 +96,10 @@ class Recorder:
         self.failures = 0
         """Writes that failed and were tried again."""
 
+    def watch(self, watcher: Watcher) -> None:
+        """Let somebody else see the rows from now on."""
+        self._watchers = (*self._watchers, watcher)
+
     # --- hot path -----------------------------------------------------------------------------------------------
 
     def hit(self, row: HitRow) -> None:

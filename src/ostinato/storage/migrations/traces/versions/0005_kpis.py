@@ -18,7 +18,7 @@ down_revision = "0004_family"
 branch_labels = None
 depends_on = None
 
-_TRAFFIC = [
+_TRAFFIC = (
     "requests",
     "hit_raw",
     "hit_memory",
@@ -40,8 +40,8 @@ _TRAFFIC = [
     "cost",
     "saved",
     "counterfactual",
-]
-_INTERACTION = [
+)
+_INTERACTION = (
     "interactions",
     "conversations",
     "turns",
@@ -67,7 +67,7 @@ _INTERACTION = [
     "timed",
     "seconds",
     "seconds_squares",
-]
+)
 _ABOUT = ("intent", "prompt", "release", "arm")
 
 
