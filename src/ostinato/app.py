@@ -147,6 +147,7 @@ class App:
         self.catalog.on_swap(lambda catalog: self.router.keep(catalog.targets()))
         await self._start_improving()
         self.governing = governing.Governing(self)
+        self.governing.breakers.snapshot.on_swap(lambda _: self.epoch.advance())
         await self.governing.start(self._later)
         await self._start_gateway()
         self.desk = Desk(self.control, clock, self.audit, secret=self.secret)
@@ -348,6 +349,8 @@ class App:
                 lottery=self.governing.lottery,
                 baselines=self.governing.keeping.before,
                 budgets=self.governing.budgets,
+                trips=self.governing.breakers.snapshot,
+                trials=self.governing.trials,
             ),
             flights,
         )

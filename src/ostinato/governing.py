@@ -7,8 +7,23 @@ request's path; what works in the background starts when everything stands.
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
-from ostinato import access, intents, notifying, outbound, prompts, reviews, savings, storage, traces
+from ostinato import (
+    access,
+    acting,
+    breakers,
+    intents,
+    notifying,
+    outbound,
+    prompts,
+    reviews,
+    routing,
+    savings,
+    signals,
+    storage,
+    traces,
+)
 from ostinato.audit import Keeper, Log
+from ostinato.cases.figures import Figures
 from ostinato.config import Config
 from ostinato.core.clock import Clock
 from ostinato.storage import Current, Database
@@ -35,6 +50,12 @@ class Parts(Protocol):
     secret: bytes
     access: access.Access
     prompts: prompts.Prompts
+    ledger: traces.Ledger
+    router: routing.Router
+    signals: signals.Signals
+
+    @property
+    def catalog(self) -> Current[routing.Catalog]: ...
 
     @property
     def intents(self) -> Current[intents.Intents]: ...
@@ -50,6 +71,9 @@ class Governing:
         self.lottery = savings.Lottery(parts.config.savings, parts.secret)
         self.budgets = savings.Budgets()
         self.keeping = self._keeping()
+        self.figures = Figures(parts.ledger.stats, acting.quality(parts.signals))
+        self.breakers = self._breakers()
+        self.trials = self._trials()
 
     async def start(self, later: Later) -> None:
         """Before the first request: what the gateway asks is loaded."""
@@ -60,9 +84,15 @@ class Governing:
         await self.keeping.start()
         later("the hold-out", self.keeping.stop)
         self._parts.prompts.snapshot.on_swap(lambda _: self.keeping.hear())
+        await self.breakers.start()
+        later("breakers", self.breakers.stop)
+        self._parts.router.hold(self.breakers.snapshot.value.targets)
+        self.breakers.snapshot.on_swap(lambda trips: self._parts.router.hold(trips.targets))
 
     async def go_on(self, later: Later) -> None:
         """When everything stands: background work begins."""
+        self.trials.start()
+        later("trials of tripped intents", self.trials.stop)
 
     def _notifying(self) -> notifying.Notifying:
         parts = self._parts
@@ -98,4 +128,25 @@ class Governing:
             limits=self.budgets,
             intents=parts.intents,
             state=parts.access.budgets.state,
+        )
+
+    def _breakers(self) -> breakers.Breakers:
+        parts = self._parts
+        return breakers.Breakers(
+            parts.control,
+            parts.clock,
+            parts.notices,
+            parts.audit,
+            safety_of=acting.safety_of(parts.intents),
+            settings=parts.config.breakers,
+            target_exists=lambda name: any(one.name == name for one in parts.catalog.value.targets()),
+        )
+
+    def _trials(self) -> breakers.Watcher:
+        parts = self._parts
+        return breakers.Watcher(
+            self.breakers,
+            places=acting.places(parts.intents, parts.access),
+            figure=acting.budget_figure(self.figures),
+            scores=acting.scores(parts.signals),
         )

@@ -35,8 +35,8 @@ class Safety(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Of the requests that go the ordinary way once the cool-down is over, to show whether it is well again."""
     cool_down_seconds: float = 600.0
     """How long it stays tripped at least."""
-    good_share: float = 0.9
-    """What share of the trials must be good."""
+    good_share: float = 0.8
+    """What share of the trials must be good; where quality tripped it, ``quality_floor`` stands in its place."""
 
     @property
     def watched(self) -> bool:
@@ -45,13 +45,16 @@ class Safety(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 class Trip(msgspec.Struct, frozen=True, kw_only=True):
-    """One trip of one intent of one project, from the moment it opened to the moment it closed."""
+    """One trip of one intent of one project (or of a target), from the moment it opened to the moment it closed."""
 
     id: str
     org: str
     project: str
     """Id."""
     intent: str
+    """Empty where it is a target that is not to be asked."""
+    target: str = ""
+    """``provider/model``, held open for the whole installation."""
     state: State = "tripped"
     cause: Cause
     code: str
@@ -72,9 +75,10 @@ class Trip(msgspec.Struct, frozen=True, kw_only=True):
     """Of the last change of state."""
     cool_until: int
     """When trials begin, UTC microseconds."""
-    good: int = 0
-    """Trials that went well since the last change of state."""
-    bad: int = 0
+    good: float = 0.0
+    """Trials that went well since the last change of state; of a score from 0 to 1 its value counts here, the rest as
+    bad."""
+    bad: float = 0.0
     reopened: int = 0
     """How often trials have failed."""
     closed_at: int | None = None
@@ -85,30 +89,29 @@ class Trip(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def slot(self) -> str:
         """What only one open trip at a time may be about."""
-        return f"{self.project}/{self.intent}"
+        return f"target:{self.target}" if self.target else f"{self.project}/{self.intent}"
 
     @property
     def resource(self) -> str:
         """As the audit log names it."""
         return f"breaker:{self.slot}"
 
-    @property
-    def header(self) -> bytes:
-        """The value of ``ostinato-breaker``. ``since`` is in Unix seconds."""
-        return (
-            f"{self.state if self.state == 'half-open' else 'tripped'}; intent={self.intent}; "
-            f"since={self.since // 1_000_000}; reason={self.code}"
-        ).encode()
+    def header(self, *, trial: bool = False) -> bytes:
+        """The value of ``ostinato-breaker``; ``since`` is in Unix seconds. ``trial``: the ordinary model answered."""
+        word = "trial" if trial else "tripped"
+        return f"{word}; intent={self.intent}; since={self.since // 1_000_000}; reason={self.code}".encode()
 
 
 class Trips:
     """All trips that stand, as the hot path asks for them. Immutable; swapped whole."""
 
-    __slots__ = ("_places", "all")
+    __slots__ = ("_places", "all", "targets")
 
     def __init__(self, trips: Iterable[Trip] = ()) -> None:
         self.all = tuple(trips)
-        self._places = {(one.project, one.intent): one for one in self.all}
+        self._places = {(one.project, one.intent): one for one in self.all if one.intent}
+        self.targets = frozenset(one.target for one in self.all if one.target)
+        """Targets that must not be asked."""
 
     def __bool__(self) -> bool:
         return bool(self.all)

@@ -51,7 +51,7 @@ class Alarm(msgspec.Struct, frozen=True, kw_only=True):
     """Id; empty: the whole installation or organization."""
     kind: Kind
     detector: str
-    """Who found it, e.g. ``quality:cusum``, ``alert:errors-high``. With what it is about, alarms are told apart by it."""
+    """Who found it, e.g. ``quality:cusum``, ``alert:errors-high``. Alarms are told apart by it."""
     title: str = ""
     """One sentence for people; left out: made of kind and figures."""
     intent: str = ""
@@ -158,6 +158,8 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
     state: str = DETECTED
     evidence: dict[str, Fact] = {}
     """The first alarm's, frozen."""
+    latest: dict[str, Fact] = {}
+    """The last alarm's."""
     alarms: int = 1
     """How many have joined, the first included."""
     first_at: int
@@ -176,6 +178,8 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
     reopened: int = 0
     closed_at: int | None = None
     closed_why: str = ""
+    quiet_until: int | None = None
+    """Until then the alarm does not open a dismissed case again; it is only counted."""
     action: str = ""
     """Id of the action under way, or of the last one."""
     version: int = 1

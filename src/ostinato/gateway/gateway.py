@@ -84,7 +84,7 @@ class Gateway:
             if isinstance(error, Denied):
                 rooms.denials.note(turn.caller.key_id if turn.caller is not None else "", error.code)
             recording.record_refusal(turn, rooms, error)
-            return self._refusal(operation, turn.controls, turn.request_id, error, recording.rate_headers(turn))
+            return self._refusal(operation, turn.controls, turn.request_id, error, _headers(turn))
         except asyncio.CancelledError:
             if not turn.asking:
                 recording.record(
@@ -146,6 +146,11 @@ class Gateway:
         headers.append((b"content-type", content_type))
         headers.append((b"content-length", b"%d" % len(data)))
         return Reply(status, headers, data)
+
+
+def _headers(turn: Turn) -> list[Header]:
+    """What a refusal tells beside the reason."""
+    return [*recording.rate_headers(turn), *recording.breaker_headers(turn)]
 
 
 def told(error: OstinatoError) -> OstinatoError:

@@ -17,7 +17,19 @@ from ostinato.cache import Flight, Flights, Seat, admission, directives
 from ostinato.cache.memory import Entry
 from ostinato.core import ids
 from ostinato.core.errors import Denied, OstinatoError, Unavailable, UpstreamFailed
-from ostinato.gateway import addressing, asking, body, holding, inspecting, prompting, recording, resolving, sampling
+from ostinato.gateway import (
+    addressing,
+    asking,
+    body,
+    holding,
+    inspecting,
+    limiting,
+    prompting,
+    recording,
+    resolving,
+    sampling,
+    tripping,
+)
 from ostinato.gateway.asking import Begun, Item, Outcome
 from ostinato.gateway.controls import Controls
 from ostinato.gateway.keepalive import Keepalive
@@ -96,11 +108,14 @@ class Pipeline:
         self.read(turn, data)
         prompting.render(turn, self._rooms)
         resolving.resolve(turn, self._rooms)
+        tripping.heed(turn, self._rooms)
         inspecting.inspect(turn, self._rooms)
+        limiting.cap(turn, self._rooms)
         found = await self.look_up(turn)
         if found is not None:
             return self.repeat(turn, *found)
-        return await self.ask(turn)
+        safe = tripping.safe(turn, self._rooms)
+        return await self.ask(turn) if safe is None else safe
 
     def authenticate(self, turn: Turn) -> None:
         """Who calls, and whether they may now."""
@@ -129,6 +144,7 @@ class Pipeline:
         rooms, request = self._rooms, turn.request
         assert request is not None
         addressing.address(turn, rooms, request)
+        tripping.bar(turn)
         asked, policy = turn.directives, turn.policy
         assert asked is not None and policy is not None
         found: tuple[Entry, int] | None = None
@@ -148,7 +164,7 @@ class Pipeline:
         turn.lookup_us = recording.since(turn, rooms) - turn.auth_us
         if found is not None:
             return found
-        if stale is not None and self._serve_stale(turn, stale):
+        if stale is not None and turn.trip is None and self._serve_stale(turn, stale):
             return stale, KIND_STALE
         if asked.only_if_cached:
             raise NotCached("The answer is not in the cache, and only-if-cached was asked.")

@@ -7,7 +7,7 @@ before the cache is asked: by session, else by end user, else by the request its
 from ostinato.access import Resource, permissions
 from ostinato.cache import fingerprint
 from ostinato.core.errors import Invalid
-from ostinato.gateway import lottery
+from ostinato.gateway import lottery, recording
 from ostinato.gateway.replies import Header
 from ostinato.gateway.rooms import Rooms
 from ostinato.gateway.turn import Turn
@@ -75,7 +75,7 @@ def generation(turn: Turn) -> str:
 
 
 def headers(turn: Turn) -> list[Header]:
-    """Which prompt, version, release and arm answers, and for which intent."""
+    """Which prompt, version, release and arm answers, for which intent, and what its budget leaves."""
     told: list[Header] = []
     prompt = turn.prompt
     if prompt is not None:
@@ -87,4 +87,8 @@ def headers(turn: Turn) -> list[Header]:
         told.append((b"ostinato-prompt", value.encode()))
     if turn.intent:
         told.append((b"ostinato-intent", turn.intent.encode()))
+    if turn.capped:
+        told.append((b"ostinato-budget", b"max_tokens=%d" % turn.capped))
+    if turn.trip is not None or turn.proving is not None:
+        told += recording.breaker_headers(turn)
     return told

@@ -1,6 +1,7 @@
 """From a finished turn to its row in the ledger, its counters and its headers."""
 
 from ostinato import routing, wire
+from ostinato.breakers import Trip
 from ostinato.core import money
 from ostinato.core.errors import Denied, OstinatoError
 from ostinato.gateway.replies import Header
@@ -101,6 +102,17 @@ def record(
     )
     turn.recorded = True
     rooms.recorder.call(row)
+    if turn.proving is not None and rooms.trials is not None:
+        rooms.trials.report(turn.proving, row.request_id, turn.at, _went_well(turn.proving, status, error))
+
+
+def _went_well(trip: Trip, status: int, error: str) -> bool | None:
+    """What a trial shows of a tripped intent; ``None``: nothing, as a mistake of the caller's does."""
+    if not error:
+        return True
+    if error == "content_blocked":
+        return False if trip.cause == "policy" else None
+    return False if status >= 500 and status != CALLER_LEFT else None
 
 
 def _extra(turn: Turn, *, keeps_text: bool) -> Json | None:
@@ -172,6 +184,12 @@ def rate_headers(turn: Turn) -> list[Header]:
         (b"x-ratelimit-remaining-requests", b"%d" % rate.remaining),
         (b"x-ratelimit-reset-requests", b"%.3fs" % rate.reset_s),
     ]
+
+
+def breaker_headers(turn: Turn) -> list[Header]:
+    """``ostinato-breaker`` where the intent is tripped, or this is a trial of it."""
+    trip = turn.trip or turn.proving
+    return [] if trip is None else [(b"ostinato-breaker", trip.header(trial=turn.trip is None))]
 
 
 def money_headers(cost: int | None, saved: int) -> list[Header]:

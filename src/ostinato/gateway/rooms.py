@@ -7,6 +7,7 @@ import msgspec
 
 from ostinato.access import Access
 from ostinato.audit import Denials
+from ostinato.breakers import Trip, Trips
 from ostinato.cache import ResponseCache
 from ostinato.cache.policy import Policies
 from ostinato.checks import Checker
@@ -29,6 +30,12 @@ class Checkers(Protocol):
     """Compiled check rules by the names that a policy lists."""
 
     def of(self, names: tuple[str, ...]) -> Checker | None: ...
+
+
+class Trials(Protocol):
+    """Who counts trials."""
+
+    def report(self, trip: Trip, request_id: str, at: int, ok: bool | None) -> None: ...
 
 
 class Rooms(msgspec.Struct, frozen=True):
@@ -55,6 +62,10 @@ class Rooms(msgspec.Struct, frozen=True):
     """Who takes what end users think."""
     sampler: Sampler | None = None
     """Who scores a share of the answers."""
+    trips: Current[Trips] | None = None
+    """Which intents are tripped."""
+    trials: Trials | None = None
+    """Who counts what trials of tripped intents come to."""
     lottery: Lottery | None = None
     """Who is drawn for the hold-out."""
     baselines: Callable[[], Baselines] = dict

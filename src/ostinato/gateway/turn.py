@@ -5,6 +5,7 @@ from typing import Literal, TypeAlias
 import msgspec
 
 from ostinato.access import Caller, RateState
+from ostinato.breakers import Trip
 from ostinato.cache.directives import Directives
 from ostinato.cache.model import Policy, Scope
 from ostinato.checks import Checker
@@ -68,6 +69,10 @@ class Turn(msgspec.Struct):
     tags: tuple[str, ...] = ()
     intent: str = ""
     """Key of the intent: as a header names it, until ``resolving`` has found the one that holds."""
+    trip: Trip | None = None
+    """Set where the intent's breaker is open, and its safe behaviour takes the place of an answer."""
+    proving: Trip | None = None
+    """Set where this request is a trial that shows whether the intent is well again."""
     hold: Review | None = None
     """Set where the intent says that answers wait until somebody has looked at them."""
     policy: Policy | None = None
@@ -75,6 +80,8 @@ class Turn(msgspec.Struct):
     directives: Directives | None = None
     bypass: str = ""
     """Why the cache is not asked, in one word."""
+    capped: int = 0
+    """Tokens that the intent's budget leaves for the answer, where that is less than was asked for."""
     trial: str = ""
     """``treated`` or ``held``: its side of the hold-out; empty where it takes no part."""
     no_store: str = ""

@@ -80,11 +80,11 @@ def read(name: str, body: object, checks: Mapping[str, object]) -> Intent:
     _judge_bounds(name, where, declared)
     project = "" if declared.project == "*" else declared.project
     defaults = DEFAULTS[declared.stakes]
-    body = msgspec.to_builtins(declared)
+    stated: dict[str, object] = msgspec.to_builtins(declared)
     if declared.safety == Safety():
         # As before there were breakers: no open release is void only because Ostinato was upgraded.
-        del body["safety"]
-    version = hashing.digest_of([key, project, body, msgspec.to_builtins(defaults)])[:8].hex()
+        del stated["safety"]
+    version = hashing.digest_of([key, project, stated, msgspec.to_builtins(defaults)])[:8].hex()
     return Intent(
         name=name,
         key=key,

@@ -26,7 +26,7 @@ class Breaker:
 
     __slots__ = (
         "_calls", "_failures", "_hold", "_hold_until", "_open_for", "_open_until", "_per_second", "_permit", "_probing",
-        "_proofs", "_proofs_needed", "_row", "_settings", "_slot", "closed_at", "state", "transitions",
+        "_proofs", "_proofs_needed", "_row", "_settings", "_slot", "closed_at", "held", "state", "transitions",
     )  # fmt: skip
 
     def __init__(self, settings: Settings) -> None:
@@ -37,6 +37,8 @@ class Breaker:
         self._slot = 0
         self._row = 0
         self.state: State = "closed"
+        self.held = False
+        """Whether somebody says that it must not be called, however well it answers."""
         self.transitions = 0
         self.closed_at: float | None = None
         """When it was last closed again; ``None`` if it never opened."""
@@ -51,6 +53,8 @@ class Breaker:
 
     def enter(self, now: float) -> int:
         """A permit (at least 1) to call the target now, or 0. In half-open state one call at a time gets one."""
+        if self.held:
+            return 0
         if self.state == "closed":
             return self._permit
         if self.state == "open":

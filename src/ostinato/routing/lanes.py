@@ -54,7 +54,7 @@ class Lane:
         calls, failures = self.breaker.counts(now)
         return TargetState(
             target=self.name,
-            breaker=self.breaker.state,
+            breaker="open" if self.breaker.held else self.breaker.state,
             calls=calls,
             failures=failures,
             retry_in=self.breaker.retry_in(now),
@@ -72,12 +72,14 @@ class Lanes:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._lanes: dict[str, Lane] = {}
+        self._held: frozenset[str] = frozenset()
 
     def of(self, target: Target) -> Lane:
         name = target.name
         lane = self._lanes.get(name)
         if lane is None:
             lane = self._lanes[name] = Lane(target, self._settings)
+            lane.breaker.held = name in self._held
         return lane
 
     def in_order(self, targets: tuple[Target, ...], now: float) -> tuple[Target, ...]:
@@ -88,6 +90,12 @@ class Lanes:
         if len(ready) in (0, len(targets)):
             return targets
         return ready + tuple(target for target in targets if target not in ready)
+
+    def hold(self, names: frozenset[str]) -> None:
+        """From now on let nobody call these targets, and everybody the others."""
+        self._held = names
+        for name, lane in self._lanes.items():
+            lane.breaker.held = name in names
 
     def keep(self, targets: Iterable[Target]) -> None:
         """Forget idle targets that are no longer declared."""

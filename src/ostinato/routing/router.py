@@ -148,6 +148,10 @@ class Router:
         """The state of every target asked so far, and of ``targets``, by name."""
         return self._lanes.states(self._monotonic(), targets)
 
+    def hold(self, names: frozenset[str]) -> None:
+        """Do not ask these targets (``provider/model``) until a later call leaves them out, however well they do."""
+        self._lanes.hold(names)
+
     def keep(self, targets: Iterable[Target]) -> None:
         """Forget what is known of targets that are no longer declared."""
         self._lanes.keep(targets)
