@@ -20,6 +20,7 @@ import of_experiments
 import of_reviews
 import of_runs
 import of_scorers
+import of_webhooks
 from control import Plane, Route
 from governed import Body, Factory, Made, counted, fixed
 from inside import SYSTEM
@@ -135,6 +136,7 @@ FACTORIES: dict[str, Factory] = {
     **of_reviews.FACTORIES,
     **of_scorers.FACTORIES,
     **of_runs.FACTORIES,
+    **of_webhooks.FACTORIES,
     "/signals/{request_id:str}": request,
     "/principals/{ref:str}": principal,
     "/bindings/{ref:str}": binding,
@@ -168,6 +170,7 @@ BODIES: dict[str, Body] = {
     **of_reviews.BODIES,
     **of_scorers.BODIES,
     **of_runs.BODIES,
+    **of_webhooks.BODIES,
     "POST /organizations": lambda plane, _t, _m: {"key": f"made-{counted(plane)}", "name": "Made"},
     "POST /projects": lambda plane, tenant, _m: {
         "key": f"made-{counted(plane)}",
@@ -219,6 +222,7 @@ NAMED_IN_BODY = frozenset(
         "POST /cache/invalidations",
         *of_reviews.NAMED_IN_BODY,
         *of_runs.NAMED_IN_BODY,
+        "POST /webhooks",
     }
 )
 """Routes without an object in their path that name a tenant in their body."""
@@ -237,6 +241,7 @@ ALSO: dict[str, frozenset[int]] = {**of_datasets.ALSO, **of_reviews.ALSO}
 
 LEAVES: dict[str, int] = {
     **of_reviews.LEAVES,
+    **of_webhooks.LEAVES,
     "POST /cache/invalidations": 2,  # what is not in `control`: one leaf intends it, another says what came of it
 }
 """Route -> leaves of its change, where that is not one."""

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from ostinato import access, audit, notifying, outbound, storage
 from ostinato.access import SystemActor
-from ostinato.core.clock import ManualClock
+from ostinato.core.clock import Clock
 from ostinato.notifying import tables
 
 SYSTEM = SystemActor("test")
@@ -88,13 +88,13 @@ class Receiver:
 class House:
     """One process's rooms over two databases."""
 
-    def __init__(self, control: storage.Database, work: storage.Database, clock: ManualClock, log: audit.Log) -> None:
+    def __init__(self, control: storage.Database, work: storage.Database, clock: Any, log: audit.Log) -> None:
         self.control, self.work, self.clock, self.log = control, work, clock, log
         self.notices = storage.Notices()
         self.client = outbound.Client(outbound.Settings(connect_timeout=1.0), clock)
         self.org = self.project = ""
 
-    async def process(self, *, follow: bool = True, alone: bool = False, **settings: Any) -> notifying.Notifying:
+    async def process(self, *, follow: bool = False, alone: bool = False, **settings: Any) -> notifying.Notifying:
         """A ``Notifying`` that is told when to look: its own loops wait for the clock."""
         wanted = {"allow_private": ("127.0.0.1",), "timeout_seconds": 2.0, **settings}
         room = notifying.Notifying(
@@ -119,7 +119,7 @@ class House:
 
 
 @contextlib.asynccontextmanager
-async def house(control_url: str, work_url: str, clock: ManualClock) -> AsyncIterator[House]:
+async def house(control_url: str, work_url: str, clock: Clock, *, seed: bool = True) -> AsyncIterator[House]:
     control, work = storage.open_database("control", control_url), storage.open_database("work", work_url)
     try:
         storage.migrate(control)
@@ -127,10 +127,11 @@ async def house(control_url: str, work_url: str, clock: ManualClock) -> AsyncIte
         log = audit.Log(control, clock, secret=SECRET)
         made = House(control, work, clock, log)
         await made.client.start()
-        door = access.Access(control, made.notices, clock, access.Settings(), log)
-        org = await door.create_organization(SYSTEM, "acme", "Acme")
-        project = await door.create_project(SYSTEM, "main", "Main", organization="acme")
-        made.org, made.project = org.id, project.id
+        if seed:
+            door = access.Access(control, made.notices, clock, access.Settings(), log)
+            org = await door.create_organization(SYSTEM, "acme", "Acme")
+            project = await door.create_project(SYSTEM, "main", "Main", organization="acme")
+            made.org, made.project = org.id, project.id
         try:
             yield made
         finally:

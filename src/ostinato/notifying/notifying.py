@@ -94,6 +94,8 @@ class Notifying:
         self._following = Following(log, work, self._write_of_log) if follow else None
         self._pending: deque[tuple[Message, asyncio.Future[None]]] = deque()
         self._told = asyncio.Event()
+        self._away = False
+        """Whether the database could not be written at the last try: then nobody is made to wait for it."""
         self._tasks: list[asyncio.Task[None]] = []
         self.refused = 0
         """Messages that there was no room for, since the start of this process: by endpoint and message."""
@@ -161,6 +163,8 @@ class Notifying:
             self.refused += 1
             done.set_result(None)
             return done
+        if self._away:
+            done.set_result(None)
         self._pending.append((made, done))
         self._told.set()
         return done
@@ -246,6 +250,7 @@ class Notifying:
             lambda connection: outbox.sweep(
                 connection,
                 known,
+                now,
                 delivered_before=now - int(settings.keep_delivered_days * _DAY),
                 dead_before=now - int(settings.keep_dead_days * _DAY),
             )
@@ -296,10 +301,12 @@ class Notifying:
                 await self._work.run(lambda connection, batch=batch: self._put(connection, batch))
             except OstinatoError as error:
                 self._fail(error.message)
-                for _, done in some:
+                self._away = True
+                for _, done in self._pending:
                     # Whoever waits has waited enough; the message stays until it can be written.
                     _resolve(done)
                 return False
+            self._away = False
             for _ in some:
                 _resolve(self._pending.popleft()[1])
             self.worker.wake()

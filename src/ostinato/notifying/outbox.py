@@ -160,7 +160,7 @@ def counts(connection: sa.Connection) -> dict[str, int]:
     return {str(state): int(count) for state, count in rows}
 
 
-def sweep(connection: sa.Connection, known: Sequence[str], *, delivered_before: int, dead_before: int) -> int:
+def sweep(connection: sa.Connection, known: Sequence[str], now: int, *, delivered_before: int, dead_before: int) -> int:
     """Forget what was delivered before then, dead letters from before then, and what is for endpoints that are gone;
     gives how many deliveries that were."""
     gone = connection.execute(
@@ -176,7 +176,7 @@ def sweep(connection: sa.Connection, known: Sequence[str], *, delivered_before: 
     # Nobody waits so long: the endpoint was disabled, and its letters can be sent again like other dead ones.
     old = sa.select(message.c.id).where(message.c.at < dead_before)
     late = sa.update(delivery).where(delivery.c.state == WAITING, delivery.c.message.in_(old))
-    connection.execute(late.values(state=DEAD, done_at=dead_before, said="too old", lease="", leased_until=0))
+    connection.execute(late.values(state=DEAD, done_at=now, said="too old", lease="", leased_until=0))
     left = sa.select(delivery.c.message)
     connection.execute(sa.delete(message).where(message.c.at < delivered_before, message.c.id.not_in(left)))
     return gone
