@@ -349,6 +349,7 @@ class App:
                 lottery=self.governing.lottery,
                 baselines=self.governing.keeping.before,
                 budgets=self.governing.budgets,
+                families=self.governing.families,
                 trips=self.governing.breakers.snapshot,
                 trials=self.governing.trials,
             ),

@@ -4,6 +4,7 @@
 request's path; what works in the background starts when everything stands.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
@@ -11,6 +12,7 @@ from ostinato import (
     access,
     acting,
     breakers,
+    families,
     intents,
     notifying,
     outbound,
@@ -45,6 +47,7 @@ class Parts(Protocol):
     keeper: Keeper
     client: outbound.Client
     metrics: traces.Metrics
+    recorder: traces.Recorder
     reviews: reviews.Reviews
     embedded: bool
     secret: bytes
@@ -72,6 +75,7 @@ class Governing:
         self.budgets = savings.Budgets()
         self.keeping = self._keeping()
         self.figures = Figures(parts.ledger.stats, acting.quality(parts.signals))
+        self.families = self._families()
         self.breakers = self._breakers()
         self.trials = self._trials()
 
@@ -84,6 +88,9 @@ class Governing:
         await self.keeping.start()
         later("the hold-out", self.keeping.stop)
         self._parts.prompts.snapshot.on_swap(lambda _: self.keeping.hear())
+        self._parts.recorder.watch(self.families)
+        self.families.start()
+        later("families", self._stop_families)
         await self.breakers.start()
         later("breakers", self.breakers.stop)
         self._parts.router.hold(self.breakers.snapshot.value.targets)
@@ -129,6 +136,19 @@ class Governing:
             intents=parts.intents,
             state=parts.access.budgets.state,
         )
+
+    def _families(self) -> families.Families:
+        parts = self._parts
+        room = families.Families(parts.ledger_database, parts.clock, parts.config.families)
+        parts.metrics.counter(
+            "families_dropped", "Batches and answers that families passed over.", lambda: room.dropped
+        )
+        return room
+
+    async def _stop_families(self) -> None:
+        """What the ledger has still to write is seen before the end."""
+        await asyncio.to_thread(self._parts.recorder.flush)
+        await self.families.stop()
 
     def _breakers(self) -> breakers.Breakers:
         parts = self._parts

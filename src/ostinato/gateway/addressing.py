@@ -2,7 +2,7 @@
 
 import msgspec
 
-from ostinato import routing
+from ostinato import families, routing
 from ostinato.cache import admission, directives, fingerprint, scope
 from ostinato.core.errors import Invalid
 from ostinato.gateway import controls, lottery, prompting
@@ -39,6 +39,8 @@ def address(turn: Turn, rooms: Rooms, request: ChatRequest) -> None:
     )
     turn.said = fingerprint.said(request)
     turn.fingerprint = fingerprint.fingerprint(with_headers(request, turn), turn.said)
+    prompt = turn.prompt
+    turn.family = families.key_of(request) if prompt is None else families.key_of(request, prompt.prompt, prompt.number)
     seed = turn.session.encode() or turn.fingerprint
     turn.targets = rooms.router.draw(route, seed)
     turn.bypass = admission.eligible(request, policy, caller, within, asked)

@@ -17,6 +17,7 @@ from ostinato.cache.memory import Entry
 from ostinato.cache.model import EntryMeta
 from ostinato.core import ids
 from ostinato.core.errors import Invalid, OstinatoError
+from ostinato.families import Families
 from ostinato.gateway import controls, holding, inspecting, recording
 from ostinato.gateway.rooms import Rooms
 from ostinato.gateway.turn import Turn
@@ -230,6 +231,24 @@ class Call:
         kept = self._keepable(answer, summary, usage, cost)
         return await holding.hold(self.turn, self.rooms, answer, None if isinstance(kept, str) else kept[0])
 
+    def _tell(self, families: Families, answer: Answer) -> None:
+        """Let somebody look, later, what was asked and answered alike."""
+        turn, caller, prompt = self.turn, self.turn.caller, self.turn.prompt
+        assert caller is not None and turn.request is not None
+        families.answered(
+            caller.org,
+            caller.project,
+            turn.family,
+            turn.fingerprint[:16].hex(),
+            turn.request,
+            answer,
+            user=turn.user_digest,
+            alias=turn.route.alias if turn.route is not None else "",
+            intent=turn.intent,
+            prompt=prompt.prompt if prompt is not None else "",
+            version=prompt.number if prompt is not None else 0,
+        )
+
     def succeeded(self, begun: int, held: Held | None = None) -> Outcome:
         """Price the answer, offer it to the cache, write the row."""
         if self.turn.stream and self.answer is not None:
@@ -262,6 +281,8 @@ class Call:
         sampler = rooms.sampler
         if sampler is not None and sampler.bar and held is None:
             sampler.answered(turn, answer, usage=usage, cost=cost, latency_us=self.upstream_us, entry=entry)
+        if rooms.families is not None and held is None and not turn.no_store and turn.bypass != "no-store":
+            self._tell(rooms.families, answer)
         return Outcome(
             answer=answer,
             target=target.name,

@@ -83,6 +83,7 @@ def record(
         release=prompt.release if prompt else "",
         arm=prompt.arm if prompt else "",
         trial=turn.trial,
+        family=turn.family,
         usage=usage,
         cost=cost,
         counterfactual=None if cost is None else cost + saved,

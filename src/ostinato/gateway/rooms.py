@@ -12,6 +12,7 @@ from ostinato.cache import ResponseCache
 from ostinato.cache.policy import Policies
 from ostinato.checks import Checker
 from ostinato.core.clock import Clock
+from ostinato.families import Families
 from ostinato.gateway.feedback import Feedback
 from ostinato.gateway.replies import Renderer
 from ostinato.gateway.sampling import Sampler
@@ -62,6 +63,8 @@ class Rooms(msgspec.Struct, frozen=True):
     """Who takes what end users think."""
     sampler: Sampler | None = None
     """Who scores a share of the answers."""
+    families: Families | None = None
+    """Who looks at answers to see what is alike."""
     trips: Current[Trips] | None = None
     """Which intents are tripped."""
     trials: Trials | None = None

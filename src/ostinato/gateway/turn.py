@@ -89,6 +89,8 @@ class Turn(msgspec.Struct):
     said: bytes = b""
     """``fingerprint.said`` of the request."""
     fingerprint: bytes = b""
+    family: str = ""
+    """What it belongs to: see ``families``."""
     generation: str = ""
     input_digest: str = ""
     key: bytes = b""

@@ -1,0 +1,313 @@
+"""The room's one object with a life: :class:`Families` watches the ledger's rows and some answers."""
+
+import asyncio
+import logging
+import random
+import threading
+from collections import deque
+from collections.abc import Mapping, Sequence
+
+import msgspec
+import sqlalchemy as sa
+
+from ostinato import wire
+from ostinato.core import ids
+from ostinato.core.clock import Clock
+from ostinato.families import figures, store
+from ostinato.families.key import OTHER, data_of
+from ostinato.families.memory import Memory
+from ostinato.families.model import Figures, Sample
+from ostinato.families.reservoir import Reservoir
+from ostinato.families.seen import Seen, of_batch, print_of
+from ostinato.families.settings import Settings
+from ostinato.families.sketch import Sketch
+from ostinato.families.store import Clockwork
+from ostinato.storage import Database
+from ostinato.traces import CallRow, HitRow
+from ostinato.traces.rollup import Cells, Origin
+from ostinato.traces.write import find_origins
+from ostinato.wire.model import Answer, ChatRequest
+
+_LOG = logging.getLogger(__name__)
+
+_BATCHES = 1_000
+"""Batches of the ledger that may wait; a database that is away for longer costs counts, and says so."""
+_GRACE = 600_000_000
+"""Microseconds after its end in which a window may still be written to by slower processes."""
+_PAUSE = 0.2
+_RETRY = 1.0
+"""Seconds, at least, between two tries of a database that fails."""
+
+
+class _Answered(msgspec.Struct, frozen=True, gc=False):
+    """An answer on its way to being looked at."""
+
+    org: str
+    project: str
+    family: str
+    fingerprint: str
+    user: str
+    alias: str
+    intent: str
+    prompt: str
+    version: int
+    request: ChatRequest
+    answer: Answer
+    at: int
+
+
+class _Compared(msgspec.Struct, frozen=True, gc=False):
+    org: str
+    project: str
+    family: str
+    age_us: int
+    agreed: bool
+
+
+class Families:
+    """What is known of every family. ``answered`` and the watcher's methods never wait and never raise.
+
+    One thread adds up what comes and writes it down; what waits is bounded, and what is passed over is counted.
+    """
+
+    def __init__(self, database: Database, clock: Clock, settings: Settings, *, seed: int | None = None) -> None:
+        settings.check()
+        self.settings = settings
+        self.clock = clock
+        self._database = database
+        self._clockwork = Clockwork(int(settings.window_hours * 3_600e6), int(settings.half_life_days * 86_400e6))
+        self._writer = ids.new(clock.now())
+        self._batches: deque[list[Seen]] = deque()
+        self._answers: deque[_Answered | _Compared] = deque()
+        rng = random.Random(seed)  # noqa: S311 - draws samples, guards nothing
+        self._reservoir = Reservoir(settings.samples, rng)
+        self._memory = Memory(settings, self._clockwork.at(clock.now()))
+        self._lock = threading.Lock()
+        self._wake = threading.Event()
+        self._stopping = False
+        self._thread: threading.Thread | None = None
+        self._tried_at = clock.monotonic()
+        self.dropped = 0
+        """Batches and answers that were passed over because too many waited."""
+        self.late = 0
+        """Families of a window that this process could not write before it was closed."""
+        self.failing = ""
+        """Why the last write failed; empty while all is well."""
+
+    # -- in: from the event loop and the ledger's thread -----------------------------------------------------------
+
+    def observe_call(self, row: CallRow) -> None:
+        """Nothing: batches are enough."""
+
+    def observe_batch(
+        self, hits: list[HitRow], calls: list[CallRow], origins: Mapping[str, Origin], cells: Cells
+    ) -> None:
+        """A batch of the ledger, in its writer's thread."""
+        del cells
+        if not self.settings.enabled:
+            return
+        if len(self._batches) >= _BATCHES:
+            self.dropped += 1
+            return
+        found = of_batch(hits, calls, origins)
+        if found:
+            self._batches.append(found)
+
+    def answered(
+        self,
+        org: str,
+        project: str,
+        family: str,
+        fingerprint: str,
+        request: ChatRequest,
+        answer: Answer,
+        *,
+        user: str = "",
+        alias: str = "",
+        intent: str = "",
+        prompt: str = "",
+        version: int = 0,
+    ) -> None:
+        """A model has answered. The texts stay in memory, and only for as long as they are compared."""
+        if not self.settings.enabled or not family:
+            return
+        if len(self._answers) >= self.settings.queue:
+            self.dropped += 1
+            return
+        self._answers.append(
+            _Answered(
+                org,
+                project,
+                family,
+                fingerprint,
+                user,
+                alias,
+                intent,
+                prompt,
+                version,
+                request,
+                answer,
+                self.clock.now(),
+            )
+        )
+
+    def compared(self, org: str, project: str, family: str, age_us: int, agreed: bool) -> None:
+        """An answer was asked for again, and says the same or not."""
+        self._answers.append(_Compared(org, project, family, age_us, agreed))
+
+    def samples(self, most: int) -> list[Sample]:
+        """Requests of different families with their answers, to be asked again."""
+        with self._lock:
+            return self._reservoir.some(most)
+
+    def forget(self, project: str, user: str) -> int:
+        """Drop what an end user (digest) asked; gives how many requests there were. Blocking, shortly."""
+        with self._lock:
+            waiting = [one for one in self._answers if isinstance(one, _Answered) and one.user == user]
+            for one in waiting:
+                if one.project == project:
+                    self._answers.remove(one)
+            return self._reservoir.forget(project, user)
+
+    # -- life ------------------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Begin to add up."""
+        self._thread = threading.Thread(target=self._run, name="ostinato-families", daemon=True)
+        self._thread.start()
+
+    async def stop(self) -> None:
+        """Write what was seen, and end."""
+        self._stopping = True
+        self._wake.set()
+        thread, self._thread = self._thread, None
+        if thread is not None:
+            await asyncio.to_thread(thread.join)
+        await asyncio.to_thread(self.flush)
+
+    def flush(self) -> bool:
+        """Add up and write everything that came so far; whether it worked. Blocking."""
+        self._tried_at = self.clock.monotonic()
+        try:
+            with self._lock:
+                self._add_up()
+                self._write()
+        except Exception as error:  # whatever it is, it must not end the thread
+            if not self.failing:
+                _LOG.warning("Families cannot be written; they wait in memory. %s", error)
+            self.failing = str(error) or type(error).__name__
+            return False
+        self.failing = ""
+        return True
+
+    def _run(self) -> None:
+        while not self._stopping:
+            self._wake.wait(_PAUSE)
+            if self._stopping:
+                break
+            waited = self.clock.monotonic() - self._tried_at
+            over = self._clockwork.at(self.clock.now()) > self._memory.window
+            if waited >= self.settings.write_seconds or (over and waited >= _RETRY):
+                self.flush()
+            elif not over and (self._batches or self._answers):
+                with self._lock:
+                    self._attempt()
+
+    def _attempt(self) -> None:
+        try:
+            self._add_up()
+        except Exception:  # a row that is not what it should be costs itself, not the thread
+            _LOG.exception("Something that was seen could not be added up.")
+
+    # -- adding up, in the room's thread ---------------------------------------------------------------------------
+
+    def _add_up(self) -> None:
+        now = self._clockwork.at(self.clock.now())
+        if now > self._memory.window:
+            self._close(now)
+        while self._batches:
+            for one in self._batches.popleft():
+                self._memory.saw(one)
+        while self._answers:
+            one = self._answers.popleft()
+            if isinstance(one, _Compared):
+                self._memory.compared(one.org, one.project, one.family, one.age_us, one.agreed)
+            else:
+                self._look(one)
+
+    def _look(self, one: _Answered) -> None:
+        text = data_of(one.request)
+        print64 = print_of(one.fingerprint, one.user)
+        self._memory.looked(one.org, one.project, one.family, print64, text)
+        if one.request.tools:
+            return  # an answer that calls a tool is not compared by its text
+        said = wire.text_of(one.answer)
+        if not said or len(said) + len(text) > self.settings.sample_chars:
+            return
+        found = self._reservoir.take(
+            Sample(
+                org=one.org,
+                project=one.project,
+                family=one.family,
+                print64=print64,
+                user=one.user,
+                alias=one.alias,
+                intent=one.intent,
+                prompt=one.prompt,
+                version=one.version,
+                request=msgspec.structs.replace(one.request, original=None, stream=False),
+                answer=said,
+                at=one.at,
+            )
+        )
+        if found is not None:
+            self._memory.compared(one.org, one.project, one.family, *found)
+
+    def _write(self) -> None:
+        memory, now = self._memory, self.clock.now()
+        states, gone = memory.to_write()
+        if states or gone:
+            self.late += self._database.transact(
+                lambda connection: store.write(connection, self._writer, memory.window, states, gone, now)
+            )
+            memory.wrote(states)
+        closed = self._clockwork.at(now - _GRACE)
+        if closed > memory.folded:
+            most = self.settings.most
+            self._database.transact(lambda connection: store.fold(connection, self._clockwork, closed, now, most))
+            memory.folded = closed
+
+    def _close(self, window: int) -> None:
+        """The window is over: its last state is written, and the next begins with nothing."""
+        self._write()
+        self._memory.begin(window)
+
+    # -- out -------------------------------------------------------------------------------------------------------
+
+    async def list(self, project: str) -> tuple[Figures, ...]:
+        """The families of a project, those that cost most first: of all processes, of this one to the moment."""
+        await asyncio.to_thread(self.flush)
+        now = self.clock.now()
+        loaded = await self._database.read(lambda connection: store.load(connection, self._clockwork, project, now))
+        return _figures(project, loaded, now, self.settings.half_life_days * 86_400)
+
+    async def projects(self) -> Sequence[tuple[str, str]]:
+        """Organization and project of everything that is known."""
+        return await self._database.read(store.projects)
+
+    async def of_requests(self, request_ids: Sequence[str]) -> dict[str, str]:
+        """The family of each request that the ledger knows one of."""
+
+        def read(connection: sa.Connection) -> dict[str, str]:
+            return {name: one.family for name, one in find_origins(connection, request_ids).items() if one.family}
+
+        return await self._database.read(read)
+
+
+def _figures(project: str, loaded: Mapping[str, tuple[str, Sketch]], now: int, half_life: float) -> tuple[Figures, ...]:
+    whole = sum(state.cost + state.saved for _, state in loaded.values())
+    found = [
+        figures.figures(org, project, name, state, now=now, half_life=half_life, whole_cost=whole)
+        for name, (org, state) in loaded.items()
+    ]
+    return tuple(sorted(found, key=lambda one: (one.family == OTHER, -one.cost_share, -one.requests, one.family)))
