@@ -51,6 +51,8 @@ class Painter(Fake):
         super().__init__("fake", "", clock)
         self.base, self.gain = 0.55, 0.3
         self.asked: list[str] = []
+        self.around = 0
+        """Tokens that it counts around each message, as a model's template has them."""
         self.away = False
         self.hook: Any = None
 
@@ -63,12 +65,13 @@ class Painter(Fake):
         self.asked.append(text)
         # As a provider's prefix cache has it: what begins as the request before is not computed again.
         cached = shared(self.asked[-2] if len(self.asked) > 1 else "", text) // 4
+        around = self.around * len(call.request.messages)
         item = text.rsplit("item ", 1)[1].split()[0].strip(".?!")
         right = luck(item) < self.skill(text)
         answer = truth(item) if right else LABELS[(LABELS.index(truth(item)) + 1) % len(LABELS)]
         events = (
             Start(call.model), BlockStart(0, "text"), Delta(0, answer), BlockStop(0), Finish("stop"),
-            Usage(input=len(text) // 4 + 1 - cached, cache_read=cached, output=1),
+            Usage(input=len(text) // 4 + 1 - cached + around, cache_read=cached, output=1),
         )  # fmt: skip
         return ChatReply(Answer(self.wire, events), {}, 0.001)
 

@@ -262,7 +262,8 @@ def _print_plan(told: Any) -> None:
             ("model", f"{told['alias']} ({', '.join(told['targets'])})"),
             ("dataset", f"{told['dataset']}@{told['dataset_version']}: {counts['train']} to learn from, "
                         f"{counts['dev']} to try on, {counts['holdout']} sealed"),
-            ("takes", f"about {told['calls']} calls, {told['tokens']} tokens, {dollars(told['nano'])}"),
+            ("takes", f"about {told['about']} calls (at most {told['calls']}), {told['tokens']} tokens, "
+                      f"{dollars(told['nano'])}"),
             ("can prove", "nothing" if smallest is None else
              f"a gain of {100 * smallest:.1f} points or more, at {100 * told['alpha']:g} %"),
             ("people look first", "yes" if told["review"] else "no"),
@@ -270,8 +271,8 @@ def _print_plan(told: Any) -> None:
     )  # fmt: skip
     click.echo()
     table(
-        ("stage", ">calls", ">tokens", ">cost"),
-        [(one["stage"], one["calls"], one["tokens"], dollars(one["nano"])) for one in told["stages"]],
+        ("stage", ">calls", ">at most", ">tokens", ">cost"),
+        [(one["stage"], one["about"], one["calls"], one["tokens"], dollars(one["nano"])) for one in told["stages"]],
     )
     if told["notices"]:
         click.echo()

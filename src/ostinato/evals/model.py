@@ -44,6 +44,8 @@ class Cell(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     output: str = ""
     confidence: float | None = None
     """How sure the model is of its answer, from 0 to 1, where that can be known."""
+    posterior: dict[str, float] = {}
+    """How the model's probability is shared among the labels, where there are some and it is known; adds up to 1."""
     stratum: str = ""
     error: str = ""
     """Class of the failure where there is no answer."""

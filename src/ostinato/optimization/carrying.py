@@ -251,10 +251,13 @@ def _limits(run: Run, phase: Phase) -> Limits:
     proof = next((one for one in run.plan.stages if one.stage == "holdout"), None)
     if proof is None:
         return limits
+    # As many finalists as there can be: the estimate is of as many as there usually are.
+    every = proof.calls / proof.about if proof.about else 1.0
+    tokens, nano = round(proof.tokens * every), round((proof.nano or 0) * every)
     return Limits(
         calls=None if limits.calls is None else max(0, limits.calls - proof.calls),
-        tokens=None if limits.tokens is None else limits.tokens - min(proof.tokens, int(limits.tokens * _KEPT)),
-        nano=None if limits.nano is None else limits.nano - min(proof.nano or 0, int(limits.nano * _KEPT)),
+        tokens=None if limits.tokens is None else limits.tokens - min(tokens, int(limits.tokens * _KEPT)),
+        nano=None if limits.nano is None else limits.nano - min(nano, int(limits.nano * _KEPT)),
     )
 
 

@@ -11,25 +11,26 @@ import msgspec
 from ostinato.core import hashing
 from ostinato.core.errors import Invalid, OstinatoError
 from ostinato.datasets.model import SPLITS, DatasetVersion, Example
+from ostinato.optimization import estimating
 from ostinato.optimization.asking import calls_each
 from ostinato.optimization.run import Estimate, Notice, RunPlan, Wish
+from ostinato.optimization.search.anatomy import no_pieces
+from ostinato.optimization.search.model import SearchPlan
 from ostinato.optimization.settings import Settings
 from ostinato.optimization.verdicts import GateRules
-from ostinato.prompts import Compiled
+from ostinato.prompts import Compiled, contents
 from ostinato.routing.model import Target
 from ostinato.traces import PriceBook
-from ostinato.wire.model import Text, Usage
+from ostinato.wire.model import Usage
 
 PROBE = 210
 """Calls of the headroom probe: base and six cheap edits on 30 examples; the first round of the search."""
 _ASKED = 12
 """Questions to the reflection model, about."""
-_BYTES = 4
-"""Bytes of a token, about."""
 _ANSWER = 64
 """Tokens of an answer, about, where the prompt does not limit them."""
-_SHOTS = 8
-"""Examples in a prompt, about: half of the candidates have some."""
+_RUBRIC = 300
+"""Tokens that a judge is told beside question and answer, about."""
 _TOLD = 5
 """Examples that are named in a notice."""
 _FEW_CONTRADICTIONS = 0.05
@@ -57,6 +58,8 @@ class Ground(msgspec.Struct, frozen=True, kw_only=True):
     """Of the open splits."""
     base_number: int
     compiled: Compiled
+    pieces: contents.Pieces = no_pieces
+    """Contents of the partials that the prompt takes."""
     alias: str
     targets: Sequence[Target]
     slices: tuple[str, ...]
@@ -83,8 +86,9 @@ def make(ground: Ground) -> RunPlan:
     level = GateRules(alpha=alpha).level / settings.finalists
     proof = pairs * (1 + settings.finalists)
     each = calls_each(wish)
-    search = search_calls(wish, settings, pairs)
-    stages = _stages(ground, search, proof, each)
+    looks = review_calls(wish, ground.version.counts.get("dev", 0)) if ground.review else 0
+    search = search_calls(wish, settings, pairs, looks)
+    stages = _stages(ground, search, pairs, each)
     needed = None
     if wish.gain is not None:
         if not 0 < wish.gain < 1:
@@ -92,7 +96,7 @@ def make(ground: Ground) -> RunPlan:
         needed = ground.provable.pairs_needed(wish.gain, level)
     notices = [
         *_of_examples(ground),
-        *_of_budget(ground, search, proof, each, stages),
+        *_of_budget(ground, search, proof * each + looks, each, stages),
         *_of_proof(ground, pairs, alpha, needed or (_MOST_PAIRS + 1 if wish.gain is not None else None)),
         *ground.findings,
     ]
@@ -108,6 +112,7 @@ def make(ground: Ground) -> RunPlan:
         counts={split: ground.version.counts.get(split, 0) for split in SPLITS},
         stages=stages,
         calls=sum(one.calls for one in stages),
+        about=sum(one.about for one in stages),
         tokens=sum(one.tokens for one in stages),
         nano=None if None in priced else sum(one or 0 for one in priced),
         unpriced=tuple(one.name for one in ground.targets if _price(ground, one, 1, 1) is None),
@@ -122,11 +127,20 @@ def make(ground: Ground) -> RunPlan:
     )
 
 
-def search_calls(wish: Wish, settings: Settings, pairs: int) -> int:
-    """Measurements that the search may make: what is left once the ``pairs`` sealed examples are counted apart."""
+def search_calls(wish: Wish, settings: Settings, pairs: int, looks: int = 0) -> int:
+    """Measurements that the search may make: as configured, or what the run's own limit leaves of ``calls`` once the
+    ``pairs`` sealed examples and the ``looks`` of reviewers (calls) are counted apart."""
     each, proof = calls_each(wish), pairs * (1 + settings.finalists)
-    most = settings.most_calls if wish.limits.calls is None else min(settings.most_calls, wish.limits.calls)
-    return max(0, min(settings.calls, most // each - proof))
+    asked = wish.limits.calls
+    most = settings.most_calls if asked is None else min(settings.most_calls, asked)
+    room = max(0, (most - looks) // each - proof)
+    return min(settings.calls, room) if asked is None else room
+
+
+def review_calls(wish: Wish, dev: int) -> int:
+    """Calls at most until reviewers can be asked: the incumbent's and the new prompt's answers on the ``dev`` open
+    examples, as far as the search has not asked for them, and how sure the model is of the new ones."""
+    return 2 * dev * calls_each(wish) + (dev * wish.samples if wish.samples > 1 else 0)
 
 
 def refuse(plan: RunPlan) -> None:
@@ -143,44 +157,70 @@ def refuse(plan: RunPlan) -> None:
 # --- what it takes ------------------------------------------------------------------------------------------------
 
 
-def _stages(ground: Ground, search: int, proof: int, each: int) -> tuple[Estimate, ...]:
-    wish = ground.wish
+def _stages(ground: Ground, search: int, pairs: int, each: int) -> tuple[Estimate, ...]:
+    wish, content = ground.wish, ground.compiled.content
+    train = [one for one in ground.examples if one.split == "train" and not one.erased]
+    dev = [one for one in ground.examples if one.split == "dev" and not one.erased]
+    size = estimating.sizes(content, train, dev, wish.seed, ground.pieces)
+    plan = SearchPlan(calls=max(1, search), finalists=ground.settings.finalists)
+    about = estimating.counts(plan, content, len(dev), pairs, reflection=bool(wish.reflection), polish=wish.polish)
+    rewriting, polishing = about.rewriting if wish.reflection else 0, search // 8 if wish.polish else 0
     probe = min(PROBE, search)
-    rewriting = search // 3 if wish.reflection else 0
-    polishing = search // 8 if wish.polish else 0
     racing = max(0, search - probe - rewriting - polishing)
-    wanted = [("headroom", probe), ("search", racing)]
+    proof = pairs * (1 + ground.settings.finalists)
+    finalists = max(1.0, about.holdout / max(1, pairs) - 1)
+    best = size.polished if wish.polish else size.shown
+    proved = round((size.base + finalists * best) / (1 + finalists))
+    rooms = _Rooms(ground, each, size)
+    found = [
+        rooms.estimate("headroom", probe, about.probe, size.probe),
+        rooms.estimate("search", racing, about.race, size.shown),
+    ]
     if wish.reflection:
-        wanted.append(("reflection", min(rewriting, search - probe) + _ASKED))
+        found.append(rooms.estimate("reflection", rewriting, about.rewriting, size.shown, beside=_ASKED))
     if wish.polish:
-        wanted.append(("polish", polishing))
-    wanted.append(("holdout", proof))
-    size, answer = _sizes(ground)
-    return tuple(_estimate(ground, stage, calls * each, size, answer) for stage, calls in wanted)
+        found.append(rooms.estimate("polish", polishing, about.polish, size.polished))
+    found.append(rooms.estimate("holdout", proof, about.holdout, proved))
+    if ground.review:
+        missing = max(0, len(dev) - about.scored)
+        beside = len(dev) * wish.samples if wish.samples > 1 else 0
+        found.append(rooms.estimate("review", 2 * len(dev), 2 * missing, best, beside=beside))
+    return tuple(found)
 
 
-def _estimate(ground: Ground, stage: str, calls: int, size: int, answer: int) -> Estimate:
-    said = size * (1 + _SHOTS // 2)
-    priced = [_price(ground, target, said, answer) for target in ground.targets]
-    known = [one for one in priced if one is not None]
-    nano = max(known) * calls if known and len(known) == len(priced) else None
-    return Estimate(stage=stage, calls=calls, tokens=calls * (said + answer), nano=nano)
+class _Rooms:
+    """What the stages of one plan have in common."""
 
+    def __init__(self, ground: Ground, each: int, size: estimating.Sizes) -> None:
+        self._ground = ground
+        self._each = each
+        self._base = size.base
+        self._answer = estimating.answer_tokens(
+            ground.compiled.content, ground.examples if ground.needs_reference else (), _ANSWER, _LARGEST_ONE
+        )
 
-def _sizes(ground: Ground) -> tuple[int, int]:
-    """Tokens of the base's prompt and of its answer, about."""
-    content = ground.compiled.content
-    limit: object = content.params.get("max_tokens") or content.params.get("max_completion_tokens")
-    sizes: list[int] = []
-    for example in ground.examples[:50]:
-        try:
-            rendered = ground.compiled.render(example.inputs)
-        except OstinatoError:
-            continue
-        blocks = [block for message in rendered.messages for block in message.content]
-        sizes.append(sum(len(block.text.encode()) for block in blocks if isinstance(block, Text)))
-    mean = sum(sizes) // len(sizes) if sizes else 0
-    return mean // _BYTES + 1, min(limit, _LARGEST_ONE) if isinstance(limit, int) else _ANSWER
+    def estimate(self, stage: str, most: int, about: int, said: int, *, beside: int = 0) -> Estimate:
+        """One stage: at ``most`` so many measurements, ``about`` so many, with prompts of ``said`` tokens.
+
+        ``beside``: further calls like those for an answer, which nobody judges.
+        """
+        ground, each = self._ground, self._each
+        judged = (each - 1) * about
+        asked, told = about + beside, self._base + self._answer + _RUBRIC
+        tokens = asked * (said + self._answer) + judged * (told + _ANSWER)
+        costs: list[int | None] = []
+        for target in ground.targets:
+            one, two = _price(ground, target, said, self._answer), _price(ground, target, told, _ANSWER)
+            costs.append(None if one is None or two is None else asked * one + judged * two)
+        known = [one for one in costs if one is not None]
+        nano = max(known) if known and len(known) == len(costs) else None
+        return Estimate(
+            stage=stage,
+            calls=most * each + beside,
+            about=about * each + beside,
+            tokens=tokens,
+            nano=nano,
+        )
 
 
 def _price(ground: Ground, target: Target, said: int, answer: int) -> int | None:
@@ -283,20 +323,21 @@ def _unrenderable(ground: Ground) -> list[Notice]:
     ]
 
 
-def _of_budget(ground: Ground, search: int, proof: int, each: int, stages: Sequence[Estimate]) -> list[Notice]:
+def _of_budget(ground: Ground, search: int, apart: int, each: int, stages: Sequence[Estimate]) -> list[Notice]:
+    """``apart``: calls that come on top of the search's."""
     limits, found = ground.wish.limits, list[Notice]()
     for name, value in msgspec.structs.asdict(limits).items():
         if value == 0:
             found.append(_error("budget_zero", f"A budget of 0 {_UNITS[name]} lets nothing be tried.", "Give it more."))
         elif isinstance(value, int) and value < 0:
             found.append(_error("invalid_budget", "A limit is 0 or more.", "Leave it out to have none."))
-    least = (min(PROBE, ground.settings.calls) + proof) * each
+    least = min(PROBE, ground.settings.calls) * each + apart
     if limits.calls and search < min(PROBE, ground.settings.calls):
         found.append(
             _error(
                 "budget_too_small",
-                f"{limits.calls} calls are too few: the probe takes {PROBE * each}, and the {proof * each} calls on "
-                "sealed examples come on top.",
+                f"{limits.calls} calls are too few: the probe takes {PROBE * each}, and the {apart} calls on "
+                f"sealed examples{' and for reviewers' if ground.review else ''} come on top.",
                 f"Allow at least {least} calls, or use fewer sealed examples.",
             )
         )

@@ -107,6 +107,9 @@ class Wish(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     margins: Margins = Margins()
     review: bool | None = None
     """Whether people look at answers before a release is proposed; where the intent asks for it, they do anyhow."""
+    samples: int = 5
+    """Where people look at answers: answers to one question, at most, to know by them how sure the model is, where it
+    has no log probabilities. Each is paid for; 1: nothing is asked again."""
     rollout: Rollout | None = None
     """How the release shall reach its traffic; left out: 25, 50 and 100 %."""
     release: bool = True
@@ -119,6 +122,9 @@ class Estimate(msgspec.Struct, frozen=True, kw_only=True):
 
     stage: str
     calls: int
+    """At most."""
+    about: int = 0
+    """Calls that it will make, about: what ``tokens`` and ``nano`` are told of."""
     tokens: int
     nano: int | None
     """``None``: no price is known."""
@@ -148,6 +154,9 @@ class RunPlan(msgspec.Struct, frozen=True, kw_only=True):
     """Split -> examples."""
     stages: tuple[Estimate, ...]
     calls: int
+    """At most."""
+    about: int = 0
+    """About so many of them."""
     tokens: int
     """About so many."""
     nano: int | None

@@ -14,6 +14,7 @@ from ostinato.calls.model import Limits
 from ostinato.core import ids
 from ostinato.core.errors import Conflict, Invalid, OstinatoError
 from ostinato.datasets.model import DatasetVersion
+from ostinato.evals import sureness
 from ostinato.optimization import asking, findings, optimizers, planning, report, store
 from ostinato.optimization.carrying import Carrier, subject_of
 from ostinato.optimization.needs import Rooms
@@ -310,7 +311,12 @@ class Optimizations:
             )
         route = asking.check(actor, found.project, wish, alias, rooms.catalog.value)
         optimizers.find(wish.optimizer)
+        sureness.check(wish.samples)
         snapshot = rooms.prompts.snapshot.value
+
+        def pieces(name: str, number: int) -> prompts.Content:
+            return snapshot.content(found.project, name, number)
+
         requirements = rooms.requirements_of(found.project, found.prompt.intent)
         slices = tuple(dict.fromkeys([*rooms.slices_of(found.project, found.prompt.intent), *wish.slices]))
         ground = Ground(
@@ -318,7 +324,8 @@ class Optimizations:
             version=version,
             examples=await rooms.data.load(version.id, ("train", "dev")),
             base_number=found.base.number,
-            compiled=Compiled(content, lambda name, number: snapshot.content(found.project, name, number)),
+            compiled=Compiled(content, pieces),
+            pieces=pieces,
             alias=alias,
             targets=route.targets,
             slices=slices,

@@ -81,7 +81,9 @@ class Shop(msgspec.Struct, frozen=True):
     def plan(self) -> SearchPlan:
         """What the search may do."""
         settings = self.rooms.settings
-        calls = planning.search_calls(self.run.wish, settings, self.run.plan.pairs)
+        wish, plan = self.run.wish, self.run.plan
+        looks = planning.review_calls(wish, plan.counts.get("dev", 0)) if plan.review else 0
+        calls = planning.search_calls(wish, settings, plan.pairs, looks)
         return SearchPlan(calls=max(1, calls), finalists=settings.finalists)
 
 
@@ -199,8 +201,10 @@ async def review(shop: Shop) -> Ending | None:
             gate = await _gate(shop)
             everybody = await shop.candidates()
             cells: dict[str, list[Cell]] = {}
-            for one in (await shop.base(), everybody[gate.promoted]):
-                cells[one.id] = list(await shop.meter.cells(one, dev, "search", confidence=True))
+            base, new = await shop.base(), everybody[gate.promoted]
+            for one in (base, new):
+                # How sure it is of the old answers decides nothing: nothing is asked again for that.
+                cells[one.id] = list(await shop.meter.cells(one, dev, "search", confidence=one is new))
             asked = await reviewing.ask(run, cells, dev)
             if not asked:
                 # Nobody has looked: that is no word in its favour.

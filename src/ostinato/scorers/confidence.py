@@ -8,7 +8,7 @@ token probabilities, which ranks answers, but is no probability of being right b
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import cast
 
 import msgspec
@@ -32,6 +32,15 @@ class Token(msgspec.Struct, frozen=True):
     probability: float
     others: tuple[tuple[str, float], ...] = ()
     """Text and probability of the likeliest, the chosen one often among them."""
+
+
+class Sure(msgspec.Struct, frozen=True):
+    """How sure a model is of an answer."""
+
+    value: float
+    """From 0 to 1."""
+    shares: dict[str, float] = {}
+    """How its probability is shared among the labels; empty: there are none, or that is not known."""
 
 
 def tokens(answer: Answer) -> tuple[Token, ...]:
@@ -185,9 +194,69 @@ def from_logprobs(answer: Answer, labels: Sequence[str] = ()) -> float | None:
     return math.exp(math.fsum(math.log(max(token.probability, 1e-12)) for token in told) / len(told))
 
 
-def of(called: Called, labels: Sequence[str] = ()) -> float | None:
-    """:func:`from_logprobs` of a call of our own: what ``evals.Runner`` is given."""
-    return from_logprobs(called.answer, labels)
+def of(called: Called, labels: Sequence[str] = ()) -> Sure | None:
+    """:func:`from_logprobs` of a call of our own, with the posterior: what ``evals.Runner`` is given."""
+    value = from_logprobs(called.answer, labels)
+    if value is None:
+        return None
+    return Sure(value, posterior(called.answer, labels) or {} if labels else {})
+
+
+def answered(output: str, labels: Iterable[str]) -> str:
+    """The label that an answer is, or begins with (the longest such); empty: it is none of them."""
+    said = _plain(output)
+    if not said:
+        return ""
+    known = sorted(labels, key=len, reverse=True)
+    exact = [label for label in known if _plain(label) == said]
+    begun = [label for label in known if (text := _plain(label)) and len(said) > len(text) and _leads(said, text)]
+    return next(iter((*exact, *begun)), "")
+
+
+def of_outputs(outputs: Sequence[str], labels: Sequence[str] = ()) -> Sure:
+    """How sure a model is of the first of several answers to the same question, by how many say the same.
+
+    With labels: as they share the answers, half an answer given to all of them together, so that what was never said
+    in a few tries is not taken for impossible. Raises ``Invalid`` for no outputs.
+    """
+    if not outputs:
+        raise Invalid("Self-consistency needs answers.", code="invalid_values")
+    first = answered(outputs[0], labels) if len(labels) > 1 else ""
+    if first:
+        counts = Counter(answered(output, labels) for output in outputs)
+        said = sum(counts[label] for label in labels)
+        shares = {label: (counts[label] + 0.5 / len(labels)) / (said + 0.5) for label in labels}
+        # What was no label at all speaks against this one as much as another label does.
+        return Sure(shares[first] * said / len(outputs), shares)
+    plain = [normalized(output) for output in outputs]
+    return Sure(plain.count(plain[0]) / len(plain))
+
+
+MIXED = 20
+"""Answers from which a leaning can be told."""
+
+
+def evened(
+    outputs: Sequence[str],
+    posteriors: Sequence[Mapping[str, float]],
+    taught: Sequence[Mapping[str, float]] | None = None,
+) -> list[float] | None:
+    """How sure a model is of each of many answers once its leaning to some labels is taken off.
+
+    The leaning is learnt from the ``taught`` posteriors, or from these themselves. ``None`` where it cannot be: fewer
+    than ``MIXED``, answers without a posterior or of other labels, an answer that is no label.
+    """
+    learnt = posteriors if taught is None else taught
+    if len(learnt) < MIXED or not posteriors or not all((*learnt, *posteriors)):
+        return None
+    labels = learnt[0].keys()
+    if any(one.keys() != labels for one in (*learnt, *posteriors)):
+        return None
+    said = [answered(output, labels) for output in outputs]
+    if not all(said):
+        return None
+    usual = leaning(learnt)
+    return [balanced(one, usual)[label] for one, label in zip(posteriors, said, strict=True)]
 
 
 class Agreed(msgspec.Struct, frozen=True):

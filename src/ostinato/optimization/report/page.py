@@ -247,7 +247,7 @@ def _asked(run: Run) -> str:
         ("smallest gain that could be proven", smallest),
         ("parts that must not lose", ", ".join(plan.slices) or "none declared"),
         ("seed", str(wish.seed)),
-        ("planned", f"about {plan.calls:,} calls, {plan.tokens:,} tokens"),
+        ("planned", f"about {plan.about or plan.calls:,} calls (at most {plan.calls:,}), {plan.tokens:,} tokens"),
         ("started by", run.started_by),
     ]
     notices = "".join(f"<li>{escape(one.level)}: {escape(one.message)}</li>" for one in plan.notices)

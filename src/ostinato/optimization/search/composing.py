@@ -152,8 +152,7 @@ async def _rewrite(ground: Ground, ask: Ask) -> None:
 
 def _reserved(problem: Problem) -> int:
     """Measurements that the race leaves to those that come after it."""
-    calls = problem.plan.calls
-    return (calls // 3 if problem.ask is not None else 0) + (calls // 5 if problem.polish else 0)
+    return racing.reserved(problem.plan.calls, reflection=problem.ask is not None, polish=problem.polish)
 
 
 def _said(example: Example) -> str:

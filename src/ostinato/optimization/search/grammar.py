@@ -131,16 +131,19 @@ class Grammar:
         found = tuple(max(1, min(count, room, len(self.shelf) // 2)) for count in (small, 2 * small, 4 * small))
         return found[0], found[1], found[2]
 
-    def probe(self) -> list[Recipe]:
-        """The cheap edits of the headroom probe: each of another sort."""
+    def probe(self, *, cheap: bool = False) -> list[Recipe]:
+        """The cheap edits of the headroom probe: each of another sort.
+
+        ``cheap``: as large as they will be, with examples that are merely drawn: to compare all takes a second.
+        """
         small, middle, large = self.counts()
         found: list[Recipe] = []
         if small:
             found += [
                 self.shown("drawn", large, 0),
-                self.shown("typical", large, 0),
+                self.shown("drawn" if cheap else "typical", large, 0),
                 self.shown("drawn", middle, 1),
-                self.shown("diverse", large, 0, wording="none" if self._has_words() else "own"),
+                self.shown("drawn" if cheap else "diverse", large, 0, wording="none" if self._has_words() else "own"),
                 self.shown("drawn", small, 2),
             ]
         front = self.front()
@@ -149,7 +152,7 @@ class Grammar:
         if self.plan.rewrite and self.rewordable:
             found += [Recipe(wording=wording, layout=self.own) for wording in self.wordings()]
         if small:
-            found += [self.shown("borderline", large, 0), self.shown("drawn", large, 3)]
+            found += [self.shown("drawn" if cheap else "borderline", large, 0), self.shown("drawn", large, 3)]
         return found
 
     def front(self) -> Recipe | None:

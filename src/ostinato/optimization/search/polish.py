@@ -33,13 +33,18 @@ async def polish(course: Course, grammar: Grammar, champion: str, scored: Sequen
         found = next((one for one in _shorter(grammar, course.recipes[current]) if one[0] not in failed), None)
         if found is None:
             return kept
-        edit, recipe = found
+        key, edit, recipe = found
         entered = headroom.propose(course, grammar, [recipe], course.candidates[current], 1, edit=edit, origin="polish")
         if entered and await _holds(course, champion, entered[0], examples):
             current = entered[0]
             kept.insert(0, current)
         else:
-            failed.add(edit)
+            failed.add(key)
+
+
+def sentences(said: str) -> list[str]:
+    """The sentences of an instruction, each of which might be left out."""
+    return [piece for piece in _SENTENCE.split(said) if piece.strip()]
 
 
 async def _holds(course: Course, champion: str, shorter: str, examples: Sequence[Example]) -> bool:
@@ -59,19 +64,23 @@ async def _holds(course: Course, champion: str, shorter: str, examples: Sequence
     return holds
 
 
-def _shorter(grammar: Grammar, recipe: Recipe) -> Iterator[tuple[str, Recipe]]:
-    """What could be left out, the most first: each with the words for it."""
+def _shorter(grammar: Grammar, recipe: Recipe) -> Iterator[tuple[str, str, Recipe]]:
+    """What could be left out, the most first: each with what it is known by, and the words for it.
+
+    The words quote nothing: whoever may not see texts sees them.
+    """
     count = len(recipe.shots)
     for step, share in ((2, "half"), (4, "a quarter")):
         if count >= step:
             fewer = tuple(shot for place, shot in enumerate(recipe.shots) if place % step != 0)
-            yield f"{share} of {count} examples dropped", msgspec.structs.replace(recipe, shots=fewer)
+            words = f"{share} of {count} examples dropped"
+            yield words, words, msgspec.structs.replace(recipe, shots=fewer)
     said = grammar.said(recipe)
-    sentences = [piece for piece in _SENTENCE.split(said) if piece.strip()]
-    if not grammar.rewordable or not sentences:
+    pieces = sentences(said)
+    if not grammar.rewordable or not pieces:
         return
-    for place in range(len(sentences) - 1, -1, -1):
+    for place, piece in reversed(list(enumerate(pieces, 1))):
         # Joined as they were: what stands between two sentences belongs to the layout.
-        at = said.rindex(sentences[place])
-        rest = (said[:at] + said[at + len(sentences[place]) :]).strip()
-        yield f"dropped: {sentences[place].strip()[:60]!r}", msgspec.structs.replace(recipe, said=rest)
+        at = said.rindex(piece)
+        rest = (said[:at] + said[at + len(piece) :]).strip()
+        yield piece, f"sentence {place} of {len(pieces)} dropped", msgspec.structs.replace(recipe, said=rest)

@@ -9,9 +9,12 @@ from ostinato.datasets.model import Example
 from ostinato.optimization.search import headroom, pairing
 from ostinato.optimization.search.course import Course
 from ostinato.optimization.search.grammar import Grammar
+from ostinato.optimization.search.model import SearchPlan
 
 BEHIND: Final = 0.1
 """Whoever is behind the leader with so small a chance of it being luck is out (exact, paired)."""
+GENERATION: Final = ((2, 4), (3, 0), (2, 0))
+"""Rounds of a generation: leaders that go on, and children that are born."""
 CLOSE: Final = 0.02
 """A second finalist is within two points of the first: each one more makes it harder to prove any."""
 
@@ -19,25 +22,58 @@ CLOSE: Final = 0.02
 async def go_on(course: Course, grammar: Grammar, scored: Sequence[Example], rng: random.Random, reserved: int) -> None:
     """Rounds two and on: survivors and children of the leaders, on examples that are new as long as there are any.
 
+    One generation takes three rounds; where the plan has room for more, the leaders have children again.
     ``reserved``: measurements of the plan that are left to others.
     """
     plan = course.plan
-    short = max(2, plan.round * 2 // 3)
+    short = _short(plan)
     at = len(course.rounds[0].examples)
-    for keep, most, size in ((2, 4, short), (3, 0, short), (2, 0, short)):
-        examples = _window(scored, at, size)
-        at += len(examples)
-        _drop(course)
-        room = (plan.calls - reserved - course.calls) // max(1, len(examples))
-        leaders = (course.best()[:keep] or [course.base.id])[:room]
-        births = min(most, room - len(leaders))
-        children = await _children(course, grammar, rng, births) if births > 0 else []
-        names = [*leaders, *children]
-        if len(names) < 2 or all(example.id in course.table[name] for name in names for example in examples):
-            # Alone there is no race, and neither is there without anything new.
-            return
-        await course.measure(names, examples)
-        await course.close("race", names, examples)
+    while True:
+        for keep, most in GENERATION:
+            examples = _window(scored, at, short)
+            at += len(examples)
+            _drop(course)
+            room = (plan.calls - reserved - course.calls) // max(1, len(examples))
+            leaders = (course.best()[:keep] or [course.base.id])[:room]
+            births = min(most, room - len(leaders))
+            children = await _children(course, grammar, rng, births) if births > 0 else []
+            if most and not children and len(course.rounds) > 1:
+                # Nothing is left to be tried: leaders alone would be measured for nothing.
+                return
+            names = [*leaders, *children]
+            if len(names) < 2 or all(example.id in course.table[name] for name in names for example in examples):
+                # Alone there is no race, and neither is there without anything new.
+                return
+            await course.measure(names, examples)
+            await course.close("race", names, examples)
+
+
+def foreseen(plan: SearchPlan, used: int, at: int, dev: int, reserved: int) -> tuple[int, int]:
+    """(Measurements of :func:`go_on`, examples that its leader will have been scored on), on the whole.
+
+    ``used``: measurements before it, on ``at`` of ``dev`` examples.
+    """
+    size, before = max(1, min(_short(plan), dev)), used
+    while True:
+        for keep, most in GENERATION:
+            room = (plan.calls - reserved - used) // size
+            leaders = min(keep, room)
+            births = min(most, room - leaders)
+            if leaders + births < 2 or (most and births <= 0) or (not most and at >= dev):
+                return used - before, min(at, dev)
+            # Beyond the last example leaders are known, and children are asked about the first ones again.
+            fresh = min(size, max(0, dev - at))
+            used += leaders * fresh + births * size
+            at += size
+
+
+def reserved(calls: int, *, reflection: bool, polish: bool) -> int:
+    """Measurements that the race leaves to those that come after it."""
+    return (calls // 3 if reflection else 0) + (calls // 5 if polish else 0)
+
+
+def _short(plan: SearchPlan) -> int:
+    return max(2, plan.round * 2 // 3)
 
 
 async def _children(course: Course, grammar: Grammar, rng: random.Random, most: int) -> list[str]:
