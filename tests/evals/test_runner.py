@@ -21,6 +21,7 @@ from ostinato.core.errors import Invalid, NotFound
 from ostinato.datasets.model import Example
 from ostinato.prompts import Content
 from ostinato.providers.model import ProviderFailure
+from ostinato.scorers.confidence import Sure
 from ostinato.scorers.model import Score, Spec, Subject
 
 VARIABLES = {"type": "object", "properties": {"text": {"type": "string"}}, "required": ["text"]}
@@ -172,6 +173,6 @@ async def test_parameters_and_partials(tmp_path: Path) -> None:
 
 async def test_how_sure(tmp_path: Path) -> None:
     async with bench(tmp_path) as room:
-        run = runner(room, confident=lambda called, labels: len(called.text) / 100 if labels else None)
+        run = runner(room, confident=lambda called, labels: Sure(len(called.text) / 100) if labels else None)
         assert (await run.run_cell(SAY, example(), (), confidence=True, labels=("a",), **FOR)).confidence == 0.1
         assert (await run.run_cell(SAY, example(), (), **FOR)).confidence is None

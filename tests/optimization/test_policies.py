@@ -3,6 +3,8 @@
 import json
 import sys
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -10,15 +12,17 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 sys.path.insert(0, str(Path(__file__).parent))
 
 from inside import SYSTEM
-from run_kit import LABELS, Kit, Painter, examples, opened, truth
+from run_kit import LABELS, PROMPT, Kit, Painter, examples, opened, truth
 
 from ostinato import access
 from ostinato.core.errors import NotFound
-from ostinato.datasets.model import NewExample
+from ostinato.datasets.model import Example, NewExample
+from ostinato.evals.model import Cell
 from ostinato.optimization import binding
+from ostinato.optimization.reviewing import Reviewing
 from ostinato.optimization.run import Run
 from ostinato.providers.model import ChatCall, ChatReply
-from ostinato.reviews.model import Declaration, NewVerdict, Sampling
+from ostinato.reviews.model import Declaration, NewItem, NewVerdict, Sampling
 from ostinato.scorers.calibration import calibrate
 from ostinato.scorers.model import Score, Spec
 from ostinato.wire.model import Answer, BlockStart, BlockStop, Delta, Finish, Start, Text, Usage
@@ -113,6 +117,59 @@ async def test_people_have_the_last_word_where_the_policy_asks(says: str, state:
         ended = await kit.runs.carrier.carry_on(run.id)
         assert ended.state == state, ended.sentence
         assert bool(ended.release) == (state == "proposed")
+
+
+class Desk:
+    """Review queues that only remember what they were given."""
+
+    def __init__(self) -> None:
+        self.items: list[NewItem] = []
+
+    async def queue(self, *_: Any, **__: Any) -> Any:
+        raise NotFound("There is none.")
+
+    async def declare(self, *_: Any, **__: Any) -> None:
+        return
+
+    async def put(self, _actor: Any, _queue: str, items: Any, **_: Any) -> None:
+        self.items += items
+
+
+async def test_reviewers_see_what_the_model_is_least_sure_of_with_its_leaning_taken_off() -> None:
+    """A model that leans to blue: its shy blues are the doubtful ones, not the reds that it hardly ever says."""
+    shares = [("blue", 0.9)] * 30 + [("blue", 0.6)] * 5 + [("red", 0.45)] * 15
+    some = [
+        Example(id=f"e{at:02d}", digest="", split="dev", inputs={"thing": f"item {at}"}, reference=said)
+        for at, (said, _) in enumerate(shares)
+    ]
+    cells = [
+        Cell(
+            example=one.id,
+            variant="new",
+            output=said,
+            confidence=share if said == "blue" else 1 - share,
+            posterior={"blue": share, "red": 1 - share},
+        )
+        for one, (said, share) in zip(some, shares, strict=True)
+    ]
+    desk = Desk()
+    run: Any = SimpleNamespace(id="r", project="p", prompt=PROMPT, intent="", author="", wish=SimpleNamespace(seed=1))
+    await Reviewing(desk).ask(run, {"old": cells, "new": cells}, some)  # pyright: ignore[reportArgumentType]
+    least = {one.mark.removeprefix("r:") for one in desk.items if "least-confident" in one.why}
+    assert len(least) == 10 and {f"e{at}" for at in range(30, 35)} <= least
+    assert not least & {f"e{at}" for at in range(35, 50)}, "as raw figures have it, these were the least sure"
+
+
+async def test_a_model_without_probabilities_is_asked_again() -> None:
+    async with opened(200, people=True) as kit:
+        ann = await kit.caller()
+        run = await kit.finished(ann, review=True, samples=3)
+        assert run.state == "reviewing", run.sentence
+        again = [one for one in kit.journal() if one["replicate"] > 0]
+        dev = run.plan.counts["dev"]
+        assert len(again) == 2 * dev, "two further answers for each new one"
+        queue = await kit.world.app.reviews.list(ann, queue="optimization", project=kit.project)
+        assert queue and all(one.evidence.get("confidence") is not None for one in queue)
 
 
 async def test_a_queue_that_draws_nothing_is_no_approval() -> None:

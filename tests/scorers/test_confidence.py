@@ -207,3 +207,32 @@ def test_to_keep_quiet_is_to_disagree() -> None:
     assert found.unscored == 20
     assert found.agreement == 0.5
     assert not found.passed
+
+
+def test_what_several_answers_tell_of_the_first_one() -> None:
+    labels = ["yes", "no", "maybe"]
+    sure = confidence.of_outputs(["Yes.", "yes", "no", "yes"], labels)
+    assert math.fsum(sure.shares.values()) == pytest.approx(1.0)
+    assert sure.value == sure.shares["yes"] and 0.6 < sure.value < 0.75
+    assert sure.shares["maybe"] > 0, "four answers do not make anything impossible"
+    assert confidence.of_outputs(["a", "A!", "b", "c"]).value == 0.5
+    assert confidence.of_outputs(["Berlin", "berlin", "Rome"], labels).shares == {}
+    with pytest.raises(Invalid):
+        confidence.of_outputs([])
+
+
+def test_which_label_an_answer_is() -> None:
+    labels = ["card", "card lost", "refund"]
+    assert confidence.answered(" Card lost.", labels) == "card lost"
+    assert confidence.answered('"card"', labels) == "card"
+    assert confidence.answered("refunded", labels) == ""
+    assert confidence.answered("", labels) == ""
+
+
+def test_a_leaning_can_be_taught_by_other_answers() -> None:
+    leaning_to_a = [{"a": 0.9, "b": 0.1}] * 30
+    assert confidence.evened(["a"], [{"a": 0.9, "b": 0.1}], leaning_to_a) == pytest.approx([0.5])
+    assert confidence.evened(["a"], [{"a": 0.9, "b": 0.1}]) is None, "one answer teaches nothing"
+    assert confidence.evened(["a"], [{}], leaning_to_a) is None
+    assert confidence.evened(["neither"], [{"a": 0.9, "b": 0.1}], leaning_to_a) is None
+    assert confidence.evened(["a"], [{"a": 0.9, "c": 0.1}], leaning_to_a) is None

@@ -45,6 +45,9 @@ _reason = click.option("--reason", default="", help="Goes into the audit log.")
 @click.option("--declared", multiple=True, help="Name of a declared scorer.")
 @click.option("--split", "splits", multiple=True, type=click.Choice(["train", "dev"]), help="[default: dev]")
 @click.option("--examples", type=int, help="At most so many, drawn at random.")
+@click.option("--temperature", type=float, help="Of every answer, over what the prompts say.")
+@click.option("--confidence", is_flag=True, help="Tell how sure each model is of its answers.")
+@click.option("--samples", type=int, help="Answers to one question, at most, to tell it by; each is paid for.")
 @click.option("--seed", type=int, default=0, show_default=True)
 @click.option("--name", default="")
 @click.option("--file", "body", help="The whole experiment as JSON, or @FILE with it; options go over it.")
@@ -62,6 +65,9 @@ def run(
     declared: tuple[str, ...],
     splits: tuple[str, ...],
     examples: int | None,
+    temperature: float | None,
+    confidence: bool,
+    samples: int | None,
     seed: int,
     name: str,
     body: str | None,
@@ -85,9 +91,20 @@ def run(
         wish["scorers"] = [read_json(one) if one.lstrip()[:1] in "{@" else {"kind": one} for one in scorers]
     if declared:
         wish["declared"] = declared
-    for field, value in (("models", models), ("splits", splits), ("examples", examples), ("name", name)):
+    for field, value in (
+        ("models", models),
+        ("splits", splits),
+        ("examples", examples),
+        ("name", name),
+        ("confidence", confidence),
+        ("samples", samples),
+    ):
         if value:
             wish[field] = value
+    if temperature is not None:
+        wish["variants"] = [
+            {**one, "params": {**one.get("params", {}), "temperature": temperature}} for one in wish.get("variants", [])
+        ]
     if limits := _limits(max_calls, max_tokens, max_cost):
         wish["limits"] = limits
     wanted = (("dataset", "--dataset"), ("variants", "--prompt"), ("declared" if declared else "scorers", "--scorer"))

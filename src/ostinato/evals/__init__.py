@@ -10,6 +10,7 @@ from ostinato.evals.experiments import Experiments
 from ostinato.evals.model import Cell, State, Variant
 from ostinato.evals.runner import Measure, Runner, identity
 from ostinato.evals.settings import Settings
+from ostinato.evals.sureness import confidences, labels_of
 from ostinato.evals.wishes import Standing
 
 __all__ = [
@@ -30,5 +31,7 @@ __all__ = [
     "State",
     "Variant",
     "Wish",
+    "confidences",
     "identity",
+    "labels_of",
 ]

@@ -51,6 +51,9 @@ class Wish(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     examples: int | None = None
     """At most so many, drawn by ``seed``; left out: all."""
     confidence: bool = False
+    """Whether to tell how sure each model is of its answers."""
+    samples: int = 1
+    """Answers to one question, at most, to know it by where the first has no log probabilities; each is paid for."""
     seed: int = 0
     note: str = ""
 
@@ -87,6 +90,7 @@ class Experiment(msgspec.Struct, frozen=True, kw_only=True):
     examples: int
     """Of the dataset that take part."""
     confidence: bool = False
+    samples: int = 1
     seed: int = 0
     note: str = ""
     state: State = "queued"

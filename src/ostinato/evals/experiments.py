@@ -19,7 +19,7 @@ from ostinato.core.clock import Clock
 from ostinato.core.errors import Conflict, NotFound, OstinatoError
 from ostinato.datasets import Datasets
 from ostinato.datasets.model import Example
-from ostinato.evals import results, store, wishes
+from ostinato.evals import results, store, sureness, wishes
 from ostinato.evals.experiment import Comparison, Experiment, OpenSplit, Progress, Results, Wish
 from ostinato.evals.model import Cell, State, Variant
 from ostinato.evals.runner import Measure, Runner
@@ -96,6 +96,7 @@ class Experiments:
         home = await self._control.read(lambda c: find_project(c, actor, project))
         require(actor, "evals:run", Resource(project=home.id))
         wishes.check_limits(wish.limits)
+        sureness.check(wish.samples)
         if wish.declared and self._declared is not None:
             specs = await self._declared(home.id, wish.declared)
             wish = msgspec.structs.replace(wish, scorers=wish.scorers + specs)
@@ -107,9 +108,11 @@ class Experiments:
         examples = await self._examples(version.id, wish.splits, wish.examples, wish.seed)
         wishes.check_examples(wish, version, examples)
         cells = len(examples) * len(variants)
-        if cells > self.settings.most_cells:
+        asked = cells * (wish.samples if wish.confidence else 1)
+        if asked > self.settings.most_cells:
             raise Conflict(
-                f"{len(examples)} examples times {len(variants)} variants are {cells} cells; "
+                f"{len(examples)} examples times {len(variants)} variants are {cells} cells"
+                f"{f', asked up to {wish.samples} times each' if asked > cells else ''}; "
                 f"at most {self.settings.most_cells}.",
                 code="too_many_cells",
                 hint="Draw a sample with `examples`.",
@@ -135,6 +138,7 @@ class Experiments:
                 limits=wish.limits,
                 examples=len(examples),
                 confidence=wish.confidence,
+                samples=wish.samples,
                 seed=wish.seed,
                 note=wish.note,
                 created_at=now,
@@ -296,7 +300,7 @@ class Experiments:
             if (place, example.id) not in done
         ]
         try:
-            await self._ask(found, todo)
+            await self._ask(found, todo, sureness.labels_of(examples) if found.confidence else ())
         except (Exhausted, ModelAway) as error:
             await self._end(found.id, "paused", error.sentence)
             return '{"paused":true}'
@@ -306,7 +310,9 @@ class Experiments:
             raise
         return msgspec.json.encode({"cells": len(todo)}).decode()
 
-    async def _ask(self, found: Experiment, todo: Sequence[tuple[int, Variant, Example]]) -> None:
+    async def _ask(
+        self, found: Experiment, todo: Sequence[tuple[int, Variant, Example]], labels: Sequence[str]
+    ) -> None:
         budget = Budget(found.limits, await self._calls.journal(found.id))
         how = Measure(
             org=found.org,
@@ -317,6 +323,8 @@ class Experiments:
             specs=found.scorers,
             budget=budget,
             confidence=found.confidence,
+            samples=found.samples,
+            labels=labels,
             timeout=self.settings.timeout,
         )
         for start in range(0, len(todo), _CHUNK):

@@ -13,18 +13,20 @@ from ostinato.core import hashing
 from ostinato.core.clock import Clock
 from ostinato.core.errors import Invalid, NotFound, OstinatoError, UpstreamFailed
 from ostinato.datasets.model import Example
+from ostinato.evals import sureness
 from ostinato.evals.model import Cell, Variant
 from ostinato.evals.retrieval import Prepared, Retrieval
 from ostinato.prompts import Compiled, Content
 from ostinato.providers.model import ProviderFailure
 from ostinato.scorers import confidence
+from ostinato.scorers.confidence import Sure
 from ostinato.scorers.model import Score, Scorer, Spec, Subject
-from ostinato.wire.model import ChatRequest
+from ostinato.wire.model import ChatRequest, Json
 
 Pieces = Callable[[str, str, int], Content]
 """``pieces(project, name, number)``: the content of a version of a partial."""
-Confident = Callable[[Called, Sequence[str]], float | None]
-"""How sure a model is of its answer, from 0 to 1, given the answers that there can be; ``None``: that is not known."""
+Confident = Callable[[Called, Sequence[str]], Sure | None]
+"""How sure a model is of its answer, given the answers that there can be; ``None``: the answer does not tell."""
 OnCell = Callable[[int, Cell], None]
 """Told of each cell as it is done: its place among the pairs, and the cell."""
 
@@ -46,7 +48,10 @@ class Measure(msgspec.Struct, frozen=True, kw_only=True):
     """Their declarations, for the weights of the mean; left out: all count alike."""
     budget: Budget | None = None
     confidence: bool = False
-    """Whether to tell how sure the model is, where that can be known from its answer."""
+    """Whether to tell how sure the model is, where that can be known."""
+    samples: int = 1
+    """Answers to one question, at most, from which to tell it where the first one has no log probabilities: those are
+    asked for first, and where there are none, more answers are. 1: nothing is asked again."""
     labels: Sequence[str] = ()
     """The answers that there can be, where they are known: confidence is then among these."""
     replicate: int = 0
@@ -73,13 +78,16 @@ class Runner:
         confident: Confident = confidence.of,
     ) -> None:
         """``pieces``: where partials come from; without it a content that takes some is refused. Whoever wants to know
-        how sure a model is asks for log probabilities among the parameters (``scorers.confidence.ASKING``)."""
+        how sure a model is asks for log probabilities among the parameters (``scorers.confidence.ASKING``), or lets
+        questions be asked again (``Measure.samples``)."""
         self._confident = confident
         self._calls = calls
         self._clock = clock
         self._pieces = pieces
         self._retrieval = retrieval or Retrieval({})
         self._compiled: OrderedDict[tuple[str, str], Compiled] = OrderedDict()
+        self._silent: OrderedDict[tuple[str, str], None] = OrderedDict()
+        """(Project, alias) of models that had no log probabilities when they were asked for."""
 
     def check(self, variant: Variant, example: Example, *, project: str) -> None:
         """Raise what would keep ``variant`` from answering ``example``, before anything is spent.
@@ -105,6 +113,7 @@ class Runner:
         purpose: Purpose,
         budget: Budget | None = None,
         confidence: bool = False,
+        samples: int = 1,
         specs: Sequence[Spec] = (),
         labels: Sequence[str] = (),
         replicate: int = 0,
@@ -120,6 +129,7 @@ class Runner:
             specs=specs,
             budget=budget,
             confidence=confidence,
+            samples=samples,
             labels=labels,
             replicate=replicate,
             timeout=timeout,
@@ -137,6 +147,7 @@ class Runner:
         purpose: Purpose,
         budget: Budget | None = None,
         confidence: bool = False,
+        samples: int = 1,
         specs: Sequence[Spec] = (),
         labels: Sequence[str] = (),
         replicate: int = 0,
@@ -158,6 +169,7 @@ class Runner:
             specs=specs,
             budget=budget,
             confidence=confidence,
+            samples=samples,
             labels=labels,
             replicate=replicate,
             timeout=timeout,
@@ -230,18 +242,20 @@ class Runner:
         )
         scores = await scorers.score_all(how.scorers, subject, timeout=how.timeout)
         _paid_for(scores)
+        more, sure = await self._sure(variant, example, how, prepared, answer) if how.confidence else ([], None)
         specs = how.specs or [Spec(kind="", name=scorer.id.rpartition("@")[0]) for scorer in how.scorers]
         return msgspec.structs.replace(
             bare,
             value=scorers.mean(scores, specs),
             scores=scores,
             output=answer.text,
-            confidence=self._confident(answer, how.labels) if how.confidence else None,
+            confidence=None if sure is None else sure.value,
+            posterior={} if sure is None else {label: round(share, 9) for label, share in sure.shares.items()},
             finish=answer.finish,
             usage=msgspec.structs.replace(answer.usage, raw=None),
-            cost=_cost((answer, *prepared.calls), scores),
+            cost=_cost((answer, *prepared.calls, *more), scores),
             latency_us=answer.upstream_us + sum(call.upstream_us for call in prepared.calls),
-            paid=answer.paid or any(call.paid for call in prepared.calls),
+            paid=answer.paid or any(call.paid for call in (*prepared.calls, *more)),
             retrieved=prepared.retrieved,
             call=answer.key,
         )
@@ -255,6 +269,35 @@ class Runner:
         request = compiled.render(prepared.variables).into(ChatRequest(model=variant.alias, messages=()))
         asked = self._asked(variant, example, how, variant.alias, request, how.purpose)
         return prepared, request, await self._calls.ask(asked, how.budget, timeout=how.timeout)
+
+    async def _sure(
+        self, variant: Variant, example: Example, how: Measure, prepared: Prepared, answer: Called
+    ) -> tuple[list[Called], Sure | None]:
+        """How sure the model is of its answer, and what was asked besides to know it."""
+        sure = self._confident(answer, how.labels)
+        if sure is not None or how.samples < 2:
+            return [], sure
+
+        async def again(params: Json, replicate: int) -> Called:
+            other = msgspec.structs.replace(variant, params={**variant.params, **params})
+            rendered = self._compile(other, how.project).render(prepared.variables)
+            request = rendered.into(ChatRequest(model=variant.alias, messages=()))
+            asked = self._asked(variant, example, how, variant.alias, request, how.purpose)
+            asked = msgspec.structs.replace(asked, replicate=replicate)
+            return await self._calls.ask(asked, how.budget, timeout=how.timeout)
+
+        model = (how.project, variant.alias)
+        if model not in self._silent:
+            try:
+                called, sure = await sureness.by_probabilities(answer, again, how.replicate, how.labels)
+            except LookupError:
+                self._silent[model] = None
+                if len(self._silent) > _COMPILED:
+                    self._silent.popitem(last=False)
+            else:
+                return [called], sure
+        params = {**variant.content.params, **variant.params}
+        return await sureness.by_asking_again(answer, again, params, how.samples, how.replicate, how.labels)
 
     def _asked(
         self, variant: Variant, example: Example, how: Measure, alias: str, request: ChatRequest, purpose: Purpose

@@ -135,6 +135,7 @@ def erase(connection: sa.Connection, example: str) -> int:
         bare = msgspec.structs.replace(
             cell,
             output="",
+            posterior={},
             retrieved=(),
             scores=tuple(msgspec.structs.replace(score, rationale="", label="") for score in cell.scores),
         )

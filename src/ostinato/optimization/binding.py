@@ -16,7 +16,6 @@ from ostinato.core.errors import Invalid
 from ostinato.datasets.model import DatasetVersion, Example, Finding, Split
 from ostinato.evals.model import Cell, Variant
 from ostinato.optimization import proving, releasing
-from ostinato.optimization.meter import stratum
 from ostinato.optimization.needs import Ask, Decision, Rooms
 from ostinato.optimization.optimizers import Search
 from ostinato.optimization.planning import Provable
@@ -58,8 +57,6 @@ def _pairs_needed(gain: float, alpha: float) -> int | None:
 PROVABLE = Provable(smallest_gain=_smallest_gain, pairs_needed=_pairs_needed)
 
 _SYSTEM = SystemActor("optimizer")
-_MOST_LABELS = 50
-"""Different references above which they are no list of labels."""
 _REFLECTION_TOKENS = 4_096
 
 
@@ -142,7 +139,8 @@ class Measuring:
             purpose=purpose,
             budget=budget,
             confidence=confidence,
-            labels=labels_of(examples) if confidence else (),
+            samples=run.wish.samples,
+            labels=evals.labels_of(examples) if confidence else (),
             concurrency=self._concurrency,
         )
 
@@ -184,12 +182,6 @@ class Measuring:
     async def forget(self, run_id: str) -> None:
         """See ``needs.Measuring``."""
         await self._calls.erase(namespace=run_id)
-
-
-def labels_of(examples: Sequence[Example]) -> tuple[str, ...]:
-    """The answers that there can be, where they are few and short texts."""
-    found = {one.reference for one in examples if isinstance(one.reference, str) and one.reference == stratum(one)}
-    return tuple(sorted(found)) if 2 <= len(found) <= _MOST_LABELS else ()
 
 
 def searching(prompts: Prompts) -> Callable[[str], Search]:

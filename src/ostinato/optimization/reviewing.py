@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from ostinato import reviews
+from ostinato import evals, reviews
 from ostinato.access import SystemActor
 from ostinato.core.errors import NotFound
 from ostinato.datasets.model import Example
@@ -28,17 +28,19 @@ class Reviewing:
     async def ask(self, run: Run, cells: Mapping[str, Sequence[Cell]], examples: Sequence[Example]) -> int:
         """Put answers before reviewers, once; gives how many. ``cells``: the incumbent's, then the candidate's.
 
-        The least confident fifth, where the two differ, and a random share: as the queue's sampling says.
+        The least confident fifth, where the two differ, and a random share: as the queue's sampling says. Confidences
+        are those of the candidate, its leaning to some labels taken off where that can be told.
         """
         queue = await self._queue(run)
         old, new = cells.values()
+        sureness = evals.confidences(new)
         observed = [
-            reviews.Observed(id=one.id, confidence=after.confidence, disagrees=_plain(before) != _plain(after))
-            for one, before, after in zip(examples, old, new, strict=True)
+            reviews.Observed(id=one.id, confidence=sure, disagrees=_plain(before) != _plain(after))
+            for one, before, after, sure in zip(examples, old, new, sureness, strict=True)
         ]
         drawn = reviews.select(observed, queue.sampling, run.wish.seed)
         by = {one.id: place for place, one in enumerate(examples)}
-        items = [_item(run, one, examples[by[one.id]], old[by[one.id]], new[by[one.id]]) for one in drawn]
+        items = [_item(run, one, examples[at], old[at], new[at], sureness[at]) for one in drawn for at in (by[one.id],)]
         if items:
             await self._reviews.put(_SYSTEM, QUEUE, items, project=run.project, reason=f"optimization run {run.id}")
         return len(items)
@@ -71,10 +73,10 @@ class Reviewing:
         return found.queue.declared
 
 
-def _item(run: Run, drawn: reviews.Drawn, example: Example, before: Cell, after: Cell) -> NewItem:
+def _item(run: Run, drawn: reviews.Drawn, example: Example, before: Cell, after: Cell, sure: float | None) -> NewItem:
     evidence: dict[str, str | int | float | bool] = {}
-    if after.confidence is not None:
-        evidence["confidence"] = after.confidence
+    if sure is not None:
+        evidence["confidence"] = sure
     return NewItem(
         content=Content(
             inputs=example.inputs,
