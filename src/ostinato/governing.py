@@ -6,17 +6,21 @@ request's path; what works in the background starts when everything stands.
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Protocol
 
 from ostinato import (
     access,
     acting,
     breakers,
+    cache,
+    datasets,
     families,
     intents,
     notifying,
     outbound,
     prompts,
+    retention,
     reviews,
     routing,
     savings,
@@ -28,6 +32,7 @@ from ostinato.audit import Keeper, Log
 from ostinato.cases.figures import Figures
 from ostinato.config import Config
 from ostinato.core.clock import Clock
+from ostinato.optimization.forgetting import rewrite_runs
 from ostinato.storage import Current, Database
 
 Later = Callable[[str, Callable[[], Awaitable[None]]], None]
@@ -52,6 +57,8 @@ class Parts(Protocol):
     embedded: bool
     secret: bytes
     access: access.Access
+    cache: cache.ResponseCache
+    datasets: datasets.Datasets
     prompts: prompts.Prompts
     ledger: traces.Ledger
     router: routing.Router
@@ -79,12 +86,14 @@ class Governing:
         self.breakers = self._breakers()
         self.trials = self._trials()
 
+        self.retention = self._retention()
+
     async def start(self, later: Later) -> None:
         """Before the first request: what the gateway asks is loaded."""
         await self.notifying.start()
         later("notifying", self.notifying.stop)
-        await self._parts.keeper.resume(notifying.TEST, self.notifying.carry_out_test)
-        await self._parts.keeper.resume(notifying.RESEND, self.notifying.carry_out_resend)
+        await self._parts.keeper.resume(notifying.TEST, self.notifying.effects.carry_out_test)
+        await self._parts.keeper.resume(notifying.RESEND, self.notifying.effects.carry_out_resend)
         await self.keeping.start()
         later("the hold-out", self.keeping.stop)
         self._parts.prompts.snapshot.on_swap(lambda _: self.keeping.hear())
@@ -98,6 +107,8 @@ class Governing:
 
     async def go_on(self, later: Later) -> None:
         """When everything stands: background work begins."""
+        await self.retention.start()
+        later("retention", self.retention.stop)
         self.trials.start()
         later("trials of tripped intents", self.trials.stop)
 
@@ -123,6 +134,26 @@ class Governing:
         for one in await self._parts.reviews.list(access.SystemActor("notifying"), overdue=True, limit=500):
             data = {"queue": one.queue, "due_at": one.due_at}
             self.notifying.tell(one.org, one.project, "reviews:overdue", f"review:{one.id}", data, key=one.id)
+
+    def _retention(self) -> retention.Retention:
+        parts = self._parts
+        room = retention.build(
+            parts.config.retention,
+            parts.clock,
+            control=parts.control,
+            traces_database=parts.ledger_database,
+            work=parts.work,
+            log=parts.audit,
+            secret=parts.secret,
+            intents=parts.intents,
+            accounts=parts.access,
+            recorder=parts.recorder,
+            heard=parts.signals,
+            examples=parts.datasets,
+            responses=lambda: parts.cache,
+        )
+        room.quoting.rewriting.append(partial(rewrite_runs, parts.control, parts.work))
+        return room
 
     def _keeping(self) -> savings.Keeping:
         parts = self._parts

@@ -104,7 +104,7 @@ async def test_pauses_grow_and_the_last_try_makes_a_dead_letter(home: House, rec
     assert dead.status == 500 and dead.tries == 13 and len(dead.said) <= 200
     assert "bob" + "@example.com" not in dead.said and "broken" in dead.said
     receiver.status = 200
-    assert await room.resend(SYSTEM, hook.id) == 1
+    assert await room.effects.resend(SYSTEM, hook.id) == 1
     await deliver(room, home)
     assert await home.states() == {"delivered": 1} and len(set(receiver.ids)) == 1
     await room.stop()

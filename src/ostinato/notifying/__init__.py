@@ -7,10 +7,12 @@ Webhooks; every try passes the guard of ``outbound``, and redirects are never fo
 ``Notifying.endpoints``.
 """
 
+from ostinato.notifying.effects import RESEND, TEST
 from ostinato.notifying.endpoints import Endpoints
 from ostinato.notifying.model import Changes, Delivery, Endpoint, Message, NewEndpoint
-from ostinato.notifying.notifying import RESEND, TEST, Notifying, show
+from ostinato.notifying.notifying import Notifying
 from ostinato.notifying.settings import Settings
+from ostinato.notifying.showing import show
 
 __all__ = [
     "RESEND",

@@ -5,17 +5,17 @@ import contextlib
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import msgspec
 import sqlalchemy as sa
 
-from ostinato import access, audit, outbound, storage
+from ostinato import audit, outbound, storage
 from ostinato.access import Actor
-from ostinato.core import ids
 from ostinato.core.clock import Clock
-from ostinato.core.errors import Conflict, Invalid, OstinatoError
+from ostinato.core.errors import OstinatoError
 from ostinato.notifying import outbox, payload
+from ostinato.notifying.effects import Effects
 from ostinato.notifying.endpoints import Endpoints
 from ostinato.notifying.following import Following
 from ostinato.notifying.model import Delivery, Endpoint, Message, Target
@@ -23,27 +23,14 @@ from ostinato.notifying.sending import Sender
 from ostinato.notifying.settings import Settings
 from ostinato.notifying.worker import Worker
 
-TEST, RESEND = "webhooks-test", "webhooks-resend"
-"""Effects of the audit log: see :meth:`ostinato.audit.Keeper.resume`."""
 _LOOK_SECONDS = 1.0
 _WATCH_SECONDS = 60.0
 _SWEEP_SECONDS = 600.0
 _PENDING = 10_000
 """Messages told that no database has taken yet."""
-_RESENT = 1_000
 _DAY = 86_400_000_000
 
 _log = logging.getLogger(__name__)
-
-
-class Metrics(Protocol):
-    """Where numbers are shown; ``traces.Metrics``."""
-
-    def counter(self, name: str, documentation: str, read: Callable[[], float], label: str = "") -> None: ...
-
-    def gauge(
-        self, name: str, documentation: str, read: Callable[[], float | Mapping[str, float]], label: str = ""
-    ) -> None: ...
 
 
 OnDisabled = Callable[[Endpoint], Awaitable[None]]
@@ -88,6 +75,7 @@ class Notifying:
             alone=alone,
             **more,
         )
+        self.effects = Effects(log, work, clock, self.endpoints, put=self._put, wake=self.worker.wake)
         self._enabled: Mapping[str, Target] = {}
         self._of_org: Mapping[str, Sequence[Target]] = {}
         self.endpoints.current.on_swap(self._swap)
@@ -170,48 +158,6 @@ class Notifying:
         return done
 
     # -- for the control plane -----------------------------------------------------------------------------------
-
-    async def test(self, actor: Actor, ref: str) -> Message:
-        """Send an endpoint a message ``webhooks:test``, disabled or not; its deliveries tell how that went."""
-        endpoint = await self.endpoints.show(actor, ref, "webhooks:write")
-        if not endpoint.enabled:
-            raise Conflict("This endpoint is disabled.", code="endpoint_disabled", hint="Enable it first.")
-        identifier = ids.new(self._clock.now())
-        deed = _deed(actor, endpoint, "test")
-        wanted = {"endpoint": endpoint.id, "key": identifier}
-        effect = await self._log.intend(deed, TEST, wanted)
-        made = await self._finish(effect, self.carry_out_test(wanted))
-        message = self._test_message(endpoint, identifier)
-        return msgspec.structs.replace(message, id=str(made["message"]))
-
-    async def resend(self, actor: Actor, ref: str, messages: Sequence[str] = ()) -> int:
-        """Send dead letters of an endpoint again, under their old ids: those named, or a thousand of all."""
-        if len(messages) > _RESENT or not all(ids.is_id(one) for one in messages):
-            raise Invalid(f"Name up to {_RESENT} messages by their ids.", code="invalid_messages", param="messages")
-        endpoint = await self.endpoints.show(actor, ref, "webhooks:write")
-        deed = _deed(actor, endpoint, "resend", {"named": len(messages)})
-        wanted = {"endpoint": endpoint.id, "messages": list(messages)}
-        effect = await self._log.intend(deed, RESEND, wanted)
-        return int((await self._finish(effect, self.carry_out_resend(wanted)))["resent"])
-
-    async def carry_out_test(self, wanted: Any) -> dict[str, str | int]:
-        """The effect of :meth:`test`; may be carried out twice."""
-        target = next((one for one in self.endpoints.current.value if one.endpoint.id == wanted["endpoint"]), None)
-        if target is None:
-            return {"message": ""}
-        made = self._test_message(target.endpoint, wanted["key"])
-        await self._work.run(lambda connection: self._put(connection, [(made, (target.endpoint.id,))]))
-        self.worker.wake()
-        return {"message": made.id}
-
-    async def carry_out_resend(self, wanted: Any) -> dict[str, str | int]:
-        """The effect of :meth:`resend`; may be carried out twice."""
-        now = self._clock.now()
-        count = await self._work.run(
-            lambda connection: outbox.again(connection, wanted["endpoint"], wanted["messages"], now, _RESENT)
-        )
-        self.worker.wake()
-        return {"resent": count}
 
     async def deliveries(
         self, actor: Actor, ref: str, *, state: str = "", before: str = "", limit: int = 100
@@ -344,22 +290,6 @@ class Notifying:
             _log.warning("Messages cannot be written down: %s", why)
         self._failing = why
 
-    async def _finish(self, effect: str, work: Awaitable[dict[str, str | int]]) -> dict[str, str | int]:
-        """Carry out what was intended and write its outcome down."""
-        try:
-            facts = await work
-        except OstinatoError as error:
-            await self._log.finish(effect, "failed", {"code": error.code})
-            raise
-        await self._log.finish(effect, "done", facts)
-        return facts
-
-    def _test_message(self, endpoint: Endpoint, key: str) -> Message:
-        data = {"endpoint": endpoint.id, "name": endpoint.name}
-        return payload.compose(
-            self._clock.now(), endpoint.org, endpoint.project, "webhooks:test", endpoint.resource, data, key=key
-        )
-
     async def _lost(self, endpoint: str, why: str) -> None:
         try:
             gone = await self.endpoints.disable(endpoint, why)
@@ -376,31 +306,6 @@ class Notifying:
                 _log.exception("That an endpoint was disabled could not be told.")
 
 
-def show(room: Notifying, metrics: Metrics) -> None:
-    """Show how messages fare beside the ledger's numbers."""
-    metrics.counter("notifications_delivered", "Messages delivered.", lambda: room.worker.delivered)
-    metrics.counter("notifications_failed", "Tries to deliver that came to nothing.", lambda: room.worker.failed)
-    metrics.counter("notifications_refused", "Messages that no room was for.", lambda: room.refused)
-    metrics.gauge(
-        "notifications",
-        "Messages on their way (waiting), delivered lately, and dead letters; counted every minute.",
-        lambda: {state: float(count) for state, count in room.standing.items()},
-        label="state",
-    )
-
-
 def _resolve(done: "asyncio.Future[None]") -> None:
     if not done.done():
         done.set_result(None)
-
-
-def _deed(actor: Actor, one: Endpoint, verb: str, facts: dict[str, str | int] | None = None) -> audit.Deed:
-    return audit.Deed(
-        actor=access.actor_name(actor),
-        principal=access.principal_of(actor),
-        action=f"webhooks:{verb}",
-        resource=one.resource,
-        org=one.org,
-        project=one.project,
-        facts={"kind": one.kind, **(facts or {})},
-    )

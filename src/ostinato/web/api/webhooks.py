@@ -118,7 +118,7 @@ async def rotate_webhook(
 @post("/webhooks/{ref:str}/test", opt={PERMISSION: "webhooks:write"}, status_code=200)
 async def test_webhook(request: Req, ref: FromPath[str]) -> Tested:
     """Send it a message `webhooks:test`, whatever events it is for; its deliveries tell how that went."""
-    made: Message = await plane_of(request).governing.notifying.test(caller_of(request), slashed(ref))
+    made: Message = await plane_of(request).governing.notifying.effects.test(caller_of(request), slashed(ref))
     return Tested(made.id, made.event)
 
 
@@ -137,7 +137,7 @@ async def list_deliveries(
 async def resend_deliveries(request: Req, ref: FromPath[str], data: JSONBody[Resend | None] = None) -> Resent:
     """Send dead letters again, under their old ids."""
     named = data.messages if data is not None else ()
-    return Resent(await plane_of(request).governing.notifying.resend(caller_of(request), slashed(ref), named))
+    return Resent(await plane_of(request).governing.notifying.effects.resend(caller_of(request), slashed(ref), named))
 
 
 HANDLERS = (
