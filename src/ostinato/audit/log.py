@@ -188,6 +188,12 @@ class Log(Sequencer):
         seen = occasion()
         return await self.database.run(lambda c: effects.finish(self, c, effect, outcome, facts or {}, seen))
 
+    def finish_within(
+        self, connection: sa.Connection, effect: str, outcome: str, facts: dict[str, str | int]
+    ) -> int | None:
+        """:meth:`finish` in the caller's transaction."""
+        return effects.finish(self, connection, effect, outcome, facts, Occasion())
+
     async def unfinished(self, before: int, kinds: list[str]) -> list[Effect]:
         """Effects of these kinds that were intended before then and have no outcome."""
         return await self.database.read(lambda c: effects.open_since(c, before, kinds))

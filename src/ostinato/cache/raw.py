@@ -81,6 +81,13 @@ class RawIndex:
         end = entry.expires if until is None or until > entry.expires else until
         self._shards.put(RawHit(key=key, entry=entry, rendered=rendered, weight=_OVERHEAD + weight, until=end))
 
+    def tidy(self) -> int:
+        """Let go of what is rendered of entries that were withdrawn; gives how many there were."""
+        dead = [hit for hits in self._shards.slices() for hit in hits if hit.entry.withdrawn]
+        for hit in dead:
+            self._shards.remove(hit)
+        return len(dead)
+
     def clear(self) -> None:
         """Forget everything, such as after a swap that makes all keys unreachable."""
         for hits in self._shards.slices():

@@ -35,3 +35,12 @@ def empty(connection: sa.Connection, keys: Sequence[str], now: int) -> int:
         values = {"key": ids.new(now), "answer": None}
         gone += connection.execute(sa.update(paid_call).where(paid_call.c.key == key).values(values)).rowcount
     return gone
+
+
+def answered(connection: sa.Connection, examples: Sequence[str]) -> set[str]:
+    """Those of these examples about which there are answers."""
+    found: set[str] = set()
+    for begin in range(0, len(examples), 500):
+        mine = paid_call.c.example.in_(examples[begin : begin + 500])
+        found.update(connection.scalars(sa.select(paid_call.c.example).where(mine, paid_call.c.answer.is_not(None))))
+    return found

@@ -69,3 +69,10 @@ def erase(connection: sa.Connection, examples: Sequence[str], now: int) -> int:
             .values(body=None, stratum="", subject="", source="", erased_at=now)
         ).rowcount
     return gone
+
+
+def lately(connection: sa.Connection, since: int) -> list[tuple[str, str]]:
+    """(Example, project) of tombstones that were made since then."""
+    one, of = tables.example, tables.dataset
+    query = sa.select(one.c.id, of.c.project).join(of, of.c.id == one.c.dataset_id).where(one.c.erased_at >= since)
+    return [(str(row[0]), str(row[1])) for row in connection.execute(query.limit(20_000))]

@@ -7,19 +7,20 @@ import msgspec
 from ostinato.intents.model import DataClass
 from ostinato.wire.model import Json
 
-Kind: TypeAlias = Literal["rows", "texts", "answers", "signals", "datasets", "reviews", "journal", "deliveries"]
-KINDS: tuple[Kind, ...] = ("rows", "texts", "answers", "signals", "datasets", "reviews", "journal", "deliveries")
+Kind: TypeAlias = Literal["rows", "texts", "signals", "datasets", "reviews", "journal", "deliveries"]
+KINDS: tuple[Kind, ...] = ("rows", "texts", "signals", "datasets", "reviews", "journal", "deliveries")
 
 
 class Keep(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How long, in days; ``None``: this rule says nothing about it."""
+    """How long, in days; ``None``: this rule says nothing about it.
+
+    Cached answers live by their policy's ``ttl``, which an intent's ``retention.answers`` caps: no sweep is needed.
+    """
 
     rows: float | None = None
     """Rows of the ledger."""
     texts: float | None = None
     """Prompts and answers in the ledger, comments of signals; the rows stay."""
-    answers: float | None = None
-    """Cached answers."""
     signals: float | None = None
     """Feedback, outcomes, scores, verdicts and interactions."""
     datasets: float | None = None

@@ -9,7 +9,7 @@ from ostinato.retention.model import Hold, Kind, Limit, Rule
 DAY = 86_400_000_000
 """Microseconds."""
 
-_OF_INTENT: Mapping[Kind, str] = {"rows": "rows", "texts": "texts", "answers": "answers"}
+_OF_INTENT: Mapping[Kind, str] = {"rows": "rows", "texts": "texts"}
 """Kinds that an intent's own ``retention`` speaks of."""
 
 
@@ -69,10 +69,13 @@ class Ruling:
 
     def _spoken(self, kind: Kind, project: str, intent: str | None) -> Iterable[Limit]:
         org = self.projects.get(project)
+        if org is None:
+            return  # of nobody whom this ruling is about
         found = self._intents.of(project, intent) if intent else None
         for rule in self._rules:
             days = rule.keep.given().get(kind)
-            if days is None or rule.org != org or rule.project not in ("", project):
+            # What was refused before anybody was known is of no project: the rules of whole organizations hold for it.
+            if days is None or (rule.org != org and project) or rule.project not in ("", project):
                 continue
             if rule.intent and rule.intent != intent:
                 continue

@@ -6,6 +6,7 @@ from typing import Any, cast
 import msgspec
 import sqlalchemy as sa
 
+from ostinato.audit import tables as audit_tables
 from ostinato.core.errors import NotFound
 from ostinato.retention import tables
 from ostinato.retention.model import Erasure, Hold, Keep, Rule, Sweep
@@ -255,6 +256,12 @@ def update_erasure(connection: sa.Connection, erasure: Erasure, **values: object
         .values(state=moved.state, body=msgspec.to_builtins(moved), version=moved.version, **values)
     )
     return moved
+
+
+def intent_of(connection: sa.Connection, effect: str) -> int:
+    """Index of the leaf that says what was intended; of an effect that was just begun."""
+    table = audit_tables.effect
+    return int(connection.execute(sa.select(table.c.intent).where(table.c.id == effect)).scalar_one())
 
 
 def find_erasure(connection: sa.Connection, erasure_id: str, *, lock: bool = False) -> Kept | None:

@@ -22,6 +22,8 @@ class Subject(msgspec.Struct, frozen=True, kw_only=True):
     requests: frozenset[str] = frozenset()
     held: frozenset[str] = frozenset()
     """Requests of theirs that a hold keeps."""
+    places: frozenset[tuple[str, str, str]] = frozenset()
+    """(Alias, target, generation) of their calls: where answers that were made for them may lie in the cache."""
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -38,7 +38,7 @@ class Kept(msgspec.Struct, frozen=True):
     body: bytes | None
     """``None``: the answer cannot be repeated; ``omitted`` says why."""
     omitted: str
-    """``secret`` or ``large``, where there is no body."""
+    """``secret``, ``large`` or ``erased``, where there is no body."""
     request_id: str
     """Of the request that was carried out."""
 
@@ -194,6 +194,12 @@ class Answers:
             swept += count
             if count < _SWEPT:
                 return swept
+
+
+def omit(connection: sa.Connection, before: int) -> int:
+    """Empty the answers that were kept until then, whatever they tell; the keys stay used. Gives how many."""
+    found = (kept_answer.c.begun_at <= before, kept_answer.c.body.is_not(None))
+    return connection.execute(kept_answer.update().where(*found).values(body=None, omitted="erased")).rowcount
 
 
 def _same(principal: str, key: str) -> sa.ColumnElement[bool]:

@@ -7,7 +7,7 @@ PostgreSQL: a small pool; a connection that died is replaced on the next use.
 
 import asyncio
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -98,6 +98,28 @@ class Database:
     async def read(self, work: Callable[[sa.Connection], T]) -> T:
         """``query`` in one of this database's own reader threads."""
         return await self._await(self._read_threads, self.query, work)
+
+    async def scrub(self, names: Sequence[str] = ()) -> bool:
+        """Leave nothing of what was deleted or overwritten where this database can help it.
+
+        SQLite: the log is folded into the file and cut to nothing (``secure_delete`` has overwritten what was freed).
+        PostgreSQL: the tables ``names`` are vacuumed. Gives whether it could be done to the end: a reader may be in the
+        way.
+        """
+        if self.dialect == "sqlite":
+            return await self._await(self._write_threads, _call, self._fold)
+        return await self._await(self._write_threads, _call, lambda: self._vacuum(names))
+
+    def _fold(self) -> bool:
+        with self._writer.connect() as connection:
+            busy, *_rest = _driver_connection(connection).execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            return not busy
+
+    def _vacuum(self, names: Sequence[str]) -> bool:
+        with self._writer.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            for name in names:
+                connection.exec_driver_sql(f"VACUUM {connection.dialect.identifier_preparer.quote(name)}")
+        return True
 
     def close(self) -> None:
         """Finish what has begun, refuse the rest, close every connection. Blocking; may be called twice."""
@@ -213,6 +235,8 @@ def _sqlite_engine(name: str, url: sa.URL, *, size: int, write: bool) -> sa.Engi
         "PRAGMA cache_size=-16384",
         "PRAGMA temp_store=MEMORY",
         "PRAGMA journal_size_limit=67108864",
+        # What is erased is overwritten, whatever the library was built with. Vacuuming instead would copy gigabytes.
+        "PRAGMA secure_delete=ON",
     ]
     pragmas.insert(0, "PRAGMA journal_mode=WAL") if write else pragmas.append("PRAGMA query_only=ON")
 
@@ -274,6 +298,10 @@ def _check_file(database: Database) -> None:
                 code="storage_corrupt",
                 hint="It was left as it is. Restore it from a backup, or move it away to begin with an empty one.",
             )
+
+
+def _call(work: Callable[[], T]) -> T:
+    return work()
 
 
 def _driver_connection(connection: sa.Connection) -> Any:

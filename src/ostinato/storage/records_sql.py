@@ -120,6 +120,11 @@ def touch_nothing(connection: Connection) -> None:
         pass
 
 
+def fold(connection: Connection) -> None:
+    """See ``SqliteRecordStore.scrub``."""
+    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+
+
 def get(connection: Connection, key: bytes, scope: bytes) -> Record | None:
     """See ``RecordStore.get``."""
     row = connection.execute(GET, (key, scope)).fetchone()

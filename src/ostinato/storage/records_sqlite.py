@@ -122,6 +122,10 @@ class SqliteRecordStore:
         """All that match now, in one job of the writer: nothing that was put before survives it."""
         return await self._write(records_sql.remove, self._state, query.checked(), CHUNK)
 
+    async def scrub(self) -> None:
+        """Fold the log into the file and cut it to nothing: what was removed is nowhere on the disk then."""
+        await self._write(records_sql.fold)
+
     async def remove_keys(self, keys: Sequence[bytes]) -> int:
         """In one job of the writer."""
         return await self._write(records_sql.remove_keys, self._state, tuple(keys), CHUNK) if keys else 0
