@@ -12,9 +12,9 @@ import sqlalchemy as sa
 
 from ostinato.signals import tables
 from ostinato.signals.model import LONGEST_CLASS, Signal
-from ostinato.traces import rollup
+from ostinato.traces import conversations, rollup
 from ostinato.traces.cubes import CellsOf, Layout
-from ostinato.traces.interactions import OUTCOMES, REWORK, Event
+from ostinato.traces.interactions import OUTCOMES, REWORK, Event, Turn
 from ostinato.traces.rollup import FINEST
 from ostinato.traces.tables import SIGNAL_DIMENSIONS, SIGNAL_MOMENTS, SIGNAL_SUMS
 
@@ -35,8 +35,8 @@ class Labels(msgspec.Struct, array_like=True):
 class Sum(msgspec.Struct):
     """Signals of one source and name, added up."""
 
-    sums: list[Any] = msgspec.field(default_factory=lambda: [0, 0, *[0.0] * len(SIGNAL_MOMENTS)])
-    """``n``, ``valued``, and sums over weights and values: w, wv, wv^2, w^2, w^2v, w^2v^2."""
+    sums: list[Any] = msgspec.field(default_factory=lambda: [0, 0, 0, *[0.0] * len(SIGNAL_MOMENTS)])
+    """``n``, ``valued``, of these ``bad`` (below one half), and sums of w, wv, wv^2, w^2, w^2v, w^2v^2."""
     detail: Labels = msgspec.field(default_factory=Labels)
 
     def add(self, other: "Sum") -> None:
@@ -65,15 +65,17 @@ def sum_of(signal: Signal, sign: int = 1) -> Sum:
     if value is not None:
         moments = [w, w * value, w * value * value, w * w, w * w * value, w * w * value * value]
     label = signal.label if len(signal.label) <= LONGEST_CLASS else ""
-    counted = [sign, sign * (value is not None), *(sign * one for one in moments)]
+    bad = value is not None and value < 0.5
+    counted = [sign, sign * (value is not None), sign * bad, *(sign * one for one in moments)]
     return Sum(counted, Labels({label: sign} if label else {}))
 
 
-def key_of(signal: Signal) -> tuple[int, tuple[str, ...]]:
-    """The finest cell of a signal: by when it was told."""
-    about = signal.source, signal.name, signal.intent, signal.prompt, signal.release, signal.arm
-    tier = "hit" if signal.origin else "miss"
-    return signal.at - signal.at % FINEST, (signal.org, signal.project, *about, tier)
+def key_of(signal: Signal, about: Turn | None = None) -> tuple[int, tuple[str, ...]]:
+    """The finest cell of a signal: by when it was told. ``about``: its request, where the signal knows less of it."""
+    known = signal if about is None else about
+    meant = known.intent, known.prompt, known.release, known.arm
+    tier = ("hit" if signal.origin else "miss") if about is None else about.tier
+    return signal.at - signal.at % FINEST, (signal.org, signal.project, signal.source, signal.name, *meant, tier)
 
 
 def sums_of(connection: sa.Connection, fresh: Iterable[Signal]) -> CellsOf[Sum]:
@@ -81,11 +83,14 @@ def sums_of(connection: sa.Connection, fresh: Iterable[Signal]) -> CellsOf[Sum]:
     found: CellsOf[Sum] = {}
     fresh = list(fresh)
     last = _last(connection, {one.request_id for one in fresh})
+    # People look at an answer long after its row was written, and their verdict names neither release nor tier.
+    asked = conversations.questions(connection, {one.request_id for one in fresh if one.source == "review"})
     for one in fresh:
+        about = asked.get(one.request_id) if one.source == "review" else None
         before = last.get(_same(one))
         if before is not None:
-            rollup.add_cell(found, key_of(before), sum_of(before, -1))
-        rollup.add_cell(found, key_of(one), sum_of(one))
+            rollup.add_cell(found, key_of(before, about), sum_of(before, -1))
+        rollup.add_cell(found, key_of(one, about), sum_of(one))
         last[_same(one)] = one
     return found
 

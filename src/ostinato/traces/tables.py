@@ -203,7 +203,7 @@ INTERACTION_SUMS = (
 INTERACTION_DIMENSIONS = ("intent", "prompt", "release", "arm", "tier")
 
 SIGNAL_DIMENSIONS = ("source", "name", "intent", "prompt", "release", "arm", "tier")
-SIGNAL_SUMS = ("n", "valued")
+SIGNAL_SUMS = ("n", "valued", "bad")
 SIGNAL_MOMENTS = ("w", "wv", "wvv", "w2", "w2v", "w2vv")
 """Sums over weights and values: of w, wv, wv^2, w^2, w^2v, w^2v^2. Enough for a weighted mean and its variance."""
 

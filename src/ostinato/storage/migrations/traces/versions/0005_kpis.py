@@ -103,7 +103,7 @@ def upgrade() -> None:
     _cells(
         "signal_rollup",
         ("source", "name", *_ABOUT, "tier"),
-        ("n", "valued"),
+        ("n", "valued", "bad"),
         ("w", "wv", "wvv", "w2", "w2v", "w2vv"),
     )
     op.create_table(
