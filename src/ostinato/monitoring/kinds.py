@@ -1,4 +1,4 @@
-"""The kinds of detectors that there are. A plug-in point: a ``Kind`` in the entry-point group ``ostinato.detectors``."""
+"""The kinds of detectors that there are. A plug-in point: ``Kind``s in the entry-point group ``ostinato.detectors``."""
 
 from importlib import metadata
 from typing import Any, Final
@@ -39,9 +39,10 @@ BUILT_IN: Final[dict[str, Kind]] = {
             raises="quality",
             config=means.Mean,
             take=means.falling,
+            weight=4.0,
             **_MEAN,
         ),
-        Kind(name="errors", title="More calls fail.", feed="errors", raises="errors", **_RISING),
+        Kind(name="errors", title="More calls fail.", feed="errors", raises="errors", weight=2.0, **_RISING),
         Kind(name="refusals", title="More answers are refusals.", feed="refusals", raises="refusals", **_RISING),
         Kind(
             name="format",

@@ -128,12 +128,14 @@ class Kind(msgspec.Struct, frozen=True, kw_only=True):
     """Raises ``Invalid`` for a configuration that cannot work."""
     ticks: bool = False
     """Whether it is called without new samples, too."""
+    weight: float = 1.0
+    """Its part of the budget of false alarms, beside those of the others."""
 
 
 class Declaration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """A detector as it is declared: the body of ``PUT /api/v1/detectors/NAME``.
 
-    One of the name of a default detector takes its place, for the intent that it names, or for all.
+    It takes the place of a default detector for the intent that it names, or for all.
     """
 
     kind: str
@@ -141,6 +143,8 @@ class Declaration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """Key; left out: every intent, and requests of none, each by itself."""
     prompt: str = ""
     """Name of the prompt that it is about; left out: every one."""
+    replaces: str = ""
+    """Name of the default detector whose place it takes; left out: the one of its own name, where there is one."""
     enabled: bool = True
     config: Json = {}
 

@@ -3,7 +3,8 @@
 The e-detector is Shiryaev and Roberts' statistic on bets (Shin, Ramdas and Rinaldo 2023): with every sample each of a
 few stakes plays for one more unit of *exposure* (time passed, or one sample), ``R = (R + exposure) * (1 + stake *
 (mean - x))``. While the mean is what it was, ``R - exposure so far`` loses on average: so the expected exposure until
-``R`` reaches a threshold
+``R`` reaches a threshold ``A`` is at least ``A``, for bounded values of any distribution, at any time of looking. Where
+exposure is time, false alarms are at least ``A`` days apart on average, however many samples a day has.
 
 Pure Python for one series; ``delays`` and ``cusum_delays`` simulate many with NumPy.
 """
