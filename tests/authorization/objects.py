@@ -17,6 +17,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 import governed
 import of_datasets
 import of_experiments
+import of_retention
 import of_reviews
 import of_runs
 import of_scorers
@@ -137,6 +138,7 @@ FACTORIES: dict[str, Factory] = {
     **of_scorers.FACTORIES,
     **of_runs.FACTORIES,
     **of_webhooks.FACTORIES,
+    **of_retention.FACTORIES,
     "/signals/{request_id:str}": request,
     "/principals/{ref:str}": principal,
     "/bindings/{ref:str}": binding,
@@ -171,6 +173,7 @@ BODIES: dict[str, Body] = {
     **of_scorers.BODIES,
     **of_runs.BODIES,
     **of_webhooks.BODIES,
+    **of_retention.BODIES,
     "POST /organizations": lambda plane, _t, _m: {"key": f"made-{counted(plane)}", "name": "Made"},
     "POST /projects": lambda plane, tenant, _m: {
         "key": f"made-{counted(plane)}",
@@ -223,6 +226,7 @@ NAMED_IN_BODY = frozenset(
         *of_reviews.NAMED_IN_BODY,
         *of_runs.NAMED_IN_BODY,
         "POST /webhooks",
+        *of_retention.NAMED_IN_BODY,
     }
 )
 """Routes without an object in their path that name a tenant in their body."""
@@ -233,7 +237,7 @@ EVERYBODYS = tuple(f"/{kind}/" for kind in DECLARED if kind not in OF_PROJECTS)
 OF_ORGANIZATIONS = ("/principals", "/bindings", "/breakglass", "/audit/leaves")
 """What belongs to an organization, not to one of its projects."""
 
-OWN_ORGANIZATION_ONLY = ("/traces", "/signals", "/cache", "/stats", "/explain", "/approvals")
+OWN_ORGANIZATION_ONLY = ("/traces", "/signals", "/cache", "/stats", "/explain", "/approvals", "/retention")
 """Where even who may act everywhere sees no other organization than the key's own."""
 
 ALSO: dict[str, frozenset[int]] = {**of_datasets.ALSO, **of_reviews.ALSO}

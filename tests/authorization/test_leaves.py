@@ -33,7 +33,12 @@ async def plane() -> AsyncIterator[Plane]:
 
 async def _leaves(plane: Plane) -> list[Any]:
     """All but those of jobs, which go on behind the requests that began them."""
-    return [leaf for leaf in await plane.leaves() if leaf["actor"] not in JOBS]
+    return [leaf for leaf in await plane.leaves() if leaf["actor"] not in JOBS and not _of_erasures(leaf)]
+
+
+def _of_erasures(leaf: Any) -> bool:
+    """Whether it tells how an erasure ended, which goes on behind the request, too."""
+    return leaf["request_id"] == "" and leaf["action"] in ("retention:erase", "retention:forget")
 
 
 async def _owner(plane: Plane) -> tuple[str, str]:

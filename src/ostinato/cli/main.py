@@ -30,10 +30,13 @@ _COMMANDS: dict[str, tuple[str, str]] = {
     "scorers": ("ostinato.cli.scorers:scorers", "Scorers, sampled traffic, judges held against people."),
     "signals": ("ostinato.cli.signals:signals", "Feedback, outcomes, scores and verdicts of answers."),
     "optimize": ("ostinato.cli.optimize:optimize", "Better prompts, proven on sealed examples: plan, start, watch."),
+    "savings": ("ostinato.cli.savings:savings", "What was saved: accounted, by experiment, beside invoices."),
+    "roi": ("ostinato.cli.roi:roi", "What caching and optimization brought, and what they cost."),
     "cache": ("ostinato.cli.cache:cache", "Cached entries: list, count, withdraw."),
     "traces": ("ostinato.cli.traces:traces", "The ledger's rows: tail, show."),
     "explain": ("ostinato.cli.explain:explain", "Everything behind one answer, by its request's id."),
     "webhooks": ("ostinato.cli.webhooks:webhooks", "Where messages go: webhooks, Slack, e-mail; dead letters."),
+    "retention": ("ostinato.cli.retention:retention", "How long things are kept; holds; forgetting somebody."),
     "audit": ("ostinato.cli.audit:audit", "The audit log: list, prove, export; verify offline."),
     "stats": ("ostinato.cli.traces:stats", "Hit rates, latency, cost and savings."),
 }

@@ -18,8 +18,10 @@ from ostinato.notifying import Notifying
 from ostinato.optimization import Optimizations
 from ostinato.prompts import Following, Prompts
 from ostinato.releases import Releases
+from ostinato.retention import Retention
 from ostinato.reviews import Reviews
 from ostinato.routing import Catalog, Router
+from ostinato.savings import Savings
 from ostinato.scorers import Registry
 from ostinato.signals import Signals
 from ostinato.storage import Change, Current, Declarations, Declared
@@ -51,6 +53,12 @@ class Governing(Protocol):
 
     @property
     def notifying(self) -> Notifying: ...
+
+    @property
+    def savings(self) -> Savings: ...
+
+    @property
+    def retention(self) -> Retention: ...
 
 
 class ControlPlane(Protocol):
