@@ -135,7 +135,7 @@ class Alerts:
 
     # -- looking ---------------------------------------------------------------------------------------------------
 
-    async def look(self) -> list[Alarm]:
+    async def look(self) -> Sequence[Alarm]:
         """Look at every alert whose turn it is; gives the alarms that are to be raised."""
         due = self._clock.now() - int(0.9 * self._settings.watch_seconds * _SECOND)
         table = tables.alert

@@ -67,13 +67,13 @@ def advice(kind: Kind) -> tuple[Advice, ...]:
 
 
 def severity(alarm: Alarm, stakes: Severity) -> Severity:
-    """How severe an alarm is: the intent's stakes, unless the alarm says otherwise, and no less than its kind's floor."""
+    """How severe an alarm is: as the intent's stakes, unless it says otherwise; never below its kind's floor."""
     return worse(alarm.severity or stakes, FLOORS.get(alarm.kind, "low"))
 
 
 def worse(one: Severity, other: Severity) -> Severity:
     """The more severe of two."""
-    return max(one, other, key=SEVERITIES.index)
+    return one if SEVERITIES.index(one) >= SEVERITIES.index(other) else other
 
 
 def raised(one: Severity) -> Severity:
