@@ -286,7 +286,7 @@ class App:
         settings = self.config.traces
         self.metrics = traces.Metrics()
         watchers: list[traces.Watcher] = [self.metrics]
-        exporter = traces.exporter(settings)
+        exporter = traces.exporter(settings, self.clock)
         if exporter is not None:
             exporter.start()
             self._later("the exporter", lambda: asyncio.to_thread(exporter.stop))

@@ -1,13 +1,18 @@
 """Spans as a collector receives them: a real HTTP server that decodes the protobuf."""
 
+import re
 import threading
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
+import msgspec
 import pytest
 
 pytest.importorskip("opentelemetry.proto")
 
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from ostinato import storage
@@ -21,6 +26,7 @@ from ostinato.traces.settings import Otel
 class Collector:
     def __init__(self) -> None:
         self.requests: list[ExportTraceServiceRequest] = []
+        self.measured: list[ExportMetricsServiceRequest] = []
         self.headers: list[dict[str, str]] = []
         self.status = 200
         self.arrived = threading.Event()
@@ -29,7 +35,10 @@ class Collector:
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["content-length"]))
-                collector.requests.append(ExportTraceServiceRequest.FromString(body))
+                if self.path == "/v1/metrics":
+                    collector.measured.append(ExportMetricsServiceRequest.FromString(body))
+                else:
+                    collector.requests.append(ExportTraceServiceRequest.FromString(body))
                 collector.headers.append(dict(self.headers))
                 self.send_response(collector.status)
                 self.send_header("content-length", "0")
@@ -51,6 +60,15 @@ class Collector:
             for scope in resource.scope_spans
             for span in scope.spans
         ]
+
+    def metrics(self) -> dict[str, list]:
+        """The points of every metric, as they were told last."""
+        (resource,) = self.measured[-1].resource_metrics
+        (scope,) = resource.scope_metrics
+        return {
+            one.name: list((one.histogram if one.HasField("histogram") else one.sum).data_points)
+            for one in scope.metrics
+        }
 
 
 @pytest.fixture
@@ -158,24 +176,120 @@ def test_rows_arrive_as_spans(database, clock: ManualClock, rows, collector: Col
 
 
 def test_the_conventions_names_are_those_of_the_library() -> None:
-    from opentelemetry.semconv._incubating.attributes import gen_ai_attributes
+    from opentelemetry.semconv._incubating.attributes import gen_ai_attributes, openai_attributes
+    from opentelemetry.semconv._incubating.metrics import gen_ai_metrics
 
-    from ostinato.traces import export
+    from ostinato.traces import semconv
 
-    known = {
-        value
-        for name, value in vars(gen_ai_attributes).items()
-        if name.startswith("GEN_AI_") and isinstance(value, str)
-    }
-    used = {
-        name
-        for constant in (export.Exporter._call_span.__code__.co_consts, export.Exporter._hit_span.__code__.co_consts)
-        for part in constant
-        for name in (part if isinstance(part, tuple) else (part,))
-        if isinstance(name, str) and name.startswith("gen_ai.")
-    }
-    assert len(used) >= 10
+    def names(module: object) -> set[str]:
+        return {value for name, value in vars(module).items() if name.isupper() and isinstance(value, str)}
+
+    known = names(gen_ai_attributes) | names(openai_attributes) | names(gen_ai_metrics)
+    used = {value for value in names(semconv) if value.startswith(("gen_ai.", "openai."))}
+    assert len(used) >= 20
     assert used <= known
+    assert names(gen_ai_metrics) & used <= set(semconv.HISTOGRAMS)
+
+
+def test_names_are_in_one_file_only() -> None:
+    from ostinato.traces import semconv
+
+    room = Path(semconv.__file__).parent
+    for path in room.glob("export*.py"):
+        found = re.findall(r'"(?:gen_ai|openai|ostinato|error|http|service)\.[a-z_.]+"', path.read_text())
+        assert not found, f"{path.name} names {found}: say it in semconv.py"
+
+
+def test_rows_are_added_up_as_metrics(database, clock: ManualClock, rows, collector: Collector) -> None:
+    recorder, exporter = exporting(database, clock, endpoint=collector.url, service_name="gw", headers={"x-token": "t"})
+    call = rows.call(clock, stream=True, first_token_us=80_000, saved=0, cost=2_000_000_000)
+    failed = rows.call(clock, status=502, error="upstream_server", usage=None, cost=None)
+    refused = rows.call(clock, status=404, error="unknown_model", alias="x" * 50, target="", provider="", upstream_us=0)
+    refused = msgspec.structs.replace(refused, usage=None, cost=None)
+    for row in (call, failed, refused):
+        recorder.call(row)
+    for _ in range(3):
+        recorder.hit(rows.hit(clock, call.request_id, saved=1_000_000_000))
+    recorder.stop()
+    exporter.stop()
+    assert (exporter.measured, exporter.unmeasured) == (1, 0)
+    found = collector.metrics()
+    (resource,) = collector.measured[-1].resource_metrics
+    told = attributes(resource.resource)
+    assert told["service.name"] == "gw" and told["service.version"] and len(told["service.instance.id"]) == 32
+    assert resource.schema_url.startswith("https://opentelemetry.io/schemas/")
+    by_cache = {
+        attributes(point)["ostinato.cache"] + attributes(point).get("error.type", ""): point
+        for point in found["gen_ai.server.request.duration"]
+    }
+    assert set(by_cache) == {"miss", "missupstream_server", "missunknown_model", "hit-exact"}
+    assert by_cache["hit-exact"].count == 3 and by_cache["hit-exact"].sum == pytest.approx(150e-6)
+    assert by_cache["hit-exact"].bucket_counts[0] == 3 and sum(by_cache["hit-exact"].bucket_counts) == 3
+    assert "gen_ai.request.model" not in attributes(by_cache["missunknown_model"]), "not every text is told apart"
+    durations = found["gen_ai.client.operation.duration"]
+    assert [one.count for one in durations] == [1, 1], "hits call no provider"
+    assert {attributes(one).get("error.type", "") for one in durations} == {"", "upstream_server"}
+    assert attributes(durations[0])["gen_ai.request.model"] == "gpt-x"
+    tokens = {attributes(one)["gen_ai.token.type"]: one.sum for one in found["gen_ai.client.token.usage"]}
+    assert tokens == {"input": 125, "output": 50}
+    (first,) = found["gen_ai.client.operation.time_to_first_chunk"]
+    assert first.count == 1 and first.sum == pytest.approx(0.08)
+    assert found["ostinato.cost"][0].as_double == pytest.approx(2.0)
+    assert found["ostinato.saved"][0].as_double == pytest.approx(3.0)
+    assert found["ostinato.tokens_avoided"][0].as_double == 3 * 175
+    everything = b"".join(request.SerializeToString() for request in collector.measured)
+    for private in (b"key1", b"acme", call.request_id.encode()):
+        assert private not in everything
+
+
+def test_sums_grow_from_one_time_to_the_next(database, clock: ManualClock, rows, collector: Collector) -> None:
+    from ostinato.traces.export import Exporter
+
+    exporter = Exporter(Otel(enabled=True, endpoint=collector.url, metrics_seconds=60.0), clock)
+    exporter.start()
+    for number in range(1, 4):
+        exporter.observe_batch([], [rows.call(clock)], {}, {})
+        clock.advance(61)
+        for _ in range(300):
+            if len(collector.measured) == number:
+                break
+            time.sleep(0.01)
+        (point,) = collector.metrics()["gen_ai.server.request.duration"]
+        assert point.count == number
+        assert point.start_time_unix_nano < point.time_unix_nano == clock.now() * 1_000
+    exporter.stop()
+
+
+def test_attributes_are_bounded(clock: ManualClock, rows) -> None:
+    from opentelemetry.sdk.resources import Resource
+    from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+
+    from ostinato.traces import export_metrics
+
+    made = export_metrics.Instruments(Resource.get_empty(), InstrumentationScope("t"), 0)
+    calls = [rows.call(clock, alias=f"alias-{number}", model=f"model-{number}") for number in range(1_500)]
+    made.observe([], calls, {}, export_metrics.Origin())
+    ((resource),) = made.read(1).resource_metrics
+    for metric in resource.scope_metrics[0].metrics:
+        points = metric.data.data_points
+        assert len(points) <= 1_001
+        if metric.name == "gen_ai.server.request.duration":
+            assert sum(point.count for point in points) == 1_500
+            assert any(point.attributes == {"otel.metric.overflow": "true"} for point in points)
+
+
+def test_metrics_can_be_left_out(database, clock: ManualClock, rows, collector: Collector) -> None:
+    recorder, exporter = exporting(database, clock, endpoint=collector.url, metrics=False)
+    recorder.call(rows.call(clock))
+    recorder.stop()
+    exporter.stop()
+    assert collector.measured == [] and len(collector.spans()) == 1
+
+
+def test_where_metrics_go() -> None:
+    assert Otel(endpoint="http://c:4318/v1/traces").metrics_url == "http://c:4318/v1/metrics"
+    assert Otel(endpoint="http://c:4318/otlp/v1/traces").metrics_url == "http://c:4318/otlp/v1/metrics"
+    assert Otel(metrics_endpoint="http://m/x").metrics_url == "http://m/x"
 
 
 def test_hits_can_be_left_out(database, clock: ManualClock, rows, collector: Collector) -> None:

@@ -8,6 +8,7 @@ only where the project says so, and a redactor runs before.
 
 from typing import TYPE_CHECKING
 
+from ostinato.core.clock import Clock
 from ostinato.core.errors import Invalid
 from ostinato.traces.ledger import Ledger
 from ostinato.traces.metrics import Metrics
@@ -54,7 +55,7 @@ __all__ = [
 ]
 
 
-def exporter(settings: Settings) -> "export.Exporter | None":
+def exporter(settings: Settings, clock: Clock | None = None) -> "export.Exporter | None":
     """The exporter that the settings ask for, to be given to ``Recorder`` as a watcher; ``None`` where it is off.
 
     Raises ``Invalid`` where OpenTelemetry is not installed.
@@ -71,4 +72,4 @@ def exporter(settings: Settings) -> "export.Exporter | None":
             param="traces.otel.enabled",
             hint="Install it with: pip install '.[otel]' (in a clone)",
         ) from error
-    return export.Exporter(settings.otel)
+    return export.Exporter(settings.otel, clock)

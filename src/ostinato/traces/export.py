@@ -1,16 +1,20 @@
-"""The ledger's rows as OpenTelemetry spans, after the GenAI conventions. Off by default; extra ``otel``.
+"""The ledger's rows as OpenTelemetry spans and metrics, after the GenAI conventions. Off by default; extra ``otel``.
 
-No span is made on the hot path: rows that the writer has taken are turned into spans in a thread of their own, and sent
-by OTLP over HTTP. A collector that is slow or away costs spans, which are counted, and nothing else. No prompt, answer,
-key or end user goes into a span.
+Both are views of the ledger, and none is made on the hot path: rows that the writer has taken are turned into spans in
+a thread of their own, and sent by OTLP over HTTP. A collector that is slow or away costs spans, which are counted, and
+nothing else. No prompt, answer, key or end user goes out. All names are in ``semconv``.
 """
 
 import logging
+import secrets
 import threading
 from collections import deque
 from collections.abc import Mapping, Sequence
+from typing import Protocol, cast
 
+from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.sdk.metrics.export import MetricExportResult, MetricsData
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import Event, ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExportResult
@@ -21,6 +25,9 @@ from opentelemetry.util.types import AttributeValue
 
 from ostinato import __version__
 from ostinato.core import hashing, ids
+from ostinato.core.clock import Clock, SystemClock
+from ostinato.traces import semconv
+from ostinato.traces.export_metrics import Instruments
 from ostinato.traces.model import HIT_KINDS, CallRow, HitRow
 from ostinato.traces.rollup import UNKNOWN, Cells, Origin
 from ostinato.traces.settings import Otel
@@ -31,25 +38,49 @@ _SENT = 512
 """Spans in one request to the collector."""
 _PAUSE = 1.0
 """Seconds between two looks at the queue."""
-_OPERATIONS = {"openai.embeddings": "embeddings", "anthropic.count_tokens": "count_tokens"}
-_SCOPE = InstrumentationScope("ostinato", __version__)
+_SCOPE = InstrumentationScope("ostinato", __version__, semconv.SCHEMA_URL)
 _SAMPLED = TraceFlags(TraceFlags.SAMPLED)
 
 Attributes = dict[str, AttributeValue]
 
 
+class _Sending(Protocol):
+    """What we use of the exporter of metrics, whose own types are open."""
+
+    def export(self, metrics_data: MetricsData) -> MetricExportResult: ...
+
+    def shutdown(self) -> None: ...
+
+
 class Exporter:
     """Sends rows to a collector. A ``traces.Watcher``; ``start`` and ``stop`` it."""
 
-    def __init__(self, settings: Otel) -> None:
+    def __init__(self, settings: Otel, clock: Clock | None = None) -> None:
         self._settings = settings
+        self._clock = clock or SystemClock()
         self._queue: deque[CallRow | tuple[HitRow, Origin]] = deque()
-        self._resource = Resource.create({"service.name": settings.service_name})
+        self._resource = Resource.create(
+            {
+                semconv.SERVICE_NAME: settings.service_name,
+                semconv.SERVICE_VERSION: __version__,
+                # Of several processes each counts for itself.
+                semconv.SERVICE_INSTANCE: secrets.token_hex(16),
+            },
+            semconv.SCHEMA_URL,
+        )
+        started = self._clock.now() * 1_000
+        self._instruments = Instruments(self._resource, _SCOPE, started) if settings.metrics else None
+        self._metrics: _Sending | None = None
+        self._measured = 0.0
         self._exporter: OTLPSpanExporter | None = None
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
         self.sent = 0
         """Spans that the collector has taken."""
+        self.measured = 0
+        """Times that the collector has taken the metrics."""
+        self.unmeasured = 0
+        """Times that it has not; the next time tells what this one would have."""
         self.dropped = 0
         """Spans that were shed because the queue was full or the collector did not take them."""
 
@@ -58,6 +89,12 @@ class Exporter:
         self._exporter = OTLPSpanExporter(
             endpoint=self._settings.endpoint, headers=self._settings.headers, timeout=self._settings.timeout
         )
+        if self._instruments is not None:
+            made = OTLPMetricExporter(
+                endpoint=self._settings.metrics_url, headers=self._settings.headers, timeout=self._settings.timeout
+            )
+            self._metrics = cast("_Sending", made)
+        self._measured = self._clock.monotonic()
         self._thread = threading.Thread(target=self._run, name="ostinato-otel", daemon=True)
         self._thread.start()
 
@@ -69,6 +106,8 @@ class Exporter:
             self._thread.join(self._settings.timeout)
         if self._exporter is not None:
             self._exporter.shutdown()
+        if self._metrics is not None:
+            self._metrics.shutdown()
         if self._thread is not None:
             self._thread.join(self._settings.timeout)
         self.dropped += len(self._queue)
@@ -84,6 +123,8 @@ class Exporter:
     ) -> None:
         """Queue what the writer has taken. ``Recorder`` calls this."""
         del cells
+        if self._instruments is not None:
+            self._instruments.observe(hits, calls, origins, UNKNOWN)
         room = self._settings.queue_rows - len(self._queue)
         self._queue.extend(calls[: max(0, room)])
         self.dropped += max(0, len(calls) - max(0, room))
@@ -98,7 +139,25 @@ class Exporter:
     def _run(self) -> None:
         while not self._stopping.wait(_PAUSE):
             self._send()
+            if self._clock.monotonic() - self._measured >= self._settings.metrics_seconds:
+                self._measure()
         self._send()
+        self._measure()
+
+    def _measure(self) -> None:
+        """Send the metrics as they stand."""
+        if self._instruments is None or self._metrics is None:
+            return
+        self._measured = self._clock.monotonic()
+        try:
+            taken = self._metrics.export(self._instruments.read(self._clock.now() * 1_000))
+        except Exception as error:  # somebody else's code: it must not end the thread
+            _LOG.warning("Metrics could not be exported: %s", type(error).__name__)
+            taken = MetricExportResult.FAILURE
+        if taken is MetricExportResult.SUCCESS:
+            self.measured += 1
+        else:
+            self.unmeasured += 1
 
     def _send(self) -> None:
         while self._queue and self._exporter is not None:
@@ -116,81 +175,95 @@ class Exporter:
                 return
 
     def _call_span(self, row: CallRow) -> ReadableSpan:
-        operation = _OPERATIONS.get(row.wire, "chat")
+        operation = semconv.OPERATIONS.get(row.wire, semconv.CHAT)
         attributes: Attributes = {
-            "gen_ai.operation.name": operation,
-            "gen_ai.provider.name": row.provider or "ostinato",
-            "gen_ai.request.model": row.alias,
-            "gen_ai.request.stream": row.stream,
-            "http.response.status_code": row.status,
-            "ostinato.cache": row.cache,
-            "ostinato.saved_usd": row.saved / 1e9,
+            semconv.OPERATION: operation,
+            semconv.PROVIDER: row.provider or semconv.OURSELVES,
+            semconv.REQUEST_MODEL: row.alias,
+            semconv.REQUEST_STREAM: row.stream,
+            semconv.STATUS: row.status,
+            semconv.CACHE: row.cache,
+            semconv.SAVED: row.saved / 1e9,
         }
         optional: Attributes = {
-            "gen_ai.response.model": row.model,
-            "gen_ai.conversation.id": row.session,
-            "error.type": row.error or (str(row.status) if row.status >= 400 else ""),
-            "ostinato.reason": row.reason,
-            "ostinato.target": row.target,
-            "ostinato.org": row.org,
-            "ostinato.project": row.project,
-            "ostinato.intent": row.intent,
-            "ostinato.prompt": row.prompt,
-            "ostinato.release": row.release,
-            "ostinato.arm": row.arm,
+            semconv.RESPONSE_MODEL: row.model,
+            semconv.CONVERSATION: row.session,
+            semconv.ERROR_TYPE: row.error or (str(row.status) if row.status >= 400 else ""),
+            semconv.REASON: row.reason,
+            semconv.TARGET: row.target,
+            semconv.ORGANIZATION: row.org,
+            semconv.PROJECT: row.project,
+            semconv.INTENT: row.intent,
+            semconv.PROMPT: row.prompt,
+            semconv.PROMPT_NAME: row.prompt,
+            semconv.FAMILY: row.family,
+            semconv.TRIAL: row.trial,
+            semconv.RELEASE: row.release,
+            semconv.ARM: row.arm,
         }
         attributes.update({name: value for name, value in optional.items() if value})
+        if row.prompt_version:
+            attributes[semconv.PROMPT_VERSION] = row.prompt_version
+        if row.provider == "openai":
+            # The conventions keep these to the provider of this name.
+            theirs = {
+                semconv.OPENAI_API: semconv.OPENAI_APIS.get(row.wire, ""),
+                semconv.OPENAI_FINGERPRINT: row.system_fingerprint,
+            }
+            attributes.update({name: value for name, value in theirs.items() if value})
         if row.finish:
-            attributes["gen_ai.response.finish_reasons"] = (row.finish,)
+            attributes[semconv.FINISH_REASONS] = (row.finish,)
         if row.first_token_us:
-            attributes["gen_ai.response.time_to_first_chunk"] = row.first_token_us / 1e6
+            attributes[semconv.FIRST_CHUNK] = row.first_token_us / 1e6
         if row.cost is not None:
-            attributes["ostinato.cost_usd"] = row.cost / 1e9
+            attributes[semconv.COST] = row.cost / 1e9
         usage = row.usage
         if usage is not None:
             # The conventions count cached tokens within the input, and reasoning within the output.
-            attributes["gen_ai.usage.input_tokens"] = usage.input + usage.cache_read + usage.cache_write
-            attributes["gen_ai.usage.output_tokens"] = usage.output + usage.reasoning
-            attributes["gen_ai.usage.cache_read.input_tokens"] = usage.cache_read
-            attributes["gen_ai.usage.cache_creation.input_tokens"] = usage.cache_write
-            attributes["gen_ai.usage.reasoning.output_tokens"] = usage.reasoning
+            attributes[semconv.INPUT_TOKENS] = usage.input + usage.cache_read + usage.cache_write
+            attributes[semconv.OUTPUT_TOKENS] = usage.output + usage.reasoning
+            attributes[semconv.CACHE_READ_TOKENS] = usage.cache_read
+            attributes[semconv.CACHE_WRITE_TOKENS] = usage.cache_write
+            attributes[semconv.REASONING_TOKENS] = usage.reasoning
         events: list[Event] = []
         for attempt in row.attempts:
-            detail: Attributes = {"ostinato.target": attempt.target, "ostinato.outcome": attempt.outcome}
+            detail: Attributes = {semconv.TARGET: attempt.target, semconv.OUTCOME: attempt.outcome}
             if attempt.status is not None:
-                detail["http.response.status_code"] = attempt.status
-            detail["ostinato.duration_s"] = attempt.us / 1e6
-            events.append(Event("ostinato.attempt", detail, row.at * 1_000))
+                detail[semconv.STATUS] = attempt.status
+            detail[semconv.DURATION] = attempt.us / 1e6
+            events.append(Event(semconv.ATTEMPT, detail, row.at * 1_000))
         failed = Status(StatusCode.ERROR, row.error) if row.status >= 500 or row.error else Status()
         traceparent = str((row.extra or {}).get("traceparent", ""))
         name = f"{operation} {row.alias}".strip()
         return self._span(row, name, attributes, events=events, status=failed, traceparent=traceparent)
 
     def _hit_span(self, row: HitRow, origin: Origin) -> ReadableSpan:
-        operation = _OPERATIONS.get(origin.wire, "chat")
+        operation = semconv.OPERATIONS.get(origin.wire, semconv.CHAT)
         attributes: Attributes = {
-            "gen_ai.operation.name": operation,
-            "gen_ai.provider.name": origin.provider or "ostinato",
-            "gen_ai.request.model": origin.alias,
-            "gen_ai.request.stream": row.stream,
-            "http.response.status_code": 200,
-            "ostinato.cache": "stale" if row.kind == 4 else "hit-exact",
-            "ostinato.hit_kind": HIT_KINDS[row.kind] if 0 <= row.kind < len(HIT_KINDS) else "",
-            "ostinato.origin": row.origin,
-            "ostinato.saved_usd": row.saved / 1e9,
-            "ostinato.cost_usd": 0.0,
-            "gen_ai.usage.input_tokens": origin.input,
-            "gen_ai.usage.output_tokens": origin.output,
+            semconv.OPERATION: operation,
+            semconv.PROVIDER: origin.provider or semconv.OURSELVES,
+            semconv.REQUEST_MODEL: origin.alias,
+            semconv.REQUEST_STREAM: row.stream,
+            semconv.STATUS: 200,
+            semconv.CACHE: "stale" if row.kind == 4 else "hit-exact",
+            semconv.HIT_KIND: HIT_KINDS[row.kind] if 0 <= row.kind < len(HIT_KINDS) else "",
+            semconv.ORIGIN: row.origin,
+            semconv.SAVED: row.saved / 1e9,
+            semconv.COST: 0.0,
+            semconv.INPUT_TOKENS: origin.input,
+            semconv.OUTPUT_TOKENS: origin.output,
         }
         optional: Attributes = {
-            "gen_ai.response.model": origin.model,
-            "gen_ai.conversation.id": row.session,
-            "ostinato.org": origin.org,
-            "ostinato.project": origin.project,
-            "ostinato.intent": origin.intent,
-            "ostinato.prompt": origin.prompt,
-            "ostinato.release": origin.release,
-            "ostinato.arm": row.arm,
+            semconv.RESPONSE_MODEL: origin.model,
+            semconv.CONVERSATION: row.session,
+            semconv.ORGANIZATION: origin.org,
+            semconv.PROJECT: origin.project,
+            semconv.INTENT: origin.intent,
+            semconv.PROMPT: origin.prompt,
+            semconv.PROMPT_NAME: origin.prompt,
+            semconv.FAMILY: origin.family,
+            semconv.RELEASE: origin.release,
+            semconv.ARM: row.arm,
         }
         attributes.update({name: value for name, value in optional.items() if value})
         name = f"{operation} {origin.alias}".strip()

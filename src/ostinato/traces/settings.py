@@ -4,7 +4,7 @@ import msgspec
 
 
 class Otel(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Export of the ledger's rows as OpenTelemetry spans (extra ``otel``)."""
+    """Export of the ledger's rows as OpenTelemetry spans and metrics (extra ``otel``)."""
 
     enabled: bool = False
     endpoint: str = "http://localhost:4318/v1/traces"
@@ -14,9 +14,20 @@ class Otel(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     service_name: str = "ostinato"
     hits: bool = True
     """Whether cache hits are exported too, not only calls."""
+    metrics: bool = True
+    """Whether metrics are exported too, not only spans."""
+    metrics_endpoint: str = ""
+    """The whole URL; empty: ``endpoint`` with ``/v1/metrics`` at its end."""
+    metrics_seconds: float = 60.0
+    """How often."""
     queue_rows: int = 10_000
     timeout: float = 10.0
     """Seconds for one export."""
+
+    @property
+    def metrics_url(self) -> str:
+        """Where metrics go."""
+        return self.metrics_endpoint or f"{self.endpoint.removesuffix('/v1/traces').rstrip('/')}/v1/metrics"
 
     def __repr__(self) -> str:
         return f"Otel(enabled={self.enabled}, endpoint=..., headers=<{len(self.headers)} hidden>)"
