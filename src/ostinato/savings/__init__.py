@@ -7,16 +7,41 @@ providers are reconciled against the ledger. Intents have budgets of tokens and 
 
 from ostinato.savings.baselines import Baselines, Before
 from ostinato.savings.budgets import Budgets, OverBudget
+from ostinato.savings.costs import Costs
 from ostinato.savings.keeping import Keeping
 from ostinato.savings.lottery import Lottery
+from ostinato.savings.model import (
+    Account,
+    Cost,
+    HoldOut,
+    Invoice,
+    InvoiceLine,
+    NewCost,
+    NewInvoice,
+    Reconciliation,
+)
+from ostinato.savings.roi import BudgetReport, Report
+from ostinato.savings.savings import Savings
 from ostinato.savings.settings import Settings
 
 __all__ = [
+    "Account",
     "Baselines",
     "Before",
+    "BudgetReport",
     "Budgets",
+    "Cost",
+    "Costs",
+    "HoldOut",
+    "Invoice",
+    "InvoiceLine",
     "Keeping",
     "Lottery",
+    "NewCost",
+    "NewInvoice",
     "OverBudget",
+    "Reconciliation",
+    "Report",
+    "Savings",
     "Settings",
 ]

@@ -9,6 +9,7 @@ import datetime
 import re
 import tomllib
 from collections.abc import Iterable, Mapping
+from decimal import Decimal
 from importlib import resources
 from typing import Annotated, TypeAlias
 
@@ -50,6 +51,9 @@ class Tariff(Rates, frozen=True, forbid_unknown_fields=True):
     """Above so many input tokens (cached ones included) the whole request is priced by ``long``."""
     long: Rates | None = None
     source: str = ""
+    tiers: dict[str, Dollars] = {}
+    """By service tier as the provider reports it, such as ``{batch = 0.5, flex = 0.5, priority = 2}``: what everything
+    is multiplied by. A tier that is not named costs the list price."""
 
 
 class _Listed(Tariff, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -73,6 +77,7 @@ class _Prices(msgspec.Struct, frozen=True, gc=False):
     reasoning: int
     over: int
     long: "_Prices | None"
+    tiers: "dict[str, _Prices] | None"
 
 
 class PriceBook:
@@ -160,6 +165,8 @@ def shipped() -> list[tuple[str, str, Tariff]]:
 
 def _cost(prices: _Prices, usage: Usage) -> int:
     written = usage.cache_write
+    if prices.tiers is not None and usage.raw is not None:
+        prices = prices.tiers.get(str(usage.raw.get("service_tier")), prices)
     if prices.over and usage.input + usage.cache_read + written > prices.over and prices.long is not None:
         prices = prices.long
     cost = (
@@ -190,14 +197,29 @@ def _prices(name: str, tariff: Tariff) -> _Prices:
         raise Invalid(
             f"The price of {name!r} has only one of 'over' and 'long'.", code="invalid_price", param=f"prices.{name}"
         )
-    long = _rates(name, tariff.long, 0, 0, None) if tariff.long is not None else None
-    return _rates(name, tariff, since, tariff.over or 0, long)
+    tiers = {tier: _scaled(name, tariff, since, factor) for tier, factor in tariff.tiers.items()}
+    return _scaled(name, tariff, since, 1.0, tiers or None)
 
 
-def _rates(name: str, rates: Rates, since: int, over: int, long: _Prices | None) -> _Prices:
+def _scaled(name: str, tariff: Tariff, since: int, factor: float, tiers: dict[str, _Prices] | None = None) -> _Prices:
+    long = _rates(name, tariff.long, factor, 0, 0, None, None) if tariff.long is not None else None
+    return _rates(name, tariff, factor, since, tariff.over or 0, long, tiers)
+
+
+def _rates(
+    name: str,
+    rates: Rates,
+    factor: float,
+    since: int,
+    over: int,
+    long: _Prices | None,
+    tiers: dict[str, _Prices] | None,
+) -> _Prices:
+    scale = Decimal(str(factor))
+
     def nano(dollars: float | None, otherwise: int = 0) -> int:
         try:
-            return otherwise if dollars is None else money.from_dollars(dollars)
+            return otherwise if dollars is None else money.from_dollars(Decimal(str(dollars)) * scale)
         except ValueError as error:
             raise Invalid(
                 f"The price of {name!r} is finer than a nano-dollar per million tokens.",
@@ -217,4 +239,5 @@ def _rates(name: str, rates: Rates, since: int, over: int, long: _Prices | None)
         nano(rates.reasoning, made),
         over,
         long,
+        tiers,
     )

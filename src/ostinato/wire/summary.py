@@ -29,6 +29,8 @@ IMAGE_TOKENS = 1600
 """What an image costs at most at the usual providers."""
 MESSAGE_TOKENS = 4
 """What surrounds a message in a model's template."""
+STANDARD = frozenset({"", "default", "auto", "standard"})
+"""Service tiers at list price."""
 
 
 class Summary(msgspec.Struct, frozen=True, gc=False):
@@ -75,6 +77,10 @@ def summary(answer: Answer | Iterable[Event]) -> Summary:
         elif type(event) is Start:
             start = event
     top = part(start.extra, "top") if start is not None else {}
+    tier = string(top.get("service_tier"))
+    if usage is not None and tier not in STANDARD:
+        # One wire tells the tier beside the answer, another in its usage: whoever prices it finds it in one place.
+        usage = msgspec.structs.replace(usage, raw={**(usage.raw or {}), "service_tier": tier})
     return Summary(
         finish=finish.reason if finish is not None else None,
         finish_raw=finish.raw if finish is not None else "",

@@ -1,0 +1,234 @@
+"""What a release saves against the one before: by shorter prompts, and by a cheaper target. Only while quality holds.
+
+Compared are calls that reached a model: those of the release, and those of the release before. Where a canary's control
+or the baseline hold-out answered at the same time, they are the comparison (drawn at random); otherwise what the old
+release's calls cost in the thirty days before the new one began, and the line says so.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+import sqlalchemy as sa
+
+from ostinato import statistics
+from ostinato.releases import tables as release_tables
+from ostinato.savings.model import Line, Quality
+from ostinato.signals import tables as signal_tables
+from ostinato.traces import Filter, Window
+from ostinato.traces import tables as ledger
+
+LEAST = 30
+"""Calls, and signals, on each side."""
+_BEFORE = 30 * 86_400_000_000
+_MOST = 100
+_SIGNALS = 20_000
+
+
+class Change(msgspec.Struct, frozen=True, kw_only=True):
+    """A release that was in force in the window, and the one before it."""
+
+    id: str
+    project: str
+    prompt: str
+    base: str
+    base_number: int
+    since: int
+    until: int
+
+
+class Calls(msgspec.Struct, frozen=True, kw_only=True):
+    """Calls of one release, summed up."""
+
+    n: int = 0
+    input: float = 0.0
+    """Tokens a call, those of the provider's cache among them."""
+    output: float = 0.0
+    cost: float = 0.0
+    """Nano-dollars a call."""
+    us: float = 0.0
+    """Upstream microseconds a call."""
+
+
+class Effect(msgspec.Struct, frozen=True, kw_only=True):
+    """A release beside the one before."""
+
+    change: Change
+    new: Calls
+    old: Calls
+    randomized: bool
+    quality: Quality | None
+    shorter: int
+    """Nano-dollars over the window's calls, below 0 where prompts grew."""
+    cheaper: int
+
+    @property
+    def counts(self) -> bool:
+        return self.quality is not None and self.quality.holds
+
+
+def changes(connection: sa.Connection, window: Window, filters: Filter) -> list[Change]:
+    """Releases in force at some time of the window that replaced another, newest first. From ``control``."""
+    table = release_tables.release
+    query = (
+        sa.select(table)
+        .where(
+            table.c.org == filters.org,
+            table.c.state.in_(("active", "superseded", "rolled_back")),
+            table.c.base_number.is_not(None),
+            table.c.started_at.is_not(None),
+            table.c.started_at < window.until,
+            sa.or_(table.c.ended_at.is_(None), table.c.ended_at > window.since, table.c.state == "active"),
+        )
+        .order_by(table.c.started_at.desc())
+        .limit(_MOST)
+    )
+    for name in ("project", "prompt", "intent"):
+        if getattr(filters, name):
+            query = query.where(table.c[name] == getattr(filters, name))
+    if filters.release:
+        query = query.where(table.c.id == filters.release)
+    return [
+        Change(
+            id=row.id,
+            project=row.project,
+            prompt=row.prompt,
+            base=row.base_release,
+            base_number=row.base_number,
+            since=max(window.since, row.started_at),
+            until=min(window.until, row.ended_at if row.ended_at and row.state != "active" else window.until),
+        )
+        for row in connection.execute(query)
+    ]
+
+
+def effect(connection: sa.Connection, change: Change, margin: float) -> Effect:
+    """What one release does. From ``traces``; blocking."""
+    new = _calls(connection, change, change.since, change.until, release=change.id)
+    old = _calls(connection, change, change.since, change.until, control=True)
+    randomized = old.n >= LEAST
+    if not randomized:
+        old = _calls(connection, change, change.since - _BEFORE, change.since)
+    shorter = cheaper = 0
+    if new.n >= LEAST and old.n >= LEAST:
+        saved = (old.cost - new.cost) * new.n
+        # What an input token costs is what the new calls' tokens did, all classes alike: a split, not another sum.
+        tokens = old.input + old.output
+        shorter = round((old.input - new.input) * (old.cost / tokens if tokens else 0.0) * new.n)
+        cheaper = round(saved) - shorter
+    quality = _quality(connection, change, margin)
+    return Effect(
+        change=change, new=new, old=old, randomized=randomized, quality=quality, shorter=shorter, cheaper=cheaper
+    )
+
+
+def lines(found: Sequence[Effect]) -> list[Line]:
+    """Two lines per release; what must not count says why."""
+    made: list[Line] = []
+    for one in found:
+        how = (
+            "against its control, drawn at random" if one.randomized else "against the calls before it; not randomized"
+        )
+        why = _withheld(one)
+        for name, nano in (("shorter prompts", one.shorter), ("cheaper target or answer", one.cheaper)):
+            made.append(
+                Line(
+                    name=name,
+                    nano=nano if not why or nano < 0 else 0,
+                    state="withheld" if why and nano >= 0 else "counted",
+                    count=one.new.n,
+                    detail=why or how,
+                    project=one.change.project,
+                    prompt=one.change.prompt,
+                    release=one.change.id,
+                )
+            )
+    return made
+
+
+def _withheld(one: Effect) -> str:
+    if min(one.new.n, one.old.n) < LEAST:
+        return f"{one.new.n} calls of it and {one.old.n} before it; {LEAST} of each are needed."
+    quality = one.quality
+    if quality is None:
+        return "No signal of quality tells both releases apart: a saving counts only while quality is shown to hold."
+    if not quality.holds:
+        return (
+            f"Quality is not shown to hold: {quality.mean:+.3f} ({quality.low:+.3f} to {quality.high:+.3f}), "
+            f"and the margin is {quality.margin:g}."
+        )
+    return ""
+
+
+def _calls(
+    connection: sa.Connection, change: Change, since: int, until: int, *, release: str = "", control: bool = False
+) -> Calls:
+    call = ledger.call
+    tokens = call.c.input + call.c.cache_read + call.c.cache_write
+    query = sa.select(
+        sa.func.count(),
+        sa.func.sum(tokens),
+        sa.func.sum(call.c.output + call.c.reasoning),
+        sa.func.sum(call.c.cost),
+        sa.func.sum(call.c.upstream_us),
+    ).where(
+        call.c.request_id >= f"{max(0, since) // 1000:012x}",
+        call.c.request_id < f"{until // 1000:012x}",
+        call.c.project == change.project,
+        call.c.prompt == change.prompt,
+        call.c.status < 400,
+        call.c.key_id != "",
+        call.c.cost.is_not(None),
+    )
+    if release:
+        query = query.where(call.c.release == release, call.c.arm != "baseline")
+    else:
+        query = query.where(call.c.release == change.base, call.c.prompt_version == change.base_number)
+        if control:
+            query = query.where(call.c.arm.in_(("control", "baseline")))
+    n, read, made, cost, us = connection.execute(query).one()
+    if not n:
+        return Calls()
+    return Calls(n=int(n), input=int(read) / n, output=int(made) / n, cost=int(cost) / n, us=int(us) / n)
+
+
+def _quality(connection: sa.Connection, change: Change, margin: float) -> Quality | None:
+    """The worst of the signals that are there for both releases."""
+    sides: list[dict[str, tuple[list[float], list[float]]]] = []
+    for release, since in ((change.id, change.since), (change.base, change.since - _BEFORE)):
+        found: dict[str, tuple[list[float], list[float]]] = {}
+        for name, value, weight in connection.execute(_signals(change, release, since)):
+            values, weights = found.setdefault(name, ([], []))
+            values.append(float(value))
+            weights.append(float(weight) if weight and weight > 0 else 1.0)
+        sides.append(found)
+    worst: Quality | None = None
+    for name in sides[0].keys() & sides[1].keys():
+        (new, new_weights), (old, old_weights) = sides[0][name], sides[1][name]
+        if min(len(new), len(old)) < LEAST:
+            continue
+        ours, theirs = statistics.weighted_mean(new, new_weights), statistics.weighted_mean(old, old_weights)
+        half = (((ours.high - ours.low) / 2) ** 2 + ((theirs.high - theirs.low) / 2) ** 2) ** 0.5
+        mean = ours.mean - theirs.mean
+        told = Quality(n_new=len(new), n_old=len(old), low=mean - half, high=mean + half, mean=mean, margin=margin)
+        if worst is None or told.low < worst.low:
+            worst = told
+    return worst
+
+
+def _signals(change: Change, release: str, since: int) -> "sa.Select[Any, Any, Any]":
+    table = signal_tables.signal
+    return (
+        sa.select(table.c.name, table.c.value, table.c.weight)
+        .where(
+            table.c.release == release,
+            table.c.at >= since,
+            table.c.at < change.until,
+            table.c.project == change.project,
+            table.c.prompt == change.prompt,
+            table.c.value.is_not(None),
+            table.c.value == table.c.value,
+        )
+        .order_by(table.c.at.desc())
+        .limit(_SIGNALS)
+    )

@@ -1,0 +1,160 @@
+"""The room's one object with a life for those who ask: :class:`Savings`."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+
+import msgspec
+import sqlalchemy as sa
+
+from ostinato.access import Caller
+from ostinato.core.clock import Clock
+from ostinato.intents import Intents
+from ostinato.savings import accounting, costs, holdout, reconcile, releasing, roi
+from ostinato.savings.costs import Costs
+from ostinato.savings.model import Account, HoldOut, Line, Reconciliation
+from ostinato.savings.releasing import Effect
+from ostinato.savings.roi import BudgetReport, Report, Workflow
+from ostinato.savings.settings import Settings
+from ostinato.storage import Current, Database
+from ostinato.traces import Filter, Ledger, PriceBook, Stats, Window
+
+_DAY = 86_400_000_000
+
+Figures = Callable[[Filter, Window], Awaitable[Mapping[str, Workflow]]]
+"""``figures(filters, window)``: what the KPIs know of how interactions ended, by name."""
+
+Embedding = Callable[[str], Sequence[str]]
+"""``embedding(project)``: aliases that stand for embedding models."""
+
+
+class Savings:
+    """What was saved, by account and by experiment. Permissions and reach are the caller's matter, but for costs."""
+
+    def __init__(
+        self,
+        *,
+        control: Database,
+        traces: Database,
+        work: Database,
+        clock: Clock,
+        ledger: Ledger,
+        prices: Current[PriceBook],
+        intents: Current[Intents],
+        costs: Costs,
+        embedding: Embedding,
+        catch_up: Callable[[], object],
+        settings: Settings,
+    ) -> None:
+        """``catch_up``: writes what the recorder still holds; blocking."""
+        self._control = control
+        self._traces = traces
+        self._work = work
+        self._clock = clock
+        self._ledger = ledger
+        self._prices = prices
+        self._intents = intents
+        self._embedding = embedding
+        self._catch_up = catch_up
+        self._settings = settings
+        self.costs = costs
+        self.figures: Figures | None = None
+        """Set by whoever builds the KPIs."""
+
+    async def holdout(self, window: Window, filters: Filter, confidence: float = 0.95) -> HoldOut:
+        """What the cache saves by experiment. Reads the window's rows: seconds for millions."""
+        await asyncio.to_thread(self._catch_up)
+        return await self._traces.read(lambda connection: holdout.read(connection, window, filters, confidence))
+
+    async def accounted(self, window: Window, filters: Filter) -> Account:
+        """What the ledger accounts for, line by line."""
+        stats = await self._ledger.stats(window, filters)
+        return accounting.account(window, stats, await self._lines(window, filters, stats))
+
+    async def effects(self, window: Window, filters: Filter) -> list[Effect]:
+        """What each release of the window does against the one before."""
+        found = await self._control.read(lambda connection: releasing.changes(connection, window, filters))
+        margin = self._settings.margin
+        return await self._traces.read(lambda connection: [releasing.effect(connection, one, margin) for one in found])
+
+    async def reconcile(self, actor: Caller, ref: str, project: str = "") -> Reconciliation:
+        """The ledger beside an invoice that was handed in; ``project``: id of the only one that the actor reaches."""
+        invoice, lines = await self.costs.invoice(actor, ref)
+        await asyncio.to_thread(self._catch_up)
+        prices = self._prices.value
+        books = await self._traces.read(
+            lambda connection: reconcile.read(
+                connection, prices, actor.org, project, invoice.provider, invoice.since, invoice.until
+            )
+        )
+        return reconcile.compare(invoice, lines, books)
+
+    async def roi(self, window: Window, filters: Filter) -> Report:
+        """With and without caching, at each level of optimization, model metrics beside those of the workflow."""
+        account = await self.accounted(window, filters)
+        stats = await self._ledger.stats(window, filters)
+        effects = await self.effects(window, filters)
+        estimate = await self.holdout(window, filters)
+        workflow: Mapping[str, Workflow] = {}
+        if self.figures is not None:
+            workflow = await self.figures(filters, window)
+        return roi.report(account, stats, effects, estimate, workflow)
+
+    async def budgets(self, window: Window, filters: Filter) -> list[BudgetReport]:
+        """What the budgets of intents touched in a window, and what they cost and buy."""
+        limited = [one for one in self._intents.value.all if roi.has_budget(one.declared.budgets)]
+        if filters.intent:
+            limited = [one for one in limited if one.key == filters.intent]
+        if not limited:
+            return []
+        await asyncio.to_thread(self._catch_up)
+        return await self._traces.read(
+            lambda connection: [roi.budget(connection, one, window, filters) for one in limited]
+        )
+
+    async def _lines(self, window: Window, filters: Filter, stats: Stats) -> list[Line]:
+        embedded = await self._embedded(window, filters)
+        made = [
+            Line(
+                name="exact cache",
+                nano=stats.saved - (embedded.nano or 0),
+                count=stats.hits,
+                detail="what the calls behind the hits would cost now",
+            ),
+            Line(name="semantic cache", nano=0, state="off", detail="there is none yet"),
+            embedded,
+        ]
+        prices = self._prices.value
+        made.append(await self._traces.read(lambda c: accounting.prefix_cache(c, prices, window, filters)))
+        made += releasing.lines(await self.effects(window, filters))
+        return [*made, *await self._overheads(window, filters)]
+
+    async def _embedded(self, window: Window, filters: Filter) -> Line:
+        aliases = self._embedding(filters.project)
+        wanted = [alias for alias in aliases if not filters.alias or alias == filters.alias]
+        found = [await self._ledger.stats(window, msgspec.structs.replace(filters, alias=alias)) for alias in wanted]
+        return Line(
+            name="embedding cache",
+            nano=sum(one.saved for one in found),
+            state="counted" if wanted else "off",
+            count=sum(one.hits for one in found),
+            detail="vectors that were not asked for again" if wanted else "no alias stands for an embedding model",
+        )
+
+    async def _overheads(self, window: Window, filters: Filter) -> list[Line]:
+        narrow = filters.intent or filters.prompt or filters.release
+        if narrow:
+            loops = await self._traces.read(lambda c: accounting.loops_of(c, window, filters))
+        else:
+            loops = await self._work.read(lambda c: accounting.loops(c, window, filters))
+
+        def governed(connection: sa.Connection) -> tuple[float, list[costs.Cost]]:
+            return accounting.reviewing(connection, window, filters), costs.of_org(connection, filters.org)
+
+        seconds, declared = await self._control.read(governed)
+        wrong = await self._traces.read(lambda c: accounting.wrong_hits(c, window, filters))
+        return [
+            *loops,
+            accounting.people(seconds, declared, self._settings.review_rate, window, filters),
+            accounting.wrong(wrong, declared, window, filters),
+            *([] if narrow else accounting.declared(declared, window, filters)),
+        ]
