@@ -14,22 +14,30 @@ from ostinato import (
     acting,
     breakers,
     cache,
+    calls,
+    cases,
     datasets,
+    embeddings,
     families,
     intents,
+    monitoring,
     notifying,
+    optimization,
     outbound,
     prompts,
+    releases,
     retention,
     reviews,
     routing,
     savings,
+    scorers,
     signals,
     storage,
     traces,
 )
 from ostinato.audit import Keeper, Log
 from ostinato.cases.figures import Figures
+from ostinato.cases.model import Alarm
 from ostinato.config import Config
 from ostinato.core.clock import Clock
 from ostinato.optimization.forgetting import rewrite_runs
@@ -37,6 +45,14 @@ from ostinato.storage import Current, Database
 
 Later = Callable[[str, Callable[[], Awaitable[None]]], None]
 """``later(name, undo)``: what is to be undone when the process stops, in reverse order."""
+
+
+class Loop(Protocol):
+    """What detectors ask with, of the loop that improves prompts."""
+
+    embedder: embeddings.Embedder | None
+    calls: calls.Calls
+    scorers: scorers.Registry
 
 
 class Parts(Protocol):
@@ -63,9 +79,17 @@ class Parts(Protocol):
     ledger: traces.Ledger
     router: routing.Router
     signals: signals.Signals
+    releases: releases.Releases
+    optimizations: optimization.Optimizations
+
+    @property
+    def improving(self) -> Loop: ...
 
     @property
     def catalog(self) -> Current[routing.Catalog]: ...
+
+    @property
+    def prices(self) -> Current[traces.PriceBook]: ...
 
     @property
     def intents(self) -> Current[intents.Intents]: ...
@@ -81,10 +105,15 @@ class Governing:
         self.lottery = savings.Lottery(parts.config.savings, parts.secret)
         self.budgets = savings.Budgets()
         self.keeping = self._keeping()
+        self.savings = self._savings()
         self.figures = Figures(parts.ledger.stats, acting.quality(parts.signals))
         self.families = self._families()
         self.breakers = self._breakers()
         self.trials = self._trials()
+        self.cases = self._cases()
+        self.alerts = cases.Alerts(parts.control, parts.clock, parts.audit, self.figures, parts.config.cases)
+        self.case_watcher = self._case_watcher()
+        self.monitoring = self._monitoring()
 
         self.retention = self._retention()
 
@@ -100,6 +129,9 @@ class Governing:
         self._parts.recorder.watch(self.families)
         self.families.start()
         later("families", self._stop_families)
+        await self.monitoring.start()
+        later("detectors", self.monitoring.stop)
+        await self._parts.keeper.resume(cases.EFFECT, self.cases.carry_out)
         await self.breakers.start()
         later("breakers", self.breakers.stop)
         self._parts.router.hold(self.breakers.snapshot.value.targets)
@@ -111,6 +143,9 @@ class Governing:
         later("retention", self.retention.stop)
         self.trials.start()
         later("trials of tripped intents", self.trials.stop)
+        self.case_watcher.start()
+        later("cases", self.case_watcher.stop)
+        self.monitoring.go_on()
 
     def _notifying(self) -> notifying.Notifying:
         parts = self._parts
@@ -154,6 +189,22 @@ class Governing:
         )
         room.quoting.rewriting.append(partial(rewrite_runs, parts.control, parts.work))
         return room
+
+    def _savings(self) -> savings.Savings:
+        parts = self._parts
+        return savings.Savings(
+            control=parts.control,
+            traces=parts.ledger_database,
+            work=parts.work,
+            clock=parts.clock,
+            ledger=parts.ledger,
+            prices=parts.prices,
+            intents=parts.intents,
+            costs=savings.Costs(parts.control, parts.clock, parts.audit),
+            embedding=lambda project: parts.catalog.value.aliases(project, "embedding"),
+            catch_up=parts.recorder.catch_up,
+            settings=parts.config.savings,
+        )
 
     def _keeping(self) -> savings.Keeping:
         parts = self._parts
@@ -201,3 +252,69 @@ class Governing:
             figure=acting.budget_figure(self.figures),
             scores=acting.scores(parts.signals),
         )
+
+    def _monitoring(self) -> monitoring.Monitoring:
+        parts = self._parts
+        room = monitoring.Monitoring(
+            parts.control,
+            parts.ledger_database,
+            parts.clock,
+            parts.notices,
+            parts.audit,
+            intents=parts.intents,
+            settings=parts.config.monitoring,
+            raise_alarm=self._alarm,
+            embedder=parts.improving.embedder,
+        )
+        room.bind(parts.improving.calls, parts.improving.scorers, parts.datasets)
+        monitoring.show(room, parts.metrics)
+        return room
+
+    async def _alarm(self, alarm: Alarm) -> None:
+        """What a detector has found."""
+        data = {"kind": alarm.kind, "intent": alarm.intent, "release": alarm.release, "samples": alarm.samples}
+        subject = f"detector:{alarm.detector}"
+        await self.notifying.tell(alarm.org, alarm.project, "monitoring:alarm", subject, data, key=alarm.id)
+        await self.cases.on_alarm(alarm)
+
+    async def _tell(self, org: str, project: str, event: str, subject: str, data: object, key: str) -> None:
+        """Have a message written down."""
+        await self.notifying.tell(org, project, event, subject, data, key=key)
+
+    def _cases(self) -> cases.Cases:
+        parts = self._parts
+        room = cases.Cases(
+            parts.control,
+            parts.clock,
+            parts.audit,
+            about=acting.about(parts.intents),
+            settings=parts.config.cases,
+            tell=self._tell,
+        )
+        acting.Effects(
+            responses=lambda: parts.cache,
+            breakers=self.breakers,
+            releases=parts.releases,
+            registry=parts.improving.scorers,
+            optimizations=parts.optimizations,
+            tell=self._tell,
+        ).bind(room)
+        return room
+
+    def _case_watcher(self) -> cases.Watcher:
+        parts = self._parts
+        watcher = cases.Watcher(self.cases, self.alerts)
+        watches = acting.Watches(
+            parts.clock,
+            glasses=parts.access.glasses,
+            log=parts.audit,
+            keeper=parts.keeper,
+            room=parts.reviews,
+            on_alarm=self.cases.on_alarm,
+        )
+        watcher.watch("broken glass", watches.glass)
+        watcher.watch("the audit log", watches.audit)
+        watcher.watch("releases", watches.rolled_back)
+        watcher.watch("reviews", watches.overdue_reviews)
+        self.breakers.told.append(watches.tripped)
+        return watcher

@@ -50,6 +50,8 @@ def take(turn: Turn, alarm: Alarm, about: About) -> tuple[Case, str]:
             return back, "return"
         return standing, ""
     last = store.last_at(connection, key)
+    if last is not None and alarm.at <= (last.closed_at or 0):
+        return last, ""  # it was known when the case ended
     if last is not None and turn.now - (last.closed_at or 0) < settings.reopen_days * _DAY:
         store.join(connection, last, alarm.at, alarm.evidence)
         if last.quiet_until is not None and turn.now < last.quiet_until:

@@ -1,11 +1,11 @@
-"""What cases and breakers lean on, bound to the rooms that have it: figures, watches, and the actions of cases."""
+"""Figures for alerts and breakers, and what intents declare."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from ostinato import access, intents, signals
 from ostinato.breakers import Place, Safety
 from ostinato.cases.figures import Figure, Measured
-from ostinato.cases.model import Scope
+from ostinato.cases.model import Scope, Severity
 from ostinato.storage import Current
 
 SYSTEM = access.SystemActor("cases")
@@ -19,6 +19,16 @@ def safety_of(current: Current[intents.Intents]) -> Callable[[str, str], Safety 
     def find(project: str, key: str) -> Safety | None:
         found = current.value.of(project, key)
         return None if found is None else found.declared.safety
+
+    return find
+
+
+def about(current: Current[intents.Intents]) -> Callable[[str, str], tuple[str, Severity] | None]:
+    """Owner and stakes of an intent."""
+
+    def find(project: str, key: str) -> tuple[str, Severity] | None:
+        found = current.value.of(project, key)
+        return None if found is None else (found.declared.owner, found.stakes)
 
     return find
 
