@@ -31,11 +31,11 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Where answers surely agree less often than this, nothing is cached, whatever it would save."""
     personal_share: float = 0.05
     """Where surely more questions than this have personal data in them, answers are cached for each user alone."""
-    harm: dict[str, float] = _DOLLARS
+    harm: dict[str, float] = msgspec.field(default_factory=lambda: dict(_DOLLARS))
     """What a wrong answer costs, by stakes, where the intent does not say what a success is worth."""
-    harm_times: dict[str, float] = _TIMES
+    harm_times: dict[str, float] = msgspec.field(default_factory=lambda: dict(_TIMES))
     """How many times the value of a success a wrong answer costs, by stakes, where it does."""
-    value: dict[str, float] = _WORTH
+    value: dict[str, float] = msgspec.field(default_factory=lambda: dict(_WORTH))
     """What a success is worth, by stakes, where the intent does not say."""
     achievable: float = 0.3
     """Share of what is wrong that an optimization run mends, as long as no run on the prompt has shown another."""
