@@ -17,6 +17,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 import governed
 import of_datasets
 import of_experiments
+import of_monitoring
 import of_retention
 import of_reviews
 import of_runs
@@ -136,6 +137,7 @@ FACTORIES: dict[str, Factory] = {
     **of_experiments.FACTORIES,
     **of_reviews.FACTORIES,
     **of_scorers.FACTORIES,
+    **of_monitoring.FACTORIES,
     **of_runs.FACTORIES,
     **of_webhooks.FACTORIES,
     **of_retention.FACTORIES,
@@ -171,6 +173,7 @@ BODIES: dict[str, Body] = {
     **of_experiments.BODIES,
     **of_reviews.BODIES,
     **of_scorers.BODIES,
+    **of_monitoring.BODIES,
     **of_runs.BODIES,
     **of_webhooks.BODIES,
     **of_retention.BODIES,
@@ -253,6 +256,7 @@ LEAVES: dict[str, int] = {
 QUERIES: dict[str, Callable[[Plane, str], str]] = {
     **of_reviews.QUERIES,
     **of_scorers.QUERIES,
+    **of_monitoring.QUERIES,
     **of_runs.QUERIES,
     "/prompts": lambda plane, tenant: f"project={plane.projects[tenant]}",
     "/datasets": lambda plane, tenant: f"project={plane.projects[tenant]}",

@@ -1,4 +1,4 @@
-"""The watch: from rows of the ledger, signals and the rollup to alarms, on both engines; through crashes and two processes."""
+"""The watch: from new rows of the ledger, signals and the rollup to alarms, on both engines; crashes, two processes."""
 
 import random
 import sys

@@ -32,6 +32,7 @@ _COMMANDS: dict[str, tuple[str, str]] = {
     "optimize": ("ostinato.cli.optimize:optimize", "Better prompts, proven on sealed examples: plan, start, watch."),
     "savings": ("ostinato.cli.savings:savings", "What was saved: accounted, by experiment, beside invoices."),
     "roi": ("ostinato.cli.roi:roi", "What caching and optimization brought, and what they cost."),
+    "detectors": ("ostinato.cli.monitoring:detectors", "Drift: what watches, what it knows, its alarms."),
     "cache": ("ostinato.cli.cache:cache", "Cached entries: list, count, withdraw."),
     "traces": ("ostinato.cli.traces:traces", "The ledger's rows: tail, show."),
     "explain": ("ostinato.cli.explain:explain", "Everything behind one answer, by its request's id."),

@@ -9,7 +9,7 @@ why judges may not promote. A kind of detector is a plug-in: ``Kind``, in the en
 
 from ostinato.monitoring.kinds import GROUP
 from ostinato.monitoring.model import Batch, Declaration, Declared, Found, Kind, Observation, Series, State, Watched
-from ostinato.monitoring.monitoring import Monitoring, kinds_of
+from ostinato.monitoring.monitoring import Monitoring, kinds_of, show
 from ostinato.monitoring.settings import Settings
 
 __all__ = [
@@ -26,4 +26,5 @@ __all__ = [
     "State",
     "Watched",
     "kinds_of",
+    "show",
 ]

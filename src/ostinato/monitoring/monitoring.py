@@ -28,6 +28,7 @@ from ostinato.monitoring.store import Kept
 from ostinato.monitoring.watching import RaiseAlarm, Watch, opened
 from ostinato.scorers.registry import Registry as Scorers
 from ostinato.storage import Current
+from ostinato.traces import Metrics
 from ostinato.wire.model import Json
 
 _MOST = 2_000
@@ -230,3 +231,13 @@ def kinds_of() -> list[tuple[str, str, str, list[str]]]:
     """Name, title, feed and options of every kind, for people."""
     found = [kinds.find(name) for name in kinds.names()]
     return [(one.name, one.title, one.feed, list(one.config.__struct_fields__)) for one in found]
+
+
+def show(room: Monitoring, metrics: Metrics) -> None:
+    """Show how the watch fares beside the ledger's numbers."""
+    watch = room.watch
+    metrics.gauge("detectors_watching", "Whether this process watches for drift.", lambda: int(watch.lease is not None))
+    metrics.gauge("detectors_series", "Detectors and series that are watched here.", lambda: len(watch.kept))
+    metrics.counter("detectors_alarms", "Alarms that detectors have found.", lambda: watch.raised)
+    metrics.counter("detectors_unwatched", "Times that no room was for a new series.", lambda: watch.unwatched)
+    metrics.counter("detectors_unsampled", "Questions not turned into vectors.", lambda: room.vectors.skipped)

@@ -56,7 +56,8 @@ class ProbeState(means.MeanState, kw_only=True):
 
     answers: dict[str, list[str]] = {}
     """Digests of the answers that are usual, by question's digest."""
-    nights: int = 0
+    nights: dict[str, int] = {}
+    """How often each question was asked while its usual answers were learnt."""
 
 
 QUESTIONS = (
@@ -70,7 +71,6 @@ QUESTIONS = (
     "Summarize in six words: The meeting was moved from Monday to Thursday because the hall was taken.",
 )
 _MOST = 50
-_USUAL = 5
 
 
 def check_vectors(config: Vectors) -> None:
@@ -100,29 +100,28 @@ def check_gold(config: Gold) -> None:
 def differing(config: Probes, state: ProbeState, batch: Batch, arl: float) -> Found | None:
     """Whether more answers differ than while they were learnt. ``label``: QUESTION:ANSWER, digests of both.
 
-    For so many nights every answer is usual; then one that is not is a 0 of a mean that was near 1.
+    For so many nights every answer to a question is usual; then one that is not is a 0 of a mean that was near 1.
     """
-    if state.nights < config.warm_up:
-        for one in batch.observations:
-            question, _, answer = one.label.partition(":")
-            usual = state.answers.setdefault(question, [])
-            if answer and answer not in usual and len(usual) < _USUAL:
-                usual.append(answer)
-            state.n += 1
-            state.last = max(state.last, min(one.at, batch.until))
-        state.nights += 1 if batch.observations else 0
-        return None
     observations: list[Observation] = []
     for one in batch.observations:
         question, _, answer = one.label.partition(":")
-        same = answer in state.answers.get(question, [])
-        observations.append(msgspec.structs.replace(one, value=float(same)))
+        if not answer or (question not in state.nights and len(state.nights) >= _MOST):
+            state.ignored += 1
+            continue
+        times = state.nights.get(question, 0)
+        usual = state.answers.setdefault(question, [])
+        if times < config.warm_up:
+            state.nights[question] = times + 1
+            if answer not in usual:
+                usual.append(answer)
+            continue
+        observations.append(msgspec.structs.replace(one, value=float(answer in usual)))
     # How far a model repeats itself at temperature 0 is not known from a few nights: nine of ten are enough.
     mean = means.Mean(baseline=0.9, changes=(0.2, 0.5, 0.8))
     found = means.falling(mean, state, msgspec.structs.replace(batch, observations=tuple(observations)), arl)
     if found is not None:
         # The new answers become usual.
-        state.answers, state.nights = {}, 0
+        state.answers, state.nights = {}, {}
     return found
 
 

@@ -14,6 +14,7 @@ from ostinato.datasets import Datasets
 from ostinato.evals import Experiments
 from ostinato.explaining import Explainer
 from ostinato.intents import Changes, Intents
+from ostinato.monitoring import Monitoring
 from ostinato.notifying import Notifying
 from ostinato.optimization import Optimizations
 from ostinato.prompts import Following, Prompts
@@ -50,6 +51,9 @@ class Standing(Protocol):
 
 class Governing(Protocol):
     """The rooms that see, decide and act."""
+
+    @property
+    def monitoring(self) -> Monitoring: ...
 
     @property
     def notifying(self) -> Notifying: ...
