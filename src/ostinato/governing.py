@@ -5,9 +5,9 @@ request's path; what works in the background starts when everything stands.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
-from typing import Protocol
+from typing import Any, Protocol
 
 from ostinato import (
     access,
@@ -18,8 +18,10 @@ from ostinato import (
     cases,
     datasets,
     embeddings,
+    explaining,
     families,
     intents,
+    kpis,
     monitoring,
     notifying,
     optimization,
@@ -34,13 +36,17 @@ from ostinato import (
     signals,
     storage,
     traces,
+    triaging,
 )
 from ostinato.audit import Keeper, Log
+from ostinato.cache.policy import Policies
 from ostinato.cases.figures import Figures
 from ostinato.cases.model import Alarm
 from ostinato.config import Config
 from ostinato.core.clock import Clock
+from ostinato.intents.model import Kpi as Wanted
 from ostinato.optimization.forgetting import rewrite_runs
+from ostinato.savings.roi import Workflow
 from ostinato.storage import Current, Database
 
 Later = Callable[[str, Callable[[], Awaitable[None]]], None]
@@ -77,10 +83,15 @@ class Parts(Protocol):
     datasets: datasets.Datasets
     prompts: prompts.Prompts
     ledger: traces.Ledger
+    explainer: explaining.Explainer
     router: routing.Router
     signals: signals.Signals
     releases: releases.Releases
     optimizations: optimization.Optimizations
+    calls: calls.Calls
+    declarations: storage.Declarations
+    intent_changes: intents.Changes
+    standing: Any
 
     @property
     def improving(self) -> Loop: ...
@@ -94,6 +105,9 @@ class Parts(Protocol):
     @property
     def intents(self) -> Current[intents.Intents]: ...
 
+    @property
+    def policies(self) -> Current[Policies]: ...
+
 
 class Governing:
     """Built once by ``app``; what it holds is used as ``app.governing.NAME``."""
@@ -106,6 +120,8 @@ class Governing:
         self.budgets = savings.Budgets()
         self.keeping = self._keeping()
         self.savings = self._savings()
+        self.outcomes = kpis.Outcomes(parts.signals, parts.ledger, parts.clock)
+        self.kpis = self._kpis()
         self.figures = Figures(parts.ledger.stats, acting.quality(parts.signals))
         self.families = self._families()
         self.breakers = self._breakers()
@@ -114,6 +130,8 @@ class Governing:
         self.alerts = cases.Alerts(parts.control, parts.clock, parts.audit, self.figures, parts.config.cases)
         self.case_watcher = self._case_watcher()
         self.monitoring = self._monitoring()
+        self.triaging = triaging.Triaging(parts, self.families, self.cases)
+        self.kpis.bind("drift_index", kpis.told.drift(self.monitoring.index))
 
         self.retention = self._retention()
 
@@ -146,6 +164,33 @@ class Governing:
         self.case_watcher.start()
         later("cases", self.case_watcher.stop)
         self.monitoring.go_on()
+        self.triaging.start()
+        later("triage", self.triaging.stop)
+
+    def _kpis(self) -> kpis.Kpis:
+        parts = self._parts
+        room = kpis.Kpis(parts.ledger, parts.signals, parts.clock, parts.config.kpis, targets=self._targets)
+        kpis.told.bind(
+            room,
+            releases=parts.releases,
+            rows=parts.ledger,
+            explainer=parts.explainer,
+            scorers=parts.improving.scorers,
+            newest=parts.audit.newest,
+            now=parts.clock.now,
+        )
+        kpis.told.bind_savings(room, self.savings.accounted, self.savings.holdout)
+        self.savings.figures = self._workflow
+        return room
+
+    async def _workflow(self, filters: traces.Filter, window: traces.Window) -> dict[str, Workflow]:
+        """How interactions ended, beside what they cost."""
+        page = await self.kpis.figures(kpis.told.scope_of(filters), window, names=kpis.told.WORKFLOW)
+        return {one.name: Workflow(one.value, one.unit, one.n) for one in page.figures if one.name}
+
+    def _targets(self, project: str, intent: str) -> Sequence[Wanted]:
+        found = self._parts.intents.value.of(project, intent)
+        return () if found is None else found.declared.kpi_targets
 
     def _notifying(self) -> notifying.Notifying:
         parts = self._parts

@@ -225,7 +225,7 @@ class AsyncClient:
 
     async def feedback(
         self,
-        about: str | Reply | Provenance,
+        about: str | Reply | Provenance | None = None,
         value: bool | float | Literal["up", "down"] | None = None,
         *,
         name: str = "feedback",
@@ -233,6 +233,8 @@ class AsyncClient:
         comment: str = "",
         outcome: str = "",
         outcome_value: bool | float = True,
+        session: str = "",
+        at: int | str | None = None,
     ) -> tuple[str, ...]:
         """As :meth:`ostinato.Client.feedback`."""
         return await self._carry(
@@ -244,6 +246,8 @@ class AsyncClient:
                 comment=comment,
                 outcome=outcome,
                 outcome_value=outcome_value,
+                session=session,
+                at=at,
             )
         )
 

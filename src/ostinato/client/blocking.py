@@ -228,7 +228,7 @@ class Client:
 
     def feedback(
         self,
-        about: str | Reply | Provenance,
+        about: str | Reply | Provenance | None = None,
         value: bool | float | Literal["up", "down"] | None = None,
         *,
         name: str = "feedback",
@@ -236,12 +236,16 @@ class Client:
         comment: str = "",
         outcome: str = "",
         outcome_value: bool | float = True,
+        session: str = "",
+        at: int | str | None = None,
     ) -> tuple[str, ...]:
         """Tell what somebody thought of an answer, or what became of it; gives the ids of what was written down.
 
         ``about``: the reply, or the id of its request. ``value`` is true or false, ``"up"`` or ``"down"``, or from 0
         (bad) to 1 (good). ``comment`` is kept only where the project keeps texts. ``outcome`` names what became of it,
-        such as ``"resolved"``. Takes a key with ``feedback:write``. Raises ``NotFound`` for an unknown request.
+        such as ``"resolved"``, ``"csat"`` (1 to 5) or ``"time_saved"`` (minutes), and ``at`` when that was (UTC
+        microseconds, or ISO 8601). Instead of ``about``, ``session`` names a whole conversation. Takes a key with
+        ``feedback:write``. Raises ``NotFound`` for an unknown request or session.
         """
         return self._carry(
             telling.feedback(
@@ -252,6 +256,8 @@ class Client:
                 comment=comment,
                 outcome=outcome,
                 outcome_value=outcome_value,
+                session=session,
+                at=at,
             )
         )
 

@@ -71,7 +71,7 @@ def decoded(address: str, status: int, headers: Mapping[str, str], data: bytes) 
 
 
 def feedback(
-    about: str | Reply | Provenance,
+    about: str | Reply | Provenance | None,
     value: bool | float | str | None,
     *,
     name: str,
@@ -79,18 +79,24 @@ def feedback(
     comment: str,
     outcome: str,
     outcome_value: bool | float,
+    session: str = "",
+    at: int | str | None = None,
 ) -> Steps[tuple[str, ...]]:
-    """What somebody thought of an answer; gives the ids of the signals."""
+    """What somebody thought of an answer, or of a conversation; gives the ids of the signals."""
+    if (about is None) != bool(session):
+        raise Invalid("Feedback is about one request, or about one session.", param="about")
     if isinstance(about, Reply):
         about = about.provenance
     identifier = about.request_id if isinstance(about, Provenance) else about
-    if not identifier:
+    if not identifier and not session:
         raise Invalid("The request has no id that feedback could name.", param="about")
     # A caller's own x-request-id comes back instead of the server's.
-    which = "request_id" if ids.is_id(identifier) else "client_request_id"
+    which = "request_id" if identifier and ids.is_id(identifier) else "client_request_id"
+    if session:
+        which, identifier = "session", session
     body: Json = {which: identifier, "name": name, "value": value, "label": label, "comment": comment}
     if outcome:
-        body["outcome"] = {"type": outcome, "value": outcome_value}
+        body["outcome"] = {"type": outcome, "value": outcome_value} | ({} if at is None else {"at": at})
     told = yield Request("POST", "/v1/feedback", body)
     return tuple(str(one) for one in told["signals"])
 

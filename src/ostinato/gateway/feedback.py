@@ -10,8 +10,11 @@ from ostinato.access.permissions import require
 from ostinato.core import ids
 from ostinato.core.clock import Clock
 from ostinato.core.errors import Invalid, NotFound, Unavailable
+from ostinato.kpis import outcomes
+from ostinato.kpis.outcomes import About
 from ostinato.signals import LONGEST_CLASS, Signal, Signals, Source
 from ostinato.traces import Filter, Ledger, RequestEvent
+from ostinato.traces.interactions import OUTCOMES, REWORK
 from ostinato.wire.model import Json
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
@@ -25,8 +28,11 @@ class Outcome(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What became of the answer."""
 
     type: str
-    """``resolved``, ``escalated``, ``bought`` ..."""
+    """``resolved``, ``escalated``, ``csat``, ``time_saved`` ...: ``kpis`` counts those of ``traces.interactions``, and
+    any other name is written down as well."""
     value: Value = True
+    at: int | str | None = None
+    """When it happened: UTC microseconds, or ISO 8601; left out: now."""
 
 
 class Told(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -34,6 +40,8 @@ class Told(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
     request_id: str = ""
     client_request_id: str = ""
+    session: str = ""
+    """A whole conversation, as its requests named it in ``ostinato-session``."""
     name: str = "feedback"
     value: Value = None
     label: str = ""
@@ -48,6 +56,7 @@ class Feedback:
         self._signals = signals
         self._ledger = ledger
         self._clock = clock
+        self._outcomes = outcomes.Outcomes(signals, ledger, clock)
 
     async def take(self, caller: Caller, body: Json) -> Json:
         """Write down what is told; gives the request's id and those of the signals.
@@ -57,7 +66,7 @@ class Feedback:
         """
         require(caller, "feedback:write")
         told = _read(body)
-        row = await self._request(caller, told)
+        row = await self._about(caller, told)
         if len(told.label) > LONGEST_CLASS and not caller.store_text:
             raise Invalid(
                 f"This project keeps no texts: a label has at most {LONGEST_CLASS} characters there.",
@@ -69,10 +78,23 @@ class Feedback:
         if told.value is not None or told.label or told.comment:
             found.append(self._signal(caller, row, "feedback", told.name, told.value, told))
         if told.outcome is not None:
-            found.append(self._signal(caller, row, "outcome", told.outcome.type, told.outcome.value, None))
+            found.append(self._outcome(caller, row, told.outcome))
         if self._signals.record(found) < len(found):
             raise Unavailable("Too much feedback waits to be written.", code="feedback_busy", retry_after=1.0)
         return {"request_id": row.request_id, "signals": [one.id for one in found]}
+
+    async def _about(self, caller: Caller, told: Told) -> About:
+        if told.session:
+            return outcomes.about_conversation(await self._outcomes.conversation(caller.project, told.session))
+        return outcomes.about_row(await self._request(caller, told))
+
+    def _outcome(self, caller: Caller, row: About, told: Outcome) -> Signal:
+        at = outcomes.moment(told.at, self._clock.now())
+        if told.type not in (*OUTCOMES, *REWORK):
+            return msgspec.structs.replace(self._signal(caller, row, "outcome", told.type, told.value, None), at=at)
+        value, label = outcomes.valued(told.type, told.value)
+        made = self._signal(caller, row, "outcome", told.type, None, None)
+        return msgspec.structs.replace(made, at=at, value=value, label=label)
 
     async def _request(self, caller: Caller, told: Told) -> RequestEvent:
         wanted = told.request_id or told.client_request_id
@@ -87,9 +109,7 @@ class Feedback:
             hint="Give the x-request-id of the answer. Requests of other processes are known within a second.",
         )
 
-    def _signal(
-        self, caller: Caller, row: RequestEvent, source: Source, name: str, value: Value, told: Told | None
-    ) -> Signal:
+    def _signal(self, caller: Caller, row: About, source: Source, name: str, value: Value, told: Told | None) -> Signal:
         now = self._clock.now()
         comment = told.comment if told is not None and caller.store_text else ""
         return Signal(
@@ -108,7 +128,7 @@ class Feedback:
             release=row.release,
             arm=row.arm,
             intent=row.intent,
-            entry=row.fingerprint,
+            entry=row.entry,
             origin=row.origin,
             actor=actor_name(caller),
         )
@@ -119,9 +139,9 @@ def _read(body: Json) -> Told:
         told = msgspec.convert(body, Told)
     except msgspec.ValidationError as error:
         raise Invalid(f"The feedback cannot be used: {error}.", param=_param(str(error))) from None
-    if bool(told.request_id) == bool(told.client_request_id):
-        raise Invalid("Give request_id or client_request_id, and one of them only.", param="request_id")
-    wanted = told.request_id or told.client_request_id
+    if sum(map(bool, (told.request_id, told.client_request_id, told.session))) != 1:
+        raise Invalid("Give request_id, client_request_id or session, and one of them only.", param="request_id")
+    wanted = told.request_id or told.client_request_id or told.session
     if len(wanted) > _LONGEST_ID or not wanted.isprintable():
         raise Invalid(f"The id of a request has at most {_LONGEST_ID} printable characters.", param="request_id")
     if told.value is None and not told.label and not told.comment and told.outcome is None:

@@ -5,9 +5,11 @@ from rollups, cut by intent, release, arm and cache tier. ``Kpis.figures`` gives
 one figure; ``CATALOGUE`` says what there is, and ``Kpis.bind`` takes what other rooms tell.
 """
 
+from ostinato.kpis import told
 from ostinato.kpis.catalogue import CATALOGUE, PRESETS
 from ostinato.kpis.kpis import Kpis, Source
 from ostinato.kpis.model import CUTS, GROUPS, Figure, Kpi, Page, Point, Reading, Scope, Target
+from ostinato.kpis.outcomes import Outcomes
 from ostinato.kpis.settings import Settings
 
 __all__ = [
@@ -18,6 +20,7 @@ __all__ = [
     "Figure",
     "Kpi",
     "Kpis",
+    "Outcomes",
     "Page",
     "Point",
     "Reading",
@@ -25,4 +28,5 @@ __all__ = [
     "Settings",
     "Source",
     "Target",
+    "told",
 ]

@@ -5,7 +5,15 @@ from ostinato.kpis.model import Better, Kpi
 
 def _told(name: str, title: str, formula: str, unit: str, better: Better, *pairs: str) -> Kpi:
     return Kpi(
-        name=name, group="governance", title=title, formula=formula, unit=unit, better=better, pairs=pairs, cuts=()
+        name=name,
+        group="governance",
+        title=title,
+        formula=formula,
+        unit=unit,
+        better=better,
+        pairs=pairs,
+        cuts=(),
+        slow=name == "auditability",
     )
 
 
@@ -29,14 +37,14 @@ KPIS: tuple[Kpi, ...] = (
     _told(
         "rollback_time",
         "Rollback time",
-        "the label points back - the step that was rolled back began: how long a bad release stood",
+        "median(rolled back - started): how long a bad release stood; processes follow within seconds",
         "seconds",
         "lower",
     ),
     _told(
         "improvement_cycle_time",
         "Cycle time of an improvement",
-        "median(release active - proposed; with a case: - issue detected), split into its steps",
+        "median(in force - proposed), split into approval and roll-out",
         "seconds",
         "lower",
     ),

@@ -132,8 +132,5 @@ class Kpi(msgspec.Struct, frozen=True, kw_only=True):
     """``None``: another room tells it, where it is bound."""
     cuts: tuple[By, ...] = CUTS
     """What it can be told apart by."""
-
-
-def whole(kpi: Kpi) -> bool:
-    """Whether another room tells it."""
-    return kpi.of is None
+    slow: bool = False
+    """Whether it reads rows, not sums: told only where it is asked for by name, or by a preset."""

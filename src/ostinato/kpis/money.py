@@ -179,6 +179,7 @@ KPIS: tuple[Kpi, ...] = (
         better="higher",
         pairs=("accounted_saving",),
         cuts=(),
+        slow=True,
     ),
     Kpi(
         name="saving_ratio",
@@ -187,6 +188,7 @@ KPIS: tuple[Kpi, ...] = (
         formula="accounted_saving / holdout_saving",
         unit="ratio",
         cuts=(),
+        slow=True,
     ),
     Kpi(
         name="optimization_payback",
@@ -196,5 +198,6 @@ KPIS: tuple[Kpi, ...] = (
         unit="days",
         better="lower",
         cuts=(),
+        slow=True,
     ),
 )

@@ -75,6 +75,7 @@ KPIS: tuple[Kpi, ...] = (
         unit="score",
         better="higher",
         cuts=(),
+        slow=True,
     ),
     Kpi(
         name="error_reduction",
@@ -84,6 +85,7 @@ KPIS: tuple[Kpi, ...] = (
         unit="share",
         better="higher",
         cuts=(),
+        slow=True,
     ),
     Kpi(
         name="judge_reliability",

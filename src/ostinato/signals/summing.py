@@ -20,6 +20,7 @@ from ostinato.traces.tables import SIGNAL_DIMENSIONS, SIGNAL_MOMENTS, SIGNAL_SUM
 
 _LABELS = 32
 """Most labels told apart in one cell; the rest is ``other``."""
+_LATE = ("review", "outcome")
 _NAMES = (*SIGNAL_SUMS, *SIGNAL_MOMENTS)
 _AT_ONCE = 400
 
@@ -83,10 +84,10 @@ def sums_of(connection: sa.Connection, fresh: Iterable[Signal]) -> CellsOf[Sum]:
     found: CellsOf[Sum] = {}
     fresh = list(fresh)
     last = _last(connection, {one.request_id for one in fresh})
-    # People look at an answer long after its row was written, and their verdict names neither release nor tier.
-    asked = conversations.questions(connection, {one.request_id for one in fresh if one.source == "review"})
+    # What is told long after the row was written names neither release nor tier, or not reliably: the row does.
+    asked = conversations.questions(connection, {one.request_id for one in fresh if one.source in _LATE})
     for one in fresh:
-        about = asked.get(one.request_id) if one.source == "review" else None
+        about = asked.get(one.request_id) if one.source in _LATE else None
         before = last.get(_same(one))
         if before is not None:
             rollup.add_cell(found, key_of(before, about), sum_of(before, -1))

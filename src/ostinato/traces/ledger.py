@@ -19,7 +19,7 @@ from ostinato.traces import conversations, rollup, tables
 from ostinato.traces.arms import ArmPage, Arms, Asker
 from ostinato.traces.cells import Segment
 from ostinato.traces.cubes import Layout
-from ostinato.traces.interactions import State
+from ostinato.traces.interactions import State, Turn
 from ostinato.traces.model import HIT_KINDS, AttemptRow, Filter, Page, RequestEvent, Stats, Window
 from ostinato.traces.rollup import GRAINS, SECOND, Cell, Summed
 from ostinato.traces.settings import Settings
@@ -184,6 +184,10 @@ class Ledger:
     async def newest(self, layout: Layout[Any], equal: Mapping[str, str], until: int) -> int | None:
         """The start of the newest bucket before ``until`` that holds anything, UTC microseconds."""
         return await self._read(lambda connection: cell_rows.newest(connection, layout, equal, until))
+
+    async def questions(self, requests: Sequence[str]) -> dict[str, Turn]:
+        """Requests that are questions, by id; others, and those that are not there, are left out."""
+        return await self._read(lambda connection: conversations.questions(connection, requests))
 
     async def conversation(self, project: str, session: str) -> State | None:
         """A conversation by the name of its session; ``None``: the project had none of it."""

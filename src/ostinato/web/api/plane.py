@@ -7,13 +7,16 @@ from typing import Protocol
 from ostinato.access import Access
 from ostinato.approvals import Approvals
 from ostinato.audit import Log
+from ostinato.breakers import Breakers
 from ostinato.cache import ResponseCache
 from ostinato.cache.policy import Policies
+from ostinato.cases import Alerts, Cases
 from ostinato.core.clock import Clock
 from ostinato.datasets import Datasets
 from ostinato.evals import Experiments
 from ostinato.explaining import Explainer
 from ostinato.intents import Changes, Intents
+from ostinato.kpis import Kpis, Outcomes
 from ostinato.monitoring import Monitoring
 from ostinato.notifying import Notifying
 from ostinato.optimization import Optimizations
@@ -27,6 +30,7 @@ from ostinato.scorers import Registry
 from ostinato.signals import Signals
 from ostinato.storage import Change, Current, Declarations, Declared
 from ostinato.traces import Ledger
+from ostinato.triage import Inventory, Triage
 from ostinato.web.api.desk import Desk
 
 
@@ -49,8 +53,21 @@ class Standing(Protocol):
         ...
 
 
+class Triaging(Protocol):
+    """Decisions on families, and the inventory."""
+
+    triage: Triage
+    inventory: Inventory
+
+
 class Governing(Protocol):
     """The rooms that see, decide and act."""
+
+    @property
+    def kpis(self) -> Kpis: ...
+
+    @property
+    def outcomes(self) -> Outcomes: ...
 
     @property
     def monitoring(self) -> Monitoring: ...
@@ -59,7 +76,19 @@ class Governing(Protocol):
     def notifying(self) -> Notifying: ...
 
     @property
+    def alerts(self) -> Alerts: ...
+
+    @property
+    def breakers(self) -> Breakers: ...
+
+    @property
+    def cases(self) -> Cases: ...
+
+    @property
     def savings(self) -> Savings: ...
+
+    @property
+    def triaging(self) -> Triaging: ...
 
     @property
     def retention(self) -> Retention: ...

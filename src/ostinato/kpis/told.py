@@ -1,0 +1,327 @@
+"""Figures that other rooms tell: each function here makes a source of what such a room offers, by its shape.
+
+``governing`` binds them. Where a room is not there the figure says so, and is missing.
+"""
+
+import math
+import statistics
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, Protocol
+
+from ostinato.access import SystemActor
+from ostinato.kpis.kpis import Kpis, Source
+from ostinato.kpis.measuring import dollars, none, share
+from ostinato.kpis.model import Reading, Scope
+from ostinato.releases import Release
+from ostinato.traces import Filter, Page, RequestEvent, Window
+from ostinato.traces.rollup import CHAT, SECOND
+
+WORKFLOW = ("first_pass_success", "true_containment", "resolution_rate", "csat", "task_success_rate", "time_saved")
+"""What a use case is worth beside what it costs."""
+_SYSTEM = SystemActor("kpis")
+_PAGE, _MOST = 500, 5_000
+_LOOKED_AT = 1_000
+"""Newest rows among which requests are sampled."""
+
+
+class Releases(Protocol):
+    async def list(
+        self, actor: SystemActor, *, project: str | None = None, after: str = "", limit: int = 100
+    ) -> Sequence[Release]: ...
+
+
+class Explainer(Protocol):
+    async def explain(self, actor: SystemActor, request_id: str, within: Filter) -> Any: ...
+
+
+class Rows(Protocol):
+    async def tail(self, after: str = "", limit: int = 50, filters: Filter | None = None) -> Page: ...
+
+
+class Scorers(Protocol):
+    async def list(
+        self, actor: SystemActor, *, project: str | None = None, after: str = "", limit: int = 100
+    ) -> Sequence[Any]: ...
+
+    async def calibrated(self, project_id: str, name: str, version: str) -> Any: ...
+
+
+class Checkpoint(Protocol):
+    @property
+    def at(self) -> int: ...
+
+
+class Account(Protocol):
+    @property
+    def net(self) -> int: ...
+
+    @property
+    def gross(self) -> int: ...
+
+    @property
+    def overheads(self) -> int: ...
+
+
+def within(scope: Scope) -> Filter:
+    """The scope as rooms of the ledger take it."""
+    return Filter(
+        org=scope.org,
+        project=scope.project,
+        intent=scope.intent,
+        prompt=scope.prompt,
+        release=scope.release,
+        arm=scope.arm,
+    )
+
+
+def scope_of(filters: Filter) -> Scope:
+    """The other way round; what figures cannot be cut by is left out."""
+    return Scope(
+        org=filters.org,
+        project=filters.project,
+        intent=filters.intent,
+        prompt=filters.prompt,
+        release=filters.release,
+        arm=filters.arm,
+    )
+
+
+# -- changes -----------------------------------------------------------------------------------------------------
+
+
+async def _started(releases: Releases, scope: Scope, window: Window) -> list[Release]:
+    """Releases of the scope that began in the window."""
+    found: list[Release] = []
+    after = ""
+    for _ in range(_MOST // _PAGE):
+        page = await releases.list(_SYSTEM, project=scope.project or None, after=after, limit=_PAGE)
+        found += page
+        if len(page) < _PAGE:
+            break
+        after = page[-1].id
+    return [
+        one
+        for one in found
+        if one.org == scope.org
+        and one.started_at is not None
+        and window.since <= one.started_at < window.until
+        and scope.intent in ("", one.intent)
+        and scope.prompt in ("", one.prompt)
+        and scope.release in ("", one.id)
+    ]
+
+
+def change_failures(releases: Releases) -> Source:
+    """Releases rolled back, of those that were started."""
+
+    async def read(scope: Scope, window: Window) -> Reading:
+        found = await _started(releases, scope, window)
+        back = sum(one.state == "rolled_back" for one in found)
+        return share(back, len(found), 0.95, "no release was started in this window")
+
+    return read
+
+
+def rollback_times(releases: Releases) -> Source:
+    """How long releases stood that were rolled back, in seconds: median, and all of them."""
+
+    async def read(scope: Scope, window: Window) -> Reading:
+        took = sorted(
+            (one.ended_at - one.started_at) / SECOND
+            for one in await _started(releases, scope, window)
+            if one.state == "rolled_back" and one.ended_at is not None and one.started_at is not None
+        )
+        return _median(took, "no release of this window was rolled back")
+
+    return read
+
+
+def improvement_times(releases: Releases) -> Source:
+    """From a release's proposal to its being in force, split into what came before its start and after."""
+
+    async def read(scope: Scope, window: Window) -> Reading:
+        approve: list[float] = []
+        roll_out: list[float] = []
+        for one in await _started(releases, scope, window):
+            if one.state not in ("active", "superseded") or one.started_at is None:
+                continue
+            reached = one.step_since if one.step_since is not None else one.started_at
+            approve.append((one.started_at - one.proposed_at) / SECOND)
+            roll_out.append(max(0, reached - one.started_at) / SECOND)
+        whole = sorted(a + b for a, b in zip(approve, roll_out, strict=True))
+        steps = {"approve": statistics.median(approve), "roll_out": statistics.median(roll_out)} if approve else {}
+        return _median(whole, "no release of this window came into force", steps)
+
+    return read
+
+
+def _median(values: Sequence[float], why: str, detail: Mapping[str, Any] | None = None) -> Reading:
+    """A median of few values: the interval is between order statistics, where there are enough."""
+    if not values:
+        return none(why)
+    n = len(values)
+    # Ranks of the 95 % interval of a median, by the normal approximation of the binomial; below 6 there is none.
+    spread = 1.96 * math.sqrt(n)
+    low, high = round((n - spread) / 2), round(1 + (n + spread) / 2)
+    bounded = n >= 6
+    return Reading(
+        value=statistics.median(values),
+        n=n,
+        low=values[max(low, 1) - 1] if bounded else None,
+        high=values[min(high, n) - 1] if bounded else None,
+        detail={**(detail or {}), "longest": values[-1]},
+    )
+
+
+# -- what can be accounted for -----------------------------------------------------------------------------------
+
+
+def auditability(rows: Rows, explainer: Explainer, sampled: int) -> Source:
+    """Answers of the newest rows that can be reconstructed whole, of at most ``sampled``."""
+
+    async def read(scope: Scope, window: Window) -> Reading:
+        filters = within(scope)
+        page = await rows.tail(limit=_LOOKED_AT, filters=filters)
+        found = [
+            row
+            for row in page.rows
+            if window.since <= row.at < window.until and row.status < 400 and row.wire in CHAT and row.key_id
+        ]
+        step = max(1, len(found) // sampled)
+        chosen = found[::step][:sampled]
+        reasons: dict[str, int] = {}
+        whole = 0
+        for row in chosen:
+            lacking = _lacking(row, await explainer.explain(_SYSTEM, row.request_id, filters))
+            whole += not lacking
+            for one in lacking:
+                reasons[one] = reasons.get(one, 0) + 1
+        return share(whole, len(chosen), 0.95, "there were no answers in this window", {"lacking": reasons})
+
+    return read
+
+
+def _lacking(row: RequestEvent, told: Any) -> list[str]:
+    """What of an explanation is missing that should be there: not what there never was."""
+    found: list[str] = []
+    if told.input is None:
+        found.append("input")
+    if told.target is None:
+        found.append("target")
+    if row.origin and told.cache.origin is None:
+        found.append("cache.origin")
+    if row.prompt:
+        found += [name for name, part in (("prompt", told.prompt), ("audit", told.audit)) if part is None]
+        found += [name for name in ("audit.leaves", "audit.proof") if name in told.absent]
+    if row.release and told.release is None:
+        found.append("release")
+    return found
+
+
+def audit_freshness(newest: Callable[[], Awaitable[Checkpoint | None]], now: Callable[[], int]) -> Source:
+    """Seconds since the audit log was signed last."""
+
+    async def read(_scope: Scope, _window: Window) -> Reading:
+        found = await newest()
+        if found is None:
+            return none("the audit log has no checkpoint yet")
+        return Reading(value=max(0.0, (now() - found.at) / SECOND), n=1)
+
+    return read
+
+
+def judge_reliability(scorers: Scorers) -> Source:
+    """The lowest kappa against people of the project's scorers that have been held against them."""
+
+    async def read(scope: Scope, _window: Window) -> Reading:
+        if not scope.project:
+            return none("judges belong to projects: ask for one")
+        found: dict[str, Any] = {}
+        for one in await scorers.list(_SYSTEM, project=scope.project, limit=_PAGE):
+            held = await scorers.calibrated(scope.project, one.name, one.version)
+            if held is not None:
+                found[one.name] = held.result
+        if not found:
+            return none("no judge has been held against people")
+        worst = min(found, key=lambda name: found[name].kappa)
+        result = found[worst]
+        detail = {"judge": worst, "all": {name: one.kappa for name, one in found.items()}}
+        return Reading(value=result.kappa, n=result.n, low=result.low, high=result.high, detail=detail)
+
+    return read
+
+
+# -- money -------------------------------------------------------------------------------------------------------
+
+
+def accounted(account: Callable[[Window, Filter], Awaitable[Account]]) -> Source:
+    """Net saving as the ledger accounts for it, dollars."""
+
+    async def read(scope: Scope, window: Window) -> Reading:
+        found = await account(window, within(scope))
+        detail = {"gross": dollars(found.gross), "overheads": dollars(found.overheads)}
+        return Reading(value=dollars(found.net), n=1, detail=detail)
+
+    return read
+
+
+def held_out(holdout: Callable[[Window, Filter], Awaitable[Any]], which: str) -> Source:
+    """What the hold-out says: ``saving`` in dollars, ``error_reduction``, or the ``ratio`` accounted / hold-out."""
+
+    async def read(scope: Scope, window: Window) -> Reading:
+        found = await holdout(window, within(scope))
+        n = int(found.held.requests) + int(found.treated.requests)
+        if which == "ratio":
+            if found.ratio is None:
+                return none(found.why or "the hold-out cannot tell")
+            return Reading(value=found.ratio, n=n, low=found.ratio_low, high=found.ratio_high)
+        interval = getattr(found, which)
+        if interval is None:
+            return none(found.why or "the hold-out cannot tell")
+        scale = 1e-9 if which == "saving" else 1.0
+        return Reading(value=interval.mean * scale, n=n, low=interval.low * scale, high=interval.high * scale)
+
+    return read
+
+
+def drift(index: Callable[[str, str | None], Awaitable[float | None]]) -> Source:
+    """The largest statistic of a detector over its threshold."""
+
+    async def read(scope: Scope, _window: Window) -> Reading:
+        if not scope.project:
+            return none("detectors belong to projects: ask for one")
+        found = await index(scope.project, scope.intent or None)
+        return none("no detector knows yet what is usual") if found is None else Reading(value=found, n=1)
+
+    return read
+
+
+def bind(
+    room: Kpis,
+    *,
+    releases: Releases,
+    rows: Rows,
+    explainer: Explainer,
+    scorers: Scorers,
+    newest: Callable[[], Awaitable[Checkpoint | None]],
+    now: Callable[[], int],
+) -> None:
+    """Bind what the rooms of a process tell that are always there."""
+    room.bind("change_failure_rate", change_failures(releases))
+    room.bind("rollback_time", rollback_times(releases))
+    room.bind("improvement_cycle_time", improvement_times(releases))
+    room.bind("auditability", auditability(rows, explainer, room.settings.audited))
+    room.bind("audit_freshness", audit_freshness(newest, now))
+    room.bind("judge_reliability", judge_reliability(scorers))
+
+
+def bind_savings(
+    room: Kpis,
+    account: Callable[[Window, Filter], Awaitable[Account]],
+    holdout: Callable[[Window, Filter], Awaitable[Any]],
+) -> None:
+    """Bind what savings tell."""
+    room.bind("accounted_saving", accounted(account))
+    room.bind("holdout_saving", held_out(holdout, "saving"))
+    room.bind("saving_ratio", held_out(holdout, "ratio"))
+    room.bind("error_reduction", held_out(holdout, "error_reduction"))
