@@ -77,6 +77,24 @@ def _everything(world: World) -> Selector:
     return Selector(org=world.app.access.authenticate(world.key, world.clock.now()).org)
 
 
+@pytest.mark.parametrize(("decision", "more"), [("edit", {"edited": "Your card is blocked."}), ("approve", {})])
+async def test_what_a_person_wrote_in_place_of_a_cut_answer_is_complete(decision: str, more: dict[str, Any]) -> None:
+    async with inside('[models.odd]\ntargets = ["fake/fake-length"]\n') as world:
+        await world.declare("intents", "care", {**INTENT, "match": {"aliases": ["odd"]}})
+        body = {"model": "odd", "messages": [{"role": "user", "content": "Block my card"}]}
+        got = await world.ask(CHAT, body)
+        assert got.status == 202
+        done = await decide(world, got.json()["id"], decision, **more)
+        edited = decision == "edit"
+        assert done.pending == ("admit" if edited else ""), "what is cut is not kept, whoever approves it"
+        answer = await fetch(world, got.json()["id"])
+        assert answer.json()["choices"][0]["finish_reason"] == ("stop" if edited else "length")
+        again = await world.ask(CHAT, body)
+        assert again.status == (200 if edited else 202) and world.fake.calls == (1 if edited else 2)
+        if edited:
+            assert again.cache == "hit-exact" and again.text == "Your card is blocked."
+
+
 @pytest.mark.parametrize("path", [CHAT, MESSAGES, RESPONSES])
 @pytest.mark.parametrize("stream", [False, True])
 async def test_fallback_text_in_every_wire(path: str, stream: bool) -> None:

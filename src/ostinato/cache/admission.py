@@ -16,6 +16,8 @@ from ostinato.wire.model import Answer, BlockStart, ChatRequest, Delta, FinishRe
 _OK = 200
 _LIVE_TOOLS = ("web_search", "web_fetch", "code_execution", "code_interpreter", "file_search", "mcp", "computer_use")
 _LIVE_FIELDS = ("web_search_options", "mcp_servers", "container")
+OF_FORM = frozenset({"truncated", "content-filter", "unknown-finish", "refusal", "empty", "tool-arguments", "schema"})
+"""What is wrong with an answer itself: a person who writes another text in its place puts it right."""
 _TERMINAL: frozenset[FinishReason] = frozenset({"stop", "stop_sequence", "tool_use", "refusal"})
 
 

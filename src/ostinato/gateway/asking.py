@@ -229,7 +229,11 @@ class Call:
         usage = summary.usage or counted(self.turn, list(answer.events))
         cost = self.rooms.prices.value.price(routed.target.provider, routed.target.model, usage, self.turn.at)
         kept = self._keepable(answer, summary, usage, cost)
-        return await holding.hold(self.turn, self.rooms, answer, None if isinstance(kept, str) else kept[0])
+        cured = isinstance(kept, str) and kept in admission.OF_FORM
+        if cured:
+            kept = self._keepable(answer, summary, usage, cost, edited=True)
+        meta = None if isinstance(kept, str) else kept[0]
+        return await holding.hold(self.turn, self.rooms, answer, meta, only_edited=cured)
 
     def _tell(self, families: Families, answer: Answer) -> None:
         """Let somebody look, later, what was asked and answered alike."""
@@ -313,9 +317,9 @@ class Call:
         return entry, name, "" if entry is not None else "withdrawn"
 
     def _keepable(
-        self, answer: Answer, summary: wire.Summary, usage: Usage, cost: int | None
+        self, answer: Answer, summary: wire.Summary, usage: Usage, cost: int | None, *, edited: bool = False
     ) -> tuple[EntryMeta, bytes] | str:
-        """The answer as the cache may keep it, or why it may not."""
+        """The answer as the cache may keep it, or why it may not. ``edited``: with a person's text in its place."""
         turn, rooms, routed = self.turn, self.rooms, self.routed
         if turn.bypass or turn.no_store:
             return turn.bypass or turn.no_store
@@ -332,6 +336,8 @@ class Call:
             request=request,
             answer=answer,
         )
+        if edited and reason in admission.OF_FORM:
+            reason = "fallback" if routed.is_fallback and not policy.store_fallback else ""
         if reason:
             return reason
         now = rooms.clock.now()

@@ -37,13 +37,14 @@ class Withheld(OstinatoError):
     default_code = "held_rejected"
 
 
-async def hold(turn: Turn, rooms: Rooms, answer: Answer, meta: EntryMeta | None) -> Held:
-    """Keep an answer from its caller. ``meta``: as the cache may keep it once it is approved; ``None``: it may not."""
+async def hold(turn: Turn, rooms: Rooms, answer: Answer, meta: EntryMeta | None, *, only_edited: bool = False) -> Held:
+    """Keep an answer from its caller. ``meta``: as the cache may keep it once it is approved, or ``only_edited``;
+    ``None``: it may not."""
     rule, caller, request, prompt = turn.hold, turn.caller, turn.request, turn.prompt
     assert rule is not None and caller is not None and request is not None
     admit: Json | None = None
     if meta is not None:
-        admit = {"meta": msgspec.to_builtins(meta), "scope": turn.scope_digest.hex()}
+        admit = {"meta": msgspec.to_builtins(meta), "scope": turn.scope_digest.hex(), "only_edited": only_edited}
     wanted = NewHeld(
         org=caller.org,
         project=caller.project,

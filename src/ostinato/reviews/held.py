@@ -190,7 +190,10 @@ def settle(turn: Turn, item: Item, state: str, outcome: str, said: Sequence[Verd
             edited = wire.encode_answer(text_answer(edits[-1], wire.decode_answer(data)))
             values["sealed"] = turn.bench.sealer.seal(edited, f"held {one.id}")
     turn.connection.execute(table.update().where(table.c.id == one.id).values(**values, state=became))
-    return became in ("approved", "edited") and one.admit is not None
+    if one.admit is None or became not in ("approved", "edited"):
+        return False
+    # What was cut, or is no JSON, is not kept as it is, whoever approves it; a person's own text is complete.
+    return became == "edited" or not one.admit.get("only_edited", False)
 
 
 def text_answer(text: str, of: Answer | None = None) -> Answer:
@@ -205,7 +208,8 @@ def text_answer(text: str, of: Answer | None = None) -> Answer:
         Finish("stop"),
         usage[-1] if usage else Usage(),
     )
-    return Answer(wire=of.wire if of is not None else "", events=events)
+    # Of no wire: none has said why it ended in words of its own, and each tells it in its own.
+    return Answer(wire="", events=events)
 
 
 def described(answer: Answer) -> str:
