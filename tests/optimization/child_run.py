@@ -64,7 +64,7 @@ async def carry_on(directory: Path) -> None:
         kit.project = await kit.world.first_project()
         found = await kit.runs.list(SYSTEM)
         # What a clock says of latency, and what a prefix cache gives, differs from try to try: it takes no part here.
-        wish = kit.wish(margins=Margins(latency=None, computed=None), seed=3)
+        wish = kit.wish(margins=Margins(latency=None, cost=None), seed=3)
         run = found[0] if found else await kit.runs.start(SYSTEM, wish, kit.project)
         run = await kit.runs.carrier.carry_on(run.id)
         outcome: dict[str, Any] = {

@@ -148,13 +148,43 @@ def with_candidate(some: Sequence[Pair], change: Callable[[int], dict[str, objec
     ]
 
 
+def priced(before: int, after: int) -> list[Pair]:
+    """A candidate with five times as many tokens, at prices."""
+    found: list[Pair] = []
+    for pair in with_candidate(GOOD, lambda i: {"computed": 500 + i % 7}):
+        base = msgspec.structs.replace(pair.base, cost=before)
+        found.append(
+            msgspec.structs.replace(pair, base=base, candidate=msgspec.structs.replace(pair.candidate, cost=after))
+        )
+    return found
+
+
+def test_money_is_what_counts_where_prices_are_known() -> None:
+    """Eight examples in a prompt are many tokens, and without a prefix cache all of them are computed: what they cost
+    decides, and what is next to nothing does not."""
+    assert gate.decide(evidence(priced(1_000, 1_900))).outcome == "promote"
+    slight = gate.decide(evidence(priced(20_000, 400_000)))
+    assert slight.outcome == "promote", slight.sentence
+    (said,) = [one.sentence for one in slight.proofs[0].rulings if one.rule == "cost"]
+    assert "$0.000020 to $0.000400" in said and "less than $0.001 an answer" in said
+    dear = gate.decide(evidence(priced(2_000_000, 6_000_000)))
+    assert dear.outcome == "refuse" and "Cost per answer +200%" in dear.sentence
+    assert gate.decide(evidence(priced(2_000_000, 6_000_000)), GateRules(cost=2.5)).outcome == "promote"
+    assert gate.decide(evidence(priced(2_000_000, 6_000_000)), GateRules(slight=5_000_000)).outcome == "promote"
+    strict = gate.decide(evidence(priced(1_000, 1_900)), GateRules(computed=1.0))
+    assert strict.outcome == "refuse" and "Computed tokens" in strict.sentence, "who asks for tokens gets them counted"
+    some = [*priced(1_000, 1_900)[:-50], *with_candidate(GOOD, lambda i: {"computed": 500})[-50:]]
+    unknown = gate.decide(evidence(some))
+    assert unknown.outcome == "refuse" and "Computed tokens" in unknown.sentence, "half a price is none"
+
+
 def test_more_tokens_or_a_longer_wait_than_allowed_is_refused() -> None:
     dear = with_candidate(GOOD, lambda i: {"computed": 230 + i % 7})
     decision = gate.decide(evidence(dear))
     assert decision.outcome == "refuse"
     assert "Computed tokens +133%" in decision.sentence
     assert gate.decide(evidence(dear), GateRules(computed=1.5)).outcome == "promote"
-    assert gate.decide(evidence(dear), GateRules(computed=None)).outcome == "promote"
+    assert gate.decide(evidence(dear), GateRules(cost=None)).outcome == "promote", "nobody asked for it"
     slow = with_candidate(GOOD, lambda i: {"latency_us": 1_900 + (i % 5) * 100})
     assert gate.decide(evidence(slow)).outcome == "refuse"
     unknown = with_candidate(GOOD, lambda i: {"latency_us": None if i < 20 else 1_000})

@@ -118,7 +118,7 @@ def _side(cell: Cell | None, policy: Sequence[str]) -> Side:
         value=None if cell.error else cell.value,
         computed=None if usage is None else usage.total - usage.cache_read,
         tokens=None if usage is None else usage.total,
-        cost=cell.cost,
+        cost=None if cell.cost is None else cell.cost - sum(one.cost for one in cell.scores),
         latency_us=cell.latency_us,
         policy={name: said.get(name) for name in policy},
     )
@@ -188,12 +188,12 @@ def _prove(proof: Proof, finalist: Finalist, adjusted: float, evidence: GateEvid
     """The same finalist with what each rule says of it."""
     proof = msgspec.structs.replace(proof, adjusted=adjusted)
     pairs = finalist.pairs
-    computed, latency = rulings.figures(pairs, "computed"), rulings.figures(pairs, "latency_us")
+    latency = rulings.figures(pairs, "latency_us")
     said = (
         rulings.measured(proof, rules),
         rulings.proven(proof, rules, len(evidence.finalists)),
         rulings.worthwhile(proof, rules),
-        rulings.not_more("tokens", "Computed tokens", rules.computed, computed, evidence.seed, rules),
+        *rulings.cost(pairs, evidence.seed, rules),
         rulings.not_more("latency", "Latency", rules.latency, latency, evidence.seed, rules),
         *(rulings.policy(name, pairs, evidence.seed, rules) for name in rulings.policies(pairs)),
         *rulings.slices(pairs, evidence.seed, rules),

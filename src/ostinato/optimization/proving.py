@@ -63,6 +63,8 @@ def rules_of(run: Run) -> GateRules:
         alpha=run.plan.alpha,
         mode=run.wish.mode,
         min_gain=run.wish.min_gain,
+        cost=margins.cost,
+        slight=margins.slight,
         computed=margins.computed,
         latency=margins.latency,
         policy=margins.policy,

@@ -101,6 +101,30 @@ def figures(pairs: Sequence[Pair], field: str) -> list[tuple[float, float] | Non
     return found
 
 
+def cost(pairs: Sequence[Pair], seed: int, rules: GateRules) -> tuple[Ruling, Ruling]:
+    """What an answer costs, and how many tokens it takes: these count by themselves only where that is asked, and in
+    the place of a cost that nobody knows."""
+    costs, computed = figures(pairs, "cost"), figures(pairs, "computed")
+    margin = rules.computed
+    if _known(costs, rules) or rules.cost is None:
+        money = not_more("cost", "Cost per answer", rules.cost, costs, seed, rules, slight=rules.slight)
+    else:
+        money = Ruling(
+            rule="cost",
+            passed=None,
+            sentence=f"What an answer costs is not known of {sum(one is None for one in costs)} of {len(costs)}: "
+            "tokens are counted in its place.",
+        )
+        margin = rules.cost if margin is None else margin
+    return money, not_more("tokens", "Computed tokens", margin, computed, seed, rules)
+
+
+def _known(figured: Sequence[tuple[float, float] | None], rules: GateRules) -> bool:
+    """Whether a figure is known of enough answers to judge by it."""
+    known = sum(one is not None for one in figured)
+    return known >= _FEW and len(figured) - known <= rules.missing * len(figured)
+
+
 def not_more(
     rule: str,
     what: str,
@@ -108,11 +132,14 @@ def not_more(
     figured: Sequence[tuple[float, float] | None],
     seed: int,
     rules: GateRules,
+    *,
+    slight: int = 0,
 ) -> Ruling:
-    """Not worse by more than ``margin``, a share of the incumbent's mean: by the upper bound of the paired means."""
+    """Not worse by more than ``margin``, a share of the incumbent's mean, or by more than ``slight`` (money): by the
+    upper bound of the paired means."""
     known = [one for one in figured if one is not None]
     lacking = len(figured) - len(known)
-    if len(known) < _FEW or lacking > rules.missing * len(figured):
+    if not _known(figured, rules):
         passed = None if margin is None else False
         said = f"{what}: not known of {lacking} of {len(figured)} answers"
         way = "" if margin is None else "; that counts against it. Set no margin to leave it out"
@@ -121,13 +148,21 @@ def not_more(
     after = math.fsum(other for _, other in known) / len(known)
     change = after / before - 1 if before else (0.0 if after == 0 else math.inf)
     numbers: dict[str, Number] = {"base": before, "candidate": after, "change": change}
-    said = f"{what} {change:+.0%}"
+    said = f"{what} {change:+.0%}" + (f" (${before / 1e9:.6f} to ${after / 1e9:.6f})" if rule == "cost" else "")
     if margin is None:
         return Ruling(rule=rule, passed=None, sentence=f"{said}; no margin is set.", numbers=numbers)
-    over = [other - (1 + margin) * one for one, other in known]
-    bound = statistics.paired_interval(over, 2 * rules.margin_confidence - 1, seed).high
+    confidence = 2 * rules.margin_confidence - 1
+    bound = statistics.paired_interval([other - (1 + margin) * one for one, other in known], confidence, seed).high
     numbers |= {"margin": margin, "bound": bound / before + margin if before else bound}
     passed = bound <= 0
+    if not passed and slight:
+        more = statistics.paired_interval([other - one for one, other in known], confidence, seed).high
+        numbers |= {"slight": slight, "more": more}
+        if more <= slight:
+            sentence = (
+                f"{said}: more than the {margin:+.0%} allowed, but surely by less than ${slight / 1e9:g} an answer."
+            )
+            return Ruling(rule=rule, passed=True, sentence=sentence, numbers=numbers)
     end = "" if passed else f". Allow more ({rule}), or look for a leaner candidate"
     return Ruling(
         rule=rule,

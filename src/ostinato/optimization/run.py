@@ -53,8 +53,13 @@ WORDS: dict[State, str] = {
 class Margins(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """How much worse a better prompt may be in other things; ``null``: that is not asked."""
 
-    computed: float | None = 1.0
-    """How many more tokens a model may work on, as a share: 1.0 is twice as many. Cached ones are free."""
+    cost: float | None = 1.0
+    """How much dearer an answer may be, as a share: 1.0 is twice as dear. Where no price is known, so many more tokens
+    may be computed; those from a provider's prefix cache are free."""
+    slight: int = 1_000_000
+    """Nano-dollars that an answer may be dearer by, whatever share of its cost that is: a tenth of a cent."""
+    computed: float | None = None
+    """How many more tokens a model may work on, as a share, whatever they cost."""
     latency: float | None = 1.0
     """How much longer an answer may take, as a share."""
     policy: float = 0.01
@@ -280,6 +285,17 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True):
     """Of the planned calls that are done, 0 to 1; 1 when it has ended."""
 
 
+class Sample(msgspec.Struct, frozen=True, kw_only=True):
+    """What was answered to an open example. Texts: for those who may see examples, of projects that keep them."""
+
+    kind: Literal["won", "lost", "said"]
+    """``won``: the new prompt did better than the incumbent; ``said``: what the incumbent says where nothing is new."""
+    asked: str
+    reference: str
+    incumbent: str
+    new: str = ""
+
+
 class Detail(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that is known of a run, as the report shows it."""
 
@@ -289,3 +305,5 @@ class Detail(msgspec.Struct, frozen=True, kw_only=True):
     records: tuple[Record, ...]
     decided: tuple[Decided, ...]
     spent: Spent
+    samples: tuple[Sample, ...] = ()
+    """Only for a report."""

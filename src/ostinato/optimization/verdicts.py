@@ -19,7 +19,7 @@ class Side(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     tokens: int | None = None
     """All tokens, those from the prefix cache included."""
     cost: int | None = None
-    """Nano-dollars."""
+    """Nano-dollars, of the answer alone."""
     latency_us: int | None = None
     policy: dict[str, float | None] = {}
     """Policy scorer -> value from 0 (violated) to 1."""
@@ -93,8 +93,13 @@ class GateRules(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """``fixed``: one look at all examples; ``sequential``: a look after every example, for dear ones."""
     min_gain: float = 0.0
     """Measured gain below which a change is not worth it, 0 to 1."""
-    computed: float | None = 1.0
-    """How many more tokens the model may work on than with the incumbent, as a share: 1.0 is twice as many."""
+    cost: float | None = 1.0
+    """How much dearer an answer may be than the incumbent's, as a share: 1.0 is twice as dear. Where no price is known,
+    so many more tokens may be computed."""
+    slight: int = 1_000_000
+    """Nano-dollars that an answer may be dearer by, whatever share of its cost that is."""
+    computed: float | None = None
+    """How many more tokens the model may work on, as a share, whatever they cost."""
     latency: float | None = 1.0
     """How much longer an answer may take, as a share."""
     policy: float = 0.01
