@@ -13,8 +13,9 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 sys.path.insert(0, str(Path(__file__).parent))
 
 from inside import SYSTEM
-from run_kit import Kit, opened
+from run_kit import Kit, opened, truth
 
+from ostinato.access import ProjectChanges
 from ostinato.optimization import findings
 from ostinato.optimization.report import CSP, charts, page
 from ostinato.optimization.run import Detail
@@ -80,6 +81,41 @@ async def test_it_shows_everything_and_needs_nothing(done: tuple[Kit, Any]) -> N
     assert "unsafe-inline" not in CSP and CSP.startswith("default-src 'none'")
     bare = page(detail, texts=False)
     assert "Say the colour." in html and "Say the colour." not in bare and "datasets:text" in bare
+
+
+async def test_answers_are_on_it_where_texts_may_be_kept(done: tuple[Kit, Any]) -> None:
+    """Open examples only, and out of the journal: what is erased there is nowhere."""
+    kit, run = done
+    assert "Some answers" not in await kit.runs.report(SYSTEM, run.id), "this project keeps no texts"
+    await kit.world.app.access.update_project(SYSTEM, kit.project, ProjectChanges(store_text=True))
+    html = await kit.runs.report(SYSTEM, run.id)
+    judged(html)
+    section = html.split("<h2>Some answers</h2>")[1].split("</section>")[0]
+    rows = re.findall(
+        r"<tr><td>(better|worse)</td><td>(item a\d+)</td><td>(\w+)</td><td>(\w+)</td><td>(\w+)</td>", section
+    )
+    assert 5 <= len(rows) <= 10 and {row[0] for row in rows} >= {"better"}
+    for kind, asked, right, old, new in rows:
+        assert truth(asked.removeprefix("item ")) == right
+        assert (new == right) == (kind == "better") and (old == right) == (kind == "worse")
+    sealed = await kit.rooms.data.load(run.dataset_version, ("dev",))
+    assert {row[1] for row in rows} <= {one.inputs["thing"] for one in sealed}
+    blind = await kit.caller("optimizations:read")
+    assert "Some answers" not in await kit.runs.report(blind, run.id)
+    spent = (await kit.runs.show(SYSTEM, run.id)).spent
+    assert spent == (await kit.runs.detail(SYSTEM, run.id)).spent, "nothing is asked for it"
+    await kit.world.app.calls.erase(namespace=run.id)
+    assert "Some answers" not in await kit.runs.report(SYSTEM, run.id)
+
+
+async def test_what_a_prompt_says_that_is_never_right() -> None:
+    async with opened() as kit:
+        await kit.world.app.access.update_project(SYSTEM, kit.project, ProjectChanges(store_text=True))
+        kit.painter.base = kit.painter.gain = 0.0
+        run = await kit.finished(await kit.caller())
+        assert run.state == "nothing-to-gain"
+        html = await kit.runs.report(SYSTEM, run.id)
+        assert html.count("<td>nothing new</td>") == 5
 
 
 async def test_nothing_of_it_is_taken_for_markup(done: tuple[Kit, Any]) -> None:

@@ -132,6 +132,10 @@ class Calls:
                 return msgspec.structs.replace(answer, paid=False)
             return answer
 
+    async def known(self, asked: Asked) -> Called | None:
+        """The answer to ``asked``, if the journal has it; nothing is asked. Raises ``NotFound`` as ``ask`` does."""
+        return await self._journal.find(self._job(asked, None, 0.0).key)
+
     async def journal(self, namespace: str) -> Spent:
         """What a namespace has spent so far, as its journal says: a budget goes on from there after a crash."""
         return await self._journal.spent(namespace)

@@ -260,6 +260,18 @@ class Runner:
             call=answer.key,
         )
 
+    async def recall(self, variant: Variant, example: Example, how: Measure) -> str | None:
+        """What a variant has answered, where the journal still knows it; nothing is asked. Not of chains."""
+        if variant.retrieval is not None or example.erased:
+            return None
+        try:
+            rendered = self._compile(variant, how.project).render(example.inputs)
+        except Invalid:
+            return None
+        request = rendered.into(ChatRequest(model=variant.alias, messages=()))
+        found = await self._calls.known(self._asked(variant, example, how, variant.alias, request, how.purpose))
+        return None if found is None else found.text
+
     async def _answer(self, variant: Variant, example: Example, how: Measure) -> tuple[Prepared, ChatRequest, Called]:
         async def ask(alias: str, request: ChatRequest) -> Called:
             return await self._calls.ask(self._asked(variant, example, how, alias, request, "retrieval"), how.budget)

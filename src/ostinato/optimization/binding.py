@@ -144,6 +144,11 @@ class Measuring:
             concurrency=self._concurrency,
         )
 
+    async def recall(self, run: Run, variant: Variant, examples: Sequence[Example]) -> Sequence[str | None]:
+        """See ``needs.Measuring``."""
+        how = evals.Measure(org=run.org, project=run.project, namespace=run.id, purpose="search", scorers=())
+        return [await self._runner.recall(variant, one, how) for one in examples]
+
     def reflect(self, run: Run, budget: calls.Budget) -> Ask:
         """See ``needs.Measuring``."""
         asked: dict[str, int] = {}

@@ -25,6 +25,19 @@ def digest(content: Content) -> str:
     return hashlib.sha256(hashing.canonical_json(msgspec.to_builtins(content))).hexdigest()
 
 
+def variant_of(run: Run, one: Candidate) -> Variant:
+    """A candidate as it is asked."""
+    return Variant(
+        name=f"candidate {one.id}",
+        content=one.content,
+        digest=digest(one.content),
+        alias=run.alias,
+        prompt=run.prompt,
+        number=run.base_number if one.origin == "base" else 0,
+        retrieval=run.wish.retrieval,
+    )
+
+
 def candidate(content: Content) -> Candidate:
     """The incumbent as a candidate."""
     return Candidate(id=digest(content)[:16], content=content)
@@ -62,15 +75,7 @@ class Meter:
         run = self.run
         if self.reins.wanted:
             raise Stopped(self.reins.wanted)
-        variant = Variant(
-            name=f"candidate {one.id}",
-            content=one.content,
-            digest=digest(one.content),
-            alias=run.alias,
-            prompt=run.prompt,
-            number=run.base_number if one.origin == "base" else 0,
-            retrieval=run.wish.retrieval,
-        )
+        variant = variant_of(run, one)
         await self._records.candidates(run.id, [one])
         cells = await self._measuring.measure(
             run, variant, examples, purpose=self.purpose, budget=self.reins, confidence=confidence

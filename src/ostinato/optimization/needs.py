@@ -73,6 +73,10 @@ class Measuring(Protocol):
         """One cell for each example, in their order."""
         ...
 
+    async def recall(self, run: Run, variant: Variant, examples: Sequence[Example]) -> Sequence[str | None]:
+        """What a variant has answered in this run, as far as that is still known; nothing is asked."""
+        ...
+
     def reflect(self, run: Run, budget: calls.Budget) -> Ask:
         """Who asks the run's reflection model."""
         ...

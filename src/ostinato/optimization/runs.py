@@ -15,7 +15,7 @@ from ostinato.core import ids
 from ostinato.core.errors import Conflict, Invalid, OstinatoError
 from ostinato.datasets.model import DatasetVersion
 from ostinato.evals import sureness
-from ostinato.optimization import asking, findings, optimizers, planning, report, store
+from ostinato.optimization import asking, findings, optimizers, planning, report, sampling, store
 from ostinato.optimization.carrying import Carrier, subject_of
 from ostinato.optimization.needs import Rooms
 from ostinato.optimization.planning import Ground
@@ -30,6 +30,7 @@ T = TypeVar("T")
 JOB = "optimization"
 """What a run's job is called."""
 _REASON = 2_000
+_SYSTEM = access.SystemActor("optimizer")
 _LOOK_SECONDS = 15.0
 
 _log = logging.getLogger("ostinato.optimization")
@@ -284,7 +285,14 @@ class Optimizations:
         """The run's report: one HTML page that needs nothing else. Prompts are on it for those who may see examples."""
         detail = await self.detail(actor, run_id)
         texts = permissions.allows(actor, "datasets:text", store.resource(detail.run))
+        if texts and await self._keeps_texts(detail.run):
+            detail = msgspec.structs.replace(detail, samples=await sampling.samples(self._rooms, detail))
         return await asyncio.to_thread(report.page, detail, texts=texts)
+
+    async def _keeps_texts(self, run: Run) -> bool:
+        """Whether the run's project lets texts be kept."""
+        home = await self._rooms.control.read(lambda connection: manage.find_project(connection, _SYSTEM, run.project))
+        return home.store_text
 
     # -- inside ----------------------------------------------------------------------------------------------------
 

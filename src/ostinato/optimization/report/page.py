@@ -32,6 +32,7 @@ def page(detail: Detail, *, texts: bool = True) -> str:
         _verdict(detail),
         _forest(detail),
         _difference(detail, texts),
+        _samples(detail) if texts else "",
         _learning(detail),
         _frontier(detail),
         _waterfall(detail),
@@ -152,6 +153,17 @@ def _difference(detail: Detail, texts: bool) -> str:
         kind = {"+": "add", "-": "del", "@": "at"}.get(line[:1], "")
         told.append(f'<span class="{kind}">{escape(line.rstrip())}</span>')
     return _section("What changed", f"<p>{escape(new.edit)}</p><pre>{chr(10).join(told)}</pre>")
+
+
+def _samples(detail: Detail) -> str:
+    """Some answers to open examples."""
+    kinds = {"won": "better", "lost": "worse", "said": "nothing new"}
+    rows = [(kinds[one.kind], one.asked, one.reference, one.incumbent, one.new or "-") for one in detail.samples]
+    if not rows:
+        return ""
+    columns = ("new prompt", "asked", "right", "incumbent says", "new one says")
+    note = "<p>Open examples; the sealed ones are shown to nobody.</p>"
+    return _section("Some answers", _table(columns, rows) + note)
 
 
 def _learning(detail: Detail) -> str:
