@@ -37,6 +37,7 @@ _COMMANDS: dict[str, tuple[str, str]] = {
     "alerts": ("ostinato.cli.alerts:alerts", "Thresholds that raise alarms."),
     "cases": ("ostinato.cli.cases:cases", "What somebody must look into, until it is closed."),
     "breakers": ("ostinato.cli.breakers:breakers", "Intents that answer by their safe behaviour."),
+    "triage": ("ostinato.cli.triage:triage", "What to do with each family of requests, and why; the inventory."),
     "cache": ("ostinato.cli.cache:cache", "Cached entries: list, count, withdraw."),
     "traces": ("ostinato.cli.traces:traces", "The ledger's rows: tail, show."),
     "explain": ("ostinato.cli.explain:explain", "Everything behind one answer, by its request's id."),

@@ -87,6 +87,8 @@ class Families:
         self._stopping = False
         self._thread: threading.Thread | None = None
         self._tried_at = clock.monotonic()
+        self.answered_count = 0
+        """Answers of models that were told of."""
         self.dropped = 0
         """Batches and answers that were passed over because too many waited."""
         self.late = 0
@@ -131,6 +133,7 @@ class Families:
         """A model has answered. The texts stay in memory, and only for as long as they are compared."""
         if not self.settings.enabled or not family:
             return
+        self.answered_count += 1
         if len(self._answers) >= self.settings.queue:
             self.dropped += 1
             return

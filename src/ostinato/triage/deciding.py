@@ -241,12 +241,21 @@ def _policy(evidence: Evidence, kept: Caching | None, improves: bool, forbidden:
         personal = figures.personal
         if personal is not None and personal.low >= settings.personal_share and now.scope != "user":
             cache["scope"] = "user"
-        found["cache"] = cache
+        if "scope" in cache or not _good_enough(evidence, kept, settings):
+            found["cache"] = cache
     elif now.mode != "off" and (forbidden or value.caching(evidence, now.ttl, settings).worth.high < 0):
         found["cache"] = {"mode": "off"}
     if improves:
         found["optimize"] = {"prompt": figures.prompt} if figures.prompt else {}
     return found
+
+
+def _good_enough(evidence: Evidence, kept: Caching, settings: Settings) -> bool:
+    """Whether what holds now is worth as much as the best life of answers, but for less than the margin."""
+    now = evidence.policy
+    if now.mode == "off":
+        return False
+    return kept.worth.expected - value.caching(evidence, now.ttl, settings).worth.expected < settings.margin_dollars
 
 
 def _wrong(kept: Caching) -> Span:

@@ -36,6 +36,7 @@ from ostinato.web.api import (
     scorers,
     signals,
     traces,
+    triage,
     webhooks,
 )
 from ostinato.web.api.document import Document
@@ -71,6 +72,7 @@ HANDLERS = (
     *scorers.HANDLERS,
     *signals.HANDLERS,
     *traces.HANDLERS,
+    *triage.HANDLERS,
     *webhooks.HANDLERS,
 )
 

@@ -1,0 +1,298 @@
+"""How decisions of triage are carried out: by cache rules, optimization runs, review queues."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, Protocol, cast
+
+import msgspec
+
+from ostinato import access, intents, reviews
+from ostinato.access import Actor, SystemActor
+from ostinato.audit import Log
+from ostinato.cache.model import Policy
+from ostinato.cache.policy import Policies
+from ostinato.calls import Calls
+from ostinato.cases import Cases
+from ostinato.cases.model import Alarm
+from ostinato.config import Config
+from ostinato.core.clock import Clock
+from ostinato.core.errors import Conflict, Invalid, NotFound
+from ostinato.families import Families
+from ostinato.optimization import Optimizations, Wish
+from ostinato.prompts import Prompts
+from ostinato.signals import Signals
+from ostinato.storage import Change, Current, Database, Declarations, Declared
+from ostinato.traces import Metrics
+from ostinato.triage import Audits, Decision, Inventory, Item, Rooms, Triage
+from ostinato.wire.model import Json
+
+SYSTEM = SystemActor("triage")
+_MOSTLY = 0.9
+"""Share of the requests under a rule that must be of the family: others would be changed with it."""
+_DRIFTS = frozenset({"quality", "errors", "refusals", "format", "latency", "cost", "mix", "model"})
+QUEUE = "triage"
+"""The review queue that is made where a family's quality is not known."""
+
+
+class Standing(Protocol):
+    """The declarations that stand, as this process obeys them."""
+
+    declaring: asyncio.Lock
+
+    async def place(self, declared: Sequence[Declared | Change]) -> list[object]: ...
+
+    async def judge(self, kind: str, declared: Mapping[str, object]) -> None: ...
+
+    async def follow(self, kind: str) -> None: ...
+
+
+class Caching(msgspec.Struct, frozen=True):
+    """Changes cache rules: those of the family's intent, else the policy of its model in its project."""
+
+    declarations: Declarations
+    changes: intents.Changes
+    standing: Standing
+    intents: Current[intents.Intents]
+    policies: Current[Policies]
+    families: Families
+
+    async def __call__(self, actor: Actor, decision: Decision, rules: Json) -> Json:
+        """Declare ``rules`` (mode, ttl, scope) for the family. Doing it twice changes nothing the second time.
+
+        Raises ``Conflict`` where others would be changed along with it, or the rule stands in the configuration.
+        """
+        async with self.standing.declaring:
+            if decision.intent:
+                return await self._intent(actor, decision, rules)
+            return await self._policy(actor, decision, rules)
+
+    async def _intent(self, actor: Actor, decision: Decision, rules: Json) -> Json:
+        await self._alone(decision, "intent")
+        intent = self.intents.value.require(decision.project, decision.intent)
+        if intent.project != decision.project:
+            raise Conflict(
+                f"The intent {intent.key!r} is everybody's: its rules hold for other projects too.",
+                code="triage_shared",
+                hint="Declare an intent of the same key for this project, then approve again.",
+            )
+        bodies = await self._bodies("intents")
+        version, before = bodies[intent.name]
+        body = cast("dict[str, Any]", before)
+        after: Json = {**body, "cache": {**body.get("cache", {}), **rules}}
+        await self.standing.judge("intents", {**{name: one for name, (_, one) in bodies.items()}, intent.name: after})
+        change = intents.Change(intent.name, version, after)
+        made = await self.changes.make(actor, intents.Wanted.of(change, before, decision.org))
+        if not isinstance(made, int):
+            return {"intent": intent.name, "request": made.id}
+        await self.standing.follow("intents")
+        return {"intent": intent.name, "version": made}
+
+    async def _policy(self, actor: Actor, decision: Decision, rules: Json) -> Json:
+        alias = str(decision.figures.get("alias", ""))
+        await self._alone(decision, "alias")
+        bodies = await self._bodies("policies")
+        name = next(
+            (name for name, (_, body) in bodies.items() if _for(body) == (decision.project, alias)),
+            f"triage-{decision.project}-{alias}",
+        )
+        version, before = bodies.get(name, (0, None))
+        after = {**(cast("Json", before) if before is not None else self._as_now(decision.project, alias)), **rules}
+        await self.standing.judge("policies", {**{key: one for key, (_, one) in bodies.items()}, name: after})
+        made = await self.declarations.put("policies", name, after, access.actor_name(actor), expect=version)
+        await self.standing.follow("policies")
+        return {"policy": name, "version": made}
+
+    def _as_now(self, project: str, alias: str) -> Json:
+        """What holds for the alias now, as a declaration of its own: a more specific one wins whole."""
+        now, built_in = self.policies.value.for_(project, alias), Policy()
+        differing = {
+            name: getattr(now, name)
+            for name in Policy.__struct_fields__
+            if name != "version" and getattr(now, name) != getattr(built_in, name)
+        }
+        return {"project": project, "alias": alias, **msgspec.to_builtins(differing)}
+
+    async def _bodies(self, kind: str) -> dict[str, tuple[int, object]]:
+        entries = await self.declarations.entries(kind)
+        placed = await self.standing.place(entries)
+        return {one.name: (one.version, body) for one, body in zip(entries, placed, strict=True)}
+
+    async def _alone(self, decision: Decision, by: str) -> None:
+        """Raise ``Conflict`` where the rule would change what is decided of other families."""
+        found = await self.families.list(decision.project)
+        own = next((one for one in found if one.family == decision.family), None)
+        if own is None:
+            raise NotFound("Nothing is known of this family any more.", code="triage_not_found")
+        name = getattr(own, by)
+        under = sum(one.per_month for one in found if getattr(one, by) == name)
+        if under and own.per_month / under < _MOSTLY:
+            raise Conflict(
+                f"The rule for the {by} {name!r} holds for other families too: this one is "
+                f"{100 * own.per_month / under:.0f} % of the requests under it.",
+                code="triage_shared",
+                hint="Give these requests an intent of their own (header ostinato-intent, or a prompt with it), "
+                "then approve again.",
+            )
+
+
+def _for(body: object) -> tuple[object, object]:
+    """The project and alias that a placed policy is for."""
+    named = cast("Json", body) if isinstance(body, dict) else {}
+    return named.get("project"), named.get("alias")
+
+
+def starting(runs: Optimizations) -> Callable[[Actor, Decision, Json], Awaitable[Json]]:
+    """Start an optimization run on the family's prompt, as its last run was wished for where nothing else is said."""
+
+    async def start(actor: Actor, decision: Decision, wanted: Json) -> Json:
+        if not decision.prompt:
+            raise Invalid(
+                "These requests carry their instructions themselves: only a registered prompt can be optimized.",
+                code="triage_no_prompt",
+                hint="Save the instructions as a prompt (`ostinato prompts create`), and ask for it by name.",
+            )
+        known = await runs.list(SYSTEM, project=decision.project, prompt=decision.prompt, limit=500)
+        open_one = next((one for one in known if one.state in ("planned", "running", "paused", "reviewing")), None)
+        if open_one is not None:
+            return {"run": open_one.id, "was_open": True}
+        before: Json = msgspec.to_builtins(known[-1].wish) if known else {}
+        wish: Json = {**before, **wanted, "prompt": decision.prompt}
+        if "dataset" not in wish:
+            raise Invalid(
+                f"No run on {decision.prompt!r} tells which dataset and scorers to take.",
+                code="triage_no_dataset",
+                hint="Say so, as for `ostinato optimize start`: a dataset, scorers, and limits of what may be spent.",
+            )
+        try:
+            wished = msgspec.convert({"note": f"triage {decision.id}", **wish}, Wish)
+        except msgspec.ValidationError as error:
+            raise Invalid(f"What shall be optimized is told wrongly: {error}.", param="optimize") from None
+        run = await runs.start(actor, wished, decision.project)
+        return {"run": run.id}
+
+    return start
+
+
+def gained(runs: Optimizations) -> Callable[[str, str, int], Awaitable[float | None]]:
+    """What a run on a version has found to be gained: nothing, where it proved nothing better; else it is not known."""
+
+    async def find(project: str, prompt: str, version: int) -> float | None:
+        known = await runs.list(SYSTEM, project=project, prompt=prompt, limit=500)
+        ended = [one for one in known if one.base_number == version and one.state in ("refused", "nothing-to-gain")]
+        return 0.0 if ended else None
+
+    return find
+
+
+def asking(room: reviews.Reviews) -> Callable[[Actor, Decision, Json], Awaitable[Json]]:
+    """Have a queue in which people look at answers; the scorers' sampling fills it."""
+
+    async def ask(_: Actor, decision: Decision, wanted: Json) -> Json:
+        share = float(wanted.get("share", 0.05))
+        declared = reviews.Declaration(
+            title="Answers of families whose quality nobody knows",
+            sampling=reviews.Sampling(random=share, stakes=1.0),
+        )
+        try:
+            await room.queue(SYSTEM, QUEUE, project=decision.project)
+        except NotFound:
+            await room.declare(SYSTEM, QUEUE, declared, project=decision.project, reason=f"triage {decision.id}")
+        return {"queue": QUEUE}
+
+    return ask
+
+
+def case_of(on_alarm: Callable[[Alarm], Awaitable[str]]) -> Callable[[Item], Awaitable[None]]:
+    """Open a case for a prompt that its owner has not looked at in time."""
+
+    async def open_case(item: Item) -> None:
+        what = ", ".join(item.findings)
+        await on_alarm(
+            Alarm(
+                id=f"inventory-{item.project}-{item.prompt}-{item.asked_at}",
+                at=item.due_at,
+                org=item.org,
+                project=item.project,
+                kind="inventory",
+                detector="inventory",
+                title=f"Nobody has attested the prompt {item.prompt}: {what}.",
+                intent=item.intent,
+                prompt=item.prompt,
+                since=item.asked_at,
+                evidence={"findings": what, "owner": item.owner, "due_at": item.due_at},
+            )
+        )
+
+    return open_case
+
+
+def drifting(room: Cases) -> Callable[[str, str], Awaitable[str]]:
+    """What open cases say of a prompt."""
+
+    async def find(project: str, prompt: str) -> str:
+        found = await room.list(SYSTEM, project=project, state="open", limit=500)
+        drifts = [one for one in found if one.prompt == prompt and one.kind in _DRIFTS]
+        return f"An open case tells of {drifts[0].kind}: {drifts[0].title}" if drifts else ""
+
+    return find
+
+
+class Parts(Protocol):
+    """What triage leans on: a part of ``app``, by its shape."""
+
+    config: Config
+    clock: Clock
+    control: Database
+    audit: Log
+    metrics: Metrics
+    access: access.Access
+    prompts: Prompts
+    signals: Signals
+    reviews: reviews.Reviews
+    declarations: Declarations
+    standing: Any
+    intent_changes: intents.Changes
+    optimizations: Optimizations
+    calls: Calls
+
+    @property
+    def intents(self) -> Current[intents.Intents]: ...
+
+    @property
+    def policies(self) -> Current[Policies]: ...
+
+
+class Triaging:
+    """Triage with its audits and its inventory, bound to what carries decisions out."""
+
+    def __init__(self, parts: Parts, families: Families, cases: Cases) -> None:
+        settings = parts.config.triage
+        rooms = Rooms(parts.control, parts.clock, parts.audit, families, parts.signals, parts.intents, parts.policies)
+        self.triage = Triage(rooms, settings)
+        caching = Caching(
+            parts.declarations, parts.intent_changes, parts.standing, parts.intents, parts.policies, families
+        )
+        self.triage.bind("cache", caching)
+        self.triage.bind("optimize", starting(parts.optimizations))
+        self.triage.bind("review", asking(parts.reviews))
+        self.triage.gained = gained(parts.optimizations)
+        self.audits = Audits(families, parts.calls, parts.clock, settings)
+        self.inventory = Inventory(rooms, settings, parts.prompts, lambda: _projects(parts.access))
+        self.inventory.drifting = drifting(cases)
+        self.inventory.open_case = case_of(cases.on_alarm)
+        parts.metrics.counter("answers_audited", "Requests asked again to compare answers.", lambda: self.audits.asked)
+
+    def start(self) -> None:
+        """Begin to look."""
+        self.triage.start()
+        self.audits.start()
+        self.inventory.start()
+
+    async def stop(self) -> None:
+        await self.inventory.stop()
+        await self.audits.stop()
+        await self.triage.stop()
+
+
+async def _projects(door: access.Access) -> Sequence[tuple[str, str]]:
+    return [(one.org_id, one.id) for one in await door.list_projects(SYSTEM)]

@@ -1,0 +1,95 @@
+"""Triage in the whole gateway: from traffic to a decision, to the rule that it changes."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from inside import CHAT, SYSTEM, World, inside
+
+from ostinato import audit
+from ostinato.core.errors import Conflict
+
+PRICED = """
+[prices."fake/plain"]
+input = 2000.0
+output = 8000.0
+[triage]
+audit_share = 0.0
+[policies.nothing]
+mode = "off"
+"""
+BASE = """
+[access]
+requests_per_minute = 1000000000
+[providers.fake]
+kind = "fake"
+[providers.other]
+kind = "fake"
+[models.plain]
+targets = ["fake/plain"]
+"""
+
+
+def asked(system: str, question: str, **fields: Any) -> dict[str, Any]:
+    messages = [{"role": "system", "content": system}, {"role": "user", "content": question}]
+    return {"model": "plain", "messages": messages, **fields}
+
+
+async def repeat(world: World, system: str, times: int = 80, different: int = 8, **headers: str) -> None:
+    for number in range(times):
+        await world.ask(CHAT, asked(system, f"question {number % different}"), headers or None)
+    world.app.recorder.flush()
+
+
+async def look(world: World) -> Any:
+    triage = world.app.governing.triaging.triage
+    return await triage.now(SYSTEM, await world.first_project())
+
+
+async def test_what_repeats_and_agrees_is_proposed_and_carried_out_once_approved() -> None:
+    async with inside(PRICED, base=BASE) as world:
+        await repeat(world, "You are a bank.")
+        (made,) = await look(world)
+        assert (made.choice, made.state) == ("cache", "proposed")
+        assert all(reason.holds for reason in made.reasons)
+        assert made.saving.low <= made.saving.expected <= made.saving.high
+        triage = world.app.governing.triaging.triage
+        done = await triage.approve(SYSTEM, made.id, "worth it")
+        assert done.state == "applied"
+        project = await world.first_project()
+        assert world.app.policies.value.for_(project, "plain").ttl == done.policy["cache"]["ttl"]
+        assert await look(world) == []  # what stands, stands
+        with pytest.raises(Conflict):
+            await triage.approve(SYSTEM, made.id)
+        entries = await world.app.audit.page(audit.Filter(), limit=500)
+        actions = [one.leaf.action for one in entries if one.leaf.action.startswith("triage:")]
+        assert actions == ["triage:apply", "triage:propose"]  # the newest first
+
+
+async def test_a_rule_that_others_live_under_is_not_changed() -> None:
+    async with inside(PRICED, base=BASE) as world:
+        await repeat(world, "You are a bank.")
+        await repeat(world, "You are a shop.", different=80)
+        made = next(one for one in await look(world) if one.choice == "cache")
+        with pytest.raises(Conflict, match="other families"):
+            await world.app.governing.triaging.triage.approve(SYSTEM, made.id)
+        (still,) = [one for one in await _rows(world) if one.decision and one.decision.id == made.id]
+        assert still.decision.state == "proposed"
+
+
+async def _rows(world: World) -> Any:
+    return await world.app.governing.triaging.triage.list(SYSTEM, await world.first_project())
+
+
+async def test_a_rejected_proposal_does_not_come_again() -> None:
+    async with inside(PRICED, base=BASE) as world:
+        await repeat(world, "You are a bank.")
+        (made,) = await look(world)
+        done = await world.app.governing.triaging.triage.reject(SYSTEM, made.id, "no")
+        assert done.state == "rejected"
+        await repeat(world, "You are a bank.")
+        assert await look(world) == []
