@@ -21,7 +21,9 @@ import of_monitoring
 import of_retention
 import of_reviews
 import of_runs
+import of_savings
 import of_scorers
+import of_triage
 import of_webhooks
 from control import Plane, Route
 from governed import Body, Factory, Made, counted, fixed
@@ -140,6 +142,8 @@ FACTORIES: dict[str, Factory] = {
     **of_monitoring.FACTORIES,
     **of_runs.FACTORIES,
     **of_webhooks.FACTORIES,
+    **of_triage.FACTORIES,
+    **of_savings.FACTORIES,
     **of_retention.FACTORIES,
     "/signals/{request_id:str}": request,
     "/principals/{ref:str}": principal,
@@ -176,6 +180,8 @@ BODIES: dict[str, Body] = {
     **of_monitoring.BODIES,
     **of_runs.BODIES,
     **of_webhooks.BODIES,
+    **of_triage.BODIES,
+    **of_savings.BODIES,
     **of_retention.BODIES,
     "POST /organizations": lambda plane, _t, _m: {"key": f"made-{counted(plane)}", "name": "Made"},
     "POST /projects": lambda plane, tenant, _m: {
@@ -229,6 +235,8 @@ NAMED_IN_BODY = frozenset(
         *of_reviews.NAMED_IN_BODY,
         *of_runs.NAMED_IN_BODY,
         "POST /webhooks",
+        *of_triage.NAMED_IN_BODY,
+        "POST /savings/costs",
         *of_retention.NAMED_IN_BODY,
     }
 )
@@ -237,10 +245,10 @@ NAMED_IN_BODY = frozenset(
 EVERYBODYS = tuple(f"/{kind}/" for kind in DECLARED if kind not in OF_PROJECTS)
 """What holds for every organization: seen by all with the permission, changed by who may act everywhere."""
 
-OF_ORGANIZATIONS = ("/principals", "/bindings", "/breakglass", "/audit/leaves")
+OF_ORGANIZATIONS = ("/savings", "/principals", "/bindings", "/breakglass", "/audit/leaves")
 """What belongs to an organization, not to one of its projects."""
 
-OWN_ORGANIZATION_ONLY = ("/traces", "/signals", "/cache", "/stats", "/explain", "/approvals", "/retention")
+OWN_ORGANIZATION_ONLY = ("/savings", "/traces", "/signals", "/cache", "/stats", "/explain", "/approvals", "/retention")
 """Where even who may act everywhere sees no other organization than the key's own."""
 
 ALSO: dict[str, frozenset[int]] = {**of_datasets.ALSO, **of_reviews.ALSO}
@@ -249,6 +257,7 @@ ALSO: dict[str, frozenset[int]] = {**of_datasets.ALSO, **of_reviews.ALSO}
 LEAVES: dict[str, int] = {
     **of_reviews.LEAVES,
     **of_webhooks.LEAVES,
+    **of_triage.LEAVES,
     "POST /cache/invalidations": 2,  # what is not in `control`: one leaf intends it, another says what came of it
 }
 """Route -> leaves of its change, where that is not one."""

@@ -291,10 +291,10 @@ def show_cost(name: str, as_json: bool) -> None:
 @json_option
 def set_cost(name: str, kind: str, amount: float, project: str | None, ends: bool, note: str, as_json: bool) -> None:
     """Declare a cost, or change it."""
-    body: dict[str, Any] = {"kind": kind, "dollars": amount, "project": project, "note": note}
+    body: dict[str, Any] = {"name": name, "kind": kind, "dollars": amount, "project": project, "note": note}
     if ends:
         body["until"] = int(time.time() * 1_000_000)
-    show(call("PUT", f"/savings/costs/{part(name)}", body), as_json, _print_cost)
+    show(call("POST", "/savings/costs", body), as_json, _print_cost)
 
 
 @costs.command("remove")

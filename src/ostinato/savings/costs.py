@@ -55,9 +55,9 @@ class Costs:
             raise _unknown(name)
         return found
 
-    async def declare(self, actor: Caller, name: str, declared: NewCost) -> Cost:
+    async def declare(self, actor: Caller, declared: NewCost) -> Cost:
         """Declare a cost, or another amount of it. Raises ``Invalid`` telling what cannot be."""
-        nano = _judge(name, declared)
+        name, nano = declared.name, _judge(declared)
 
         def work(connection: sa.Connection, now: int) -> tuple[Cost, audit.Deed]:
             project = find_project(connection, actor, declared.project).id if declared.project else ""
@@ -190,7 +190,7 @@ def of_org(connection: sa.Connection, org: str) -> list[Cost]:
     """All declared costs of an organization, by name."""
     table = tables.cost
     rows = connection.execute(sa.select(table).where(table.c.org == org).order_by(table.c.name)).mappings()
-    return [msgspec.convert(dict(row), Cost) for row in rows]
+    return [Cost(**{name: row[name] for name in Cost.__struct_fields__}) for row in rows]
 
 
 def per_month(cost: Cost, since: int, until: int) -> int:
@@ -210,7 +210,8 @@ def midnight(day: str) -> int:
     return int(found.timestamp()) * 1_000_000
 
 
-def _judge(name: str, declared: NewCost) -> int:
+def _judge(declared: NewCost) -> int:
+    name = declared.name
     if not _NAME.fullmatch(name):
         hint = "Allowed: 1 to 64 characters of a-z, 0-9, dot, dash and underscore."
         raise Invalid(f"{name[:80]!r} cannot name a cost.", code="invalid_cost", param="name", hint=hint)

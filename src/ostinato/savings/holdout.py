@@ -52,7 +52,7 @@ def spans(connection: sa.Connection, window: Window) -> list[Span]:
         .order_by(table.c.at, table.c.seq)
     )
     rows = [*connection.execute(before), *connection.execute(within)]
-    ends = [row.at for row in rows[1:]] + [window.until]
+    ends = [*(row.at for row in rows[1:]), window.until][: len(rows)]
     return [
         Span(
             max(row.at, window.since),

@@ -106,6 +106,7 @@ CostKind: TypeAlias = Literal["infrastructure", "tooling", "other", "reviewer", 
 class NewCost(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A cost as it is declared."""
 
+    name: str
     kind: CostKind
     dollars: float
     """Per month; of a ``reviewer`` per hour; of a ``wrong-hit`` each."""

@@ -1,6 +1,6 @@
 """``/savings``: what was saved, by account and by experiment; declared costs; invoices beside the ledger."""
 
-from litestar import delete, get, post, put
+from litestar import delete, get, post
 from litestar.params import FromPath, FromQuery, JSONBody
 
 from ostinato.access.permissions import allows
@@ -119,10 +119,13 @@ async def show_cost(request: Req, name: FromPath[str]) -> Cost:
     return await plane_of(request).governing.savings.costs.show(caller_of(request), name)
 
 
-@put("/savings/costs/{name:str}", opt={PERMISSION: "savings:write"})
-async def declare_cost(request: Req, name: FromPath[str], data: JSONBody[NewCost]) -> Cost:
-    """Declare what the ledger cannot know: infrastructure and tooling a month, a reviewer's hour, a wrong hit."""
-    return await plane_of(request).governing.savings.costs.declare(caller_of(request), name, data)
+@post("/savings/costs", opt={PERMISSION: "savings:write"})
+async def declare_cost(request: Req, data: JSONBody[NewCost]) -> Cost:
+    """Declare what the ledger cannot know: infrastructure and tooling a month, a reviewer's hour, a wrong hit.
+
+    A name that is there already gets the new amount.
+    """
+    return await plane_of(request).governing.savings.costs.declare(caller_of(request), data)
 
 
 @delete("/savings/costs/{name:str}", opt={PERMISSION: "savings:write"})

@@ -1,0 +1,271 @@
+"""The account and its report, over the whole gateway and its API."""
+
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from control import Plane, opened
+
+from ostinato import signals
+from ostinato.access.permissions import ROLES
+from ostinato.core import ids
+from ostinato.savings import costs, releasing
+from ostinato.savings.model import Cost
+from ostinato.traces import CallRow
+from ostinato.wire.model import Usage
+
+MONTH = round(costs.MONTH)
+HOUR = 3_600_000_000
+LINE = {"day": "2026-01-01", "model": "m", "token": "input"}
+
+
+@pytest.fixture
+async def plane() -> AsyncIterator[Plane]:
+    async with opened() as made:
+        yield made
+
+
+@pytest.fixture
+async def key(plane: Plane) -> str:
+    return await plane.key(ROLES["owner"])
+
+
+async def read(plane: Plane, key: str, path: str) -> Any:
+    reply = await plane.call("GET", path, key=key)
+    assert reply.status_code == 200, reply.text
+    return reply.json()
+
+
+def lines(account: Any) -> dict[str, Any]:
+    return {line["name"]: line for line in account["lines"]}
+
+
+async def test_hits_are_saved_and_overheads_are_below_zero(plane: Plane, key: str):
+    for _ in range(5):
+        await plane.world.chat("again", key=key)
+    for name, kind, dollars in (("boxes", "infrastructure", 304.36875), ("people", "reviewer", 60.0)):
+        body = {"name": name, "kind": kind, "dollars": dollars, "since": plane.world.clock.now() - MONTH}
+        assert (await plane.call("POST", "/savings/costs", body, key)).status_code == 201
+    await plane.world.rows(5)
+    since = plane.world.clock.now() - 24 * HOUR
+    account = await read(plane, key, f"/savings?since={since}")
+    told = lines(account)
+    stats = await read(plane, key, f"/stats?since={since}")
+    assert told["exact cache"]["nano"] == stats["saved"] > 0
+    assert told["exact cache"]["count"] == 4
+    assert (told["semantic cache"]["state"], told["semantic cache"]["nano"]) == ("off", 0)
+    # A day of a month of 30.436875 days at $304.36875.
+    assert told["infrastructure"]["nano"] == pytest.approx(-10 * 10**9, rel=1e-6)
+    assert told["tooling"] == {**told["tooling"], "nano": None, "state": "missing"}
+    assert account["net"] == account["gross"] + account["overheads"]
+    assert account["net"] < 0
+    assert account["pricing_coverage"] == 1.0
+
+
+async def test_our_own_calls_are_overheads_by_purpose(plane: Plane, key: str):
+    from ostinato.calls import tables as journal
+
+    home = plane.projects["acme/main"]
+    values = {
+        "namespace": "n", "example": "", "org": plane.organizations["acme/main"], "project": home, "alias": "a",
+        "target": "t", "replicate": 0, "answer": None, "usage": b"", "tokens": 1, "upstream_us": 1,
+        "at": plane.world.clock.now(),
+    }  # fmt: skip
+    rows = [
+        {**values, "key": purpose, "purpose": purpose, "cost": cost}
+        for purpose, cost in (("search", 5), ("gate", 7), ("judge", 11), ("experiment", None))
+    ]
+    await plane.app.work.run(lambda c: c.execute(journal.paid_call.insert(), rows))
+    plane.world.clock.advance(1)
+    told = lines(await read(plane, key, "/savings"))
+    assert (told["optimizer"]["nano"], told["judge"]["nano"], told["evaluation"]["nano"]) == (-12, -11, 0)
+    assert "1 of them have no price" in told["evaluation"]["detail"]
+
+
+async def test_wrong_hits_cost_what_somebody_has_said_and_are_missing_until_then(plane: Plane, key: str):
+    await plane.app.ledger_database.run(lambda c: c.exec_driver_sql("SELECT 1"))
+    room, now = plane.app.signals, plane.world.clock.now()
+    for number, (value, weight) in enumerate([(0.0, 10.0), (0.0, 10.0), (1.0, 10.0)]):
+        room.record(
+            [
+                signals.Signal(
+                    id=ids.new(now), request_id=f"r{number}", at=now, org=plane.organizations["acme/main"],
+                    project=plane.projects["acme/main"], source="review", name="right", value=value, weight=weight,
+                    origin="o",
+                )
+            ]
+        )  # fmt: skip
+    assert room.flush()
+    plane.world.clock.advance(1)
+    told = lines(await read(plane, key, "/savings"))["wrong hits"]
+    assert (told["nano"], told["state"], told["count"]) == (None, "missing", 20)
+    body = {"name": "wrong", "kind": "wrong-hit", "dollars": 0.5}
+    await plane.call("POST", "/savings/costs", body, key)
+    plane.world.clock.advance(1)
+    assert lines(await read(plane, key, "/savings"))["wrong hits"]["nano"] == -10 * 10**9
+
+
+def test_a_monthly_cost_falls_into_a_window_by_its_days():
+    cost = Cost(
+        name="a", org="o", kind="tooling", nano=MONTH, project="", since=HOUR, until=3 * HOUR, note="", changed_at=0,
+        changed_by="", version=1,
+    )  # fmt: skip
+    assert costs.per_month(cost, 0, 2 * HOUR) == HOUR
+    assert costs.per_month(cost, 2 * HOUR, 9 * HOUR) == HOUR
+    assert costs.per_month(cost, 4 * HOUR, 9 * HOUR) == 0
+
+
+async def test_the_prefix_cache_is_worth_its_discount_less_its_surcharge(plane: Plane, key: str):
+    body = {"input": 3.0, "cache_read": 0.3, "cache_write": 3.75, "output": 15.0}
+    await plane.world.declare("prices", "fake/cached", body)
+    usage = Usage(10, 1_000_000, 100_000, 5)
+    at = plane.world.clock.now()
+    record(plane, at, model="cached", usage=usage, cost=plane.app.prices.value.price("fake", "cached", usage, at))
+    plane.world.clock.advance(1)
+    line = lines(await read(plane, key, "/savings"))["provider prefix cache"]
+    assert line["nano"] == round((1.0 * 2.7 - 0.1 * 0.75) * 10**9)
+    assert line["count"] == 1
+
+
+def record(plane: Plane, at: int, **fields: Any) -> str:
+    row = CallRow(
+        **{
+            "request_id": ids.new(at), "at": at, "org": plane.organizations["acme/main"],
+            "project": plane.projects["acme/main"], "key_id": "k", "wire": "openai.chat", "provider": "fake",
+            "model": "plain", "target": "fake/plain", "alias": "plain", "upstream_us": 1000, "total_us": 1100,
+            **fields,
+        }
+    )  # fmt: skip
+    plane.app.recorder.call(row)
+    return row.request_id
+
+
+def change(plane: Plane, now: int) -> releasing.Change:
+    return releasing.Change(
+        id="new", project=plane.projects["acme/main"], prompt="greeting", base="old", base_number=1,
+        since=now, until=now + HOUR,
+    )  # fmt: skip
+
+
+async def calls(plane: Plane, now: int, *, arm: str = "stable") -> None:
+    """Fifty of the new release, with half the input, and fifty of the old one."""
+    for number in range(50):
+        at = now + number * 1_000_000
+        common = {"prompt": "greeting"}
+        record(
+            plane, at, **common, prompt_version=2, release="new", arm="canary", usage=Usage(500, output=100), cost=600
+        )
+        record(plane, at, **common, prompt_version=1, release="old", arm=arm, usage=Usage(1000, output=100), cost=1100)
+
+
+def told(plane: Plane, now: int, release: str, values: list[float]) -> None:
+    for value in values:
+        plane.app.signals.record(
+            [
+                signals.Signal(
+                    id=ids.new(now), request_id=ids.new(now), at=now + 1, org=plane.organizations["acme/main"],
+                    project=plane.projects["acme/main"], source="scorer", name="right", value=value, release=release,
+                    prompt="greeting",
+                )
+            ]
+        )  # fmt: skip
+
+
+async def effect(plane: Plane, now: int) -> releasing.Effect:
+    assert plane.app.recorder.flush() and plane.app.signals.flush()
+    return await plane.app.ledger_database.read(lambda c: releasing.effect(c, change(plane, now), 0.02))
+
+
+async def test_a_release_saves_nothing_until_quality_is_shown_to_hold(plane: Plane):
+    now = plane.world.clock.now()
+    await calls(plane, now, arm="control")
+    found = await effect(plane, now)
+    assert (found.shorter + found.cheaper, found.randomized, found.quality) == (25_000, True, None)
+    [shorter, cheaper] = releasing.lines([found])
+    assert (shorter.nano, shorter.state, cheaper.nano) == (0, "withheld", 0)
+    told(plane, now, "new", [1.0] * 900 + [0.0] * 100)
+    told(plane, now, "old", [1.0] * 900 + [0.0] * 100)
+    found = await effect(plane, now)
+    assert found.quality is not None and not found.quality.holds
+    assert [line.state for line in releasing.lines([found])] == ["withheld", "withheld"]
+    told(plane, now, "new", [1.0] * 1_000)
+    found = await effect(plane, now)
+    assert found.quality is not None and found.quality.holds
+    made = releasing.lines([found])
+    assert [line.state for line in made] == ["counted", "counted"]
+    assert sum(line.nano or 0 for line in made) == 25_000
+    assert "at random" in made[0].detail
+
+
+async def test_a_release_that_costs_more_is_shown_below_zero_whatever_its_quality(plane: Plane):
+    now = plane.world.clock.now()
+    for number in range(40):
+        at = now + number * 1_000_000
+        record(plane, at, prompt="greeting", prompt_version=2, release="new", usage=Usage(2000, output=100), cost=2100)
+        record(
+            plane,
+            at - HOUR,
+            prompt="greeting",
+            prompt_version=1,
+            release="old",
+            usage=Usage(1000, output=100),
+            cost=1100,
+        )
+    found = await effect(plane, now)
+    assert not found.randomized
+    made = releasing.lines([found])
+    assert sum(line.nano or 0 for line in made) == -40_000
+    assert made[0].state == "counted"
+
+
+async def test_the_report_has_both_sides_and_what_nobody_has_told_is_missing(plane: Plane, key: str):
+    for _ in range(4):
+        await plane.world.chat("again", key=key)
+    await plane.world.rows(4)
+    plane.world.clock.advance(1)
+    report = await read(plane, key, "/savings/roi")
+    without, with_it = report["caching"]
+    assert without["cost"] == pytest.approx(4 * with_it["cost"], rel=1e-6)
+    assert report["levels"] == []
+    assert {"resolution_rate", "containment"} <= set(report["workflow"])
+    assert report["payback"]["days"] is None
+    assert report["holdout"]["why"]
+
+
+async def test_an_invoice_handed_in_twice_is_one_and_its_comparison_is_that_of_now(plane: Plane, key: str):
+    day = "2026-11-01"
+    body = {"provider": "fake", "lines": [{"day": day, "model": "plain", "token": "input", "tokens": 10}]}
+    first = (await plane.call("POST", "/savings/invoices", body, key)).json()
+    again = (await plane.call("POST", "/savings/invoices", body, key)).json()
+    assert first["id"] == again["id"]
+    found = await read(plane, key, f"/savings/invoices/{first['id']}")
+    assert (found["within"], found["gaps"][0]["missing"]) == (False, "ledger")
+    record(plane, costs.midnight(day) + 5, usage=Usage(10), cost=10)
+    assert (await read(plane, key, f"/savings/invoices/{first['id']}"))["within"] is True
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "code"),
+    [
+        ("/savings/costs", {"name": "No!", "kind": "tooling", "dollars": 1.0}, "invalid_cost"),
+        ("/savings/costs", {"name": "a", "kind": "tooling", "dollars": -1.0}, "invalid_cost"),
+        ("/savings/costs", {"name": "a", "kind": "tooling", "dollars": 1.0, "since": 5, "until": 5}, "invalid_cost"),
+        ("/savings/invoices", {"provider": "p", "lines": []}, "invalid_invoice"),
+        ("/savings/invoices", {"provider": "p", "lines": [{**LINE, "day": "x"}]}, "invalid_day"),
+        ("/savings/invoices", {"provider": "p", "lines": [{**LINE, "token": "x"}]}, "invalid_invoice"),
+    ],
+)  # fmt: skip
+async def test_what_cannot_be_is_refused_by_name(plane: Plane, key: str, path: str, body: Any, code: str):
+    reply = await plane.call("POST", path, body, key)
+    assert (reply.status_code, reply.json()["code"]) == (400, code)
+
+
+@pytest.mark.parametrize("query", ["since=5&until=4", "since=-1", f"until={2**60}", "since=0"])
+async def test_a_window_that_is_none_is_refused(plane: Plane, key: str, query: str):
+    reply = await plane.call("GET", f"/savings?{query}", key=key)
+    assert reply.status_code == 400
