@@ -266,6 +266,7 @@ QUERIES: dict[str, Callable[[Plane, str], str]] = {
     **of_reviews.QUERIES,
     **of_scorers.QUERIES,
     **of_monitoring.QUERIES,
+    **of_triage.QUERIES,
     **of_runs.QUERIES,
     "/prompts": lambda plane, tenant: f"project={plane.projects[tenant]}",
     "/datasets": lambda plane, tenant: f"project={plane.projects[tenant]}",

@@ -36,7 +36,7 @@ def list_families(as_json: bool, **query: Any) -> None:
 @json_option
 def show_family(family: str, project: str | None, as_json: bool) -> None:
     """Show one family (or the id of a decision on it): what is known, and why it was decided so."""
-    found = call("GET", "/triage/family", query={"name": family, "project": project})
+    found = call("GET", f"/triage/families/{part(family)}", query={"project": project})
     show(found, as_json, _print_family)
 
 

@@ -64,10 +64,11 @@ async def list_families(
     return Page(some, some[-1].figures.family if begin + limit < len(rows) else None)
 
 
-@get("/triage/family", opt={PERMISSION: "triage:read"})
-async def show_family(request: Req, name: FromQuery[str], project: FromQuery[str] = "") -> ShownFamily:
+@get("/triage/families/{name:path}", opt={PERMISSION: "triage:read"})
+async def show_family(request: Req, name: FromPath[str], project: FromQuery[str] = "") -> ShownFamily:
     """One family, by its name or by the id of a decision on it."""
-    row, decisions = await plane_of(request).governing.triaging.triage.show(caller_of(request), name, project or None)
+    triage = plane_of(request).governing.triaging.triage
+    row, decisions = await triage.show(caller_of(request), name.removeprefix("/"), project or None)
     return ShownFamily(row, list(decisions))
 
 
