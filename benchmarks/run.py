@@ -20,6 +20,7 @@ from pathlib import Path
 
 import audit
 import comparison
+import drift
 import encoder
 import figures
 import hits
@@ -51,6 +52,7 @@ SECTIONS = {
     "audit": audit.measure,
     "gate": proofs.measure_gate,
     "canary": proofs.measure_canary,
+    "drift": drift.measure,
     "encoder": encoder.measure,
     "retrieval": retrieval.measure,
     "optimization": optimization.measure,

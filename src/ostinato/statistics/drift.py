@@ -71,7 +71,10 @@ def psi_limit(reference: float, n: float, cells: int, alpha: float, dispersion: 
 
 def chi_square(df: int, alpha: float) -> float:
     """The value that a chi-square of ``df`` degrees exceeds with chance ``alpha`` (Wilson and Hilferty 1931)."""
-    z = NormalDist().inv_cdf(1 - min(max(alpha, 1e-12), 0.5))
+    alpha = min(max(alpha, 1e-12), 0.5)
+    if df == 1:
+        return NormalDist().inv_cdf(1 - alpha / 2) ** 2
+    z = NormalDist().inv_cdf(1 - alpha)
     return df * (1 - 2 / (9 * df) + z * math.sqrt(2 / (9 * df))) ** 3
 
 

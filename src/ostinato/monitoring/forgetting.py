@@ -1,0 +1,30 @@
+"""Vectors of somebody's questions, found by the user's digest and by request."""
+
+from collections.abc import Collection, Sequence
+
+import sqlalchemy as sa
+
+from ostinato.monitoring.tables import vector
+
+_MANY = 500
+
+
+def count(connection: sa.Connection, digest: str, requests: Collection[str]) -> int:
+    """How many vectors there are."""
+    return sum(
+        connection.execute(sa.select(sa.func.count()).select_from(vector).where(one)).scalar_one()
+        for one in _whose(digest, requests)
+    )
+
+
+def erase(connection: sa.Connection, digest: str, requests: Collection[str]) -> int:
+    """How many vectors went."""
+    return sum(connection.execute(sa.delete(vector).where(one)).rowcount for one in _whose(digest, requests))
+
+
+def _whose(digest: str, requests: Collection[str]) -> Sequence[sa.ColumnElement[bool]]:
+    """Conditions that do not overlap."""
+    wanted = sorted(requests)
+    others = vector.c.user_digest != digest if digest else sa.true()
+    found = [vector.c.request_id.in_(wanted[begin : begin + _MANY]) & others for begin in range(0, len(wanted), _MANY)]
+    return [vector.c.user_digest == digest, *found] if digest else found
