@@ -76,13 +76,19 @@ class Kpis:
         kpis = catalogue.chosen(names, preset)
         cuts = _cuts(by)
         covered, groups = await self._facts(scope, window, cuts)
+        if not cuts and not groups:
+            groups[()] = self._empty(scope, covered)  # missing figures are shown, too
         fresh = await self._freshness(scope, window.until)
         left_out = max(0, len(groups) - self.settings.groups)
         largest = sorted(groups, key=lambda key: (-groups[key].traffic["requests"], key))[: self.settings.groups]
         whole = [one for one in kpis if not set(cuts) <= set(one.cuts)]
         found: list[Figure] = []
+        everything = self._empty(scope, covered)
 
         def measure() -> None:
+            if whole:
+                for facts in groups.values():
+                    _join(everything, facts)
             for key in largest:
                 named = dict(zip(cuts, key, strict=True))
                 found.extend(
@@ -92,17 +98,12 @@ class Kpis:
                 )
 
         await asyncio.to_thread(measure)
-        everything = groups.get(()) if not cuts else None
-        if any(one.of is not None for one in whole):
-            _, all_of_it = await self._facts(scope, window, ())
-            everything = all_of_it.get(())
         for one in kpis:
             if one.of is None:
                 told = none(_SLOW) if one.slow and not (names or preset) else await self._told(one, scope, covered)
                 found.append(self._figure(one, told, covered, fresh, {}))
             elif one in whole:
-                facts = everything or self._empty(scope, covered)
-                found.append(self._figure(one, one.of(facts), covered, fresh, {}))
+                found.append(self._figure(one, one.of(everything), covered, fresh, {}))
         judged = [self._judged(one, scope) for one in found]
         return Page(figures=tuple(judged), left_out=left_out, unknown=self._unknown(scope, groups, cuts))
 
@@ -202,9 +203,9 @@ class Kpis:
             else:
                 *start, source, name, tier = key
             facts = of(tuple(start))
-            for wanted, into in ((True, facts.signals), (tier == "hit", facts.checked)):
-                if wanted and isinstance(into, dict):
-                    add_cell(into, (source, name), found)
+            add_cell(facts.signals, (source, name), found)
+            if tier == "hit":
+                add_cell(facts.checked, (source, name), found)
 
     async def _freshness(self, scope: Scope, until: int) -> float | None:
         newest = await self._ledger.newest(TRAFFIC, _equal(scope, tier=False), until)
@@ -295,6 +296,17 @@ def of_tier(cell: Cell, tier: str) -> Cell:
         detail.hit = {}
         found.detail = detail
     return found
+
+
+def _join(into: Facts, facts: Facts) -> None:
+    """Add what was counted of one group to all of it."""
+    into.traffic.add(facts.traffic)
+    into.interactions.add(facts.interactions)
+    for purpose, cell in facts.own.items():
+        add_cell(into.own, purpose, cell)
+    for mine, theirs in ((into.signals, facts.signals), (into.checked, facts.checked)):
+        for key, one in theirs.items():
+            add_cell(mine, key, one)
 
 
 def _cuts(by: Sequence[str]) -> Key:

@@ -1,6 +1,6 @@
 """What a KPI is, and what one comes to. Frozen."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, Literal, TypeAlias
 
 import msgspec
@@ -108,9 +108,9 @@ class Facts(msgspec.Struct, kw_only=True):
     own: dict[str, Cell] = {}
     """Calls of our own, by what they were made for: ``judge``, ``optimization``, ``experiment`` ..."""
     interactions: Tally = msgspec.field(default_factory=Tally)
-    signals: Mapping[tuple[str, str], Sum] = {}
+    signals: dict[tuple[str, str], Sum] = {}
     """By source and name."""
-    checked: Mapping[tuple[str, str], Sum] = {}
+    checked: dict[tuple[str, str], Sum] = {}
     """Of these, what is about answers from cache."""
     confidence: float = 0.95
     hourly_rate: float | None = None
