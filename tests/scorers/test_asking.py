@@ -260,12 +260,13 @@ async def test_its_judges_ask_through_our_own_calls(monkeypatch: pytest.MonkeyPa
     for name in ("OPENAI_API_KEY", "BRAINTRUST_API_KEY", "OPENAI_BASE_URL"):
         monkeypatch.delenv(name, raising=False)
     model = Choosing("C")
-    subject = Subject(output="Paris", input_text="The capital of France?", reference="Paris")
+    subject = Subject(output="Paris", input_text="The capital of France?", reference="Paris", request_id="e1")
     score = await ready({"scorer": "Factuality", "model": "m"}, subject, model)
     assert score.value == 1.0
     assert (score.label, score.cost) == ("C", 7)
     (asked,) = model.asked
     assert (asked.alias, asked.purpose) == ("m", "judge")
+    assert asked.example == "e1", "what is erased with the example"
     assert asked.request.tools[0].name == "select_choice"
 
 

@@ -281,7 +281,15 @@ def discard(name: str, number: int, project: str | None, as_json: bool) -> None:
 def erase(project: str | None, as_json: bool, name: str, **what: Any) -> None:
     """Erase the texts of examples in every version; tombstones stay, with digests."""
     gone = call("POST", f"/datasets/{part(name)}/erasures", what, query={"project": project})
-    show(gone, as_json, lambda one: click.echo(f"Erased {len(one['examples']):,} examples."))
+    show(gone, as_json, _print_erased)
+
+
+def _print_erased(told: Any) -> None:
+    click.echo(f"Erased {len(told['examples']):,} examples.")
+    for one in told["quoted_by"]:
+        run = f"a candidate of the run {one['run']}, which can be deleted"
+        where = f"version {one['number']} of {one['prompt']}, which can be replaced" if one["number"] else run
+        click.echo(f"Still in {where}: {', '.join(one['examples'])}.")
 
 
 datasets.add_command(from_traffic)

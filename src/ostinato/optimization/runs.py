@@ -19,6 +19,7 @@ from ostinato.optimization import asking, findings, optimizers, planning, report
 from ostinato.optimization.carrying import Carrier, subject_of
 from ostinato.optimization.needs import Rooms
 from ostinato.optimization.planning import Ground
+from ostinato.optimization.quoting import Quoted, quoting
 from ostinato.optimization.run import OPEN, Detail, Progress, Run, RunPlan, Wish
 from ostinato.optimization.search.model import Round
 from ostinato.optimization.stages import Ending
@@ -280,6 +281,12 @@ class Optimizations:
         """Everything that is known of a run."""
         run = await self._find(actor, run_id)
         return await findings.gather(run, self.carrier.records, self._rooms.measuring)
+
+    async def quoting(self, actor: Actor, project: str | None, examples: Sequence[str]) -> tuple[Quoted, ...]:
+        """Prompts of a project that examples stand in, as its runs have put them there: what erasing them does not
+        reach. See :func:`quoting.quoting`."""
+        home = await self._rooms.control.read(lambda connection: manage.find_project(connection, actor, project))
+        return await quoting(self._rooms.control, self._rooms.work, home.id, examples)
 
     async def report(self, actor: Actor, run_id: str) -> str:
         """The run's report: one HTML page that needs nothing else. Prompts are on it for those who may see examples."""

@@ -66,12 +66,12 @@ def _make(config: Autoevals, context: Context) -> Asking:
         return _plain(made(), config)
     if context.calls is None:
         raise missing("a model", "autoevals", "Judges run in experiments, optimization runs and on sampled traffic.")
-    client, spent = _client(config, context)
+    client, under_way = _client(config, context)
     scorer: Any = made(model=config.model, client=client)
 
     async def say(subject: Subject) -> Said:
-        cost = [0]
-        token = spent.set(cost)
+        evaluation = _Evaluation(subject.request_id)
+        token = under_way.set(evaluation)
         try:
             given: Any = await scorer.eval_async(**_arguments(subject, config))
         except OstinatoError:
@@ -79,11 +79,14 @@ def _make(config: Autoevals, context: Context) -> Asking:
         except Exception as error:
             # Its judges are parsed by it: what is no verdict raises, in many ways.
             return Said(
-                None, "nonsense", f"The judge's answer could not be used ({type(error).__name__}).", cost=cost[0]
+                None,
+                "nonsense",
+                f"The judge's answer could not be used ({type(error).__name__}).",
+                cost=evaluation.cost,
             )
         finally:
-            spent.reset(token)
-        return _said(given, cost[0])
+            under_way.reset(token)
+        return _said(given, evaluation.cost)
 
     return say
 
@@ -120,22 +123,33 @@ def _said(given: Any, cost: int) -> Said:
     return Said(given.score, str(metadata.get("choice", "")), str(rationale), None, cost)
 
 
+class _Evaluation:
+    """One evaluation under way: what is scored, and what it has cost so far."""
+
+    __slots__ = ("cost", "example")
+
+    def __init__(self, example: str) -> None:
+        self.example = example
+        self.cost = 0
+
+
 class _Never(Exception):
     """What autoevals waits and repeats for: nobody raises it, our own calls do their own waiting."""
 
 
-def _client(config: Autoevals, context: Context) -> tuple[object, contextvars.ContextVar[list[int]]]:
-    """autoevals' client, asking through our calls, and where it adds up what they cost."""
+def _client(config: Autoevals, context: Context) -> tuple[object, contextvars.ContextVar[_Evaluation]]:
+    """autoevals' client, asking through our calls, and where it learns what it asks about, and adds up the cost."""
     from autoevals.oai import LLMClient  # noqa: PLC0415 - an extra
 
     asker = context.calls
     assert asker is not None
     codec = wire.codec("openai.chat")
-    spent: contextvars.ContextVar[list[int]] = contextvars.ContextVar("autoevals_cost")
+    under_way: contextvars.ContextVar[_Evaluation] = contextvars.ContextVar("autoevals_evaluation")
 
     async def complete(**body: Any) -> dict[str, Any]:
         body.pop("span_info", None)
         body.pop("use_responses_api", None)
+        evaluation = under_way.get()
         request = codec.read_request({**body, "model": config.model})
         asked = Asked(
             org=context.org,
@@ -144,11 +158,13 @@ def _client(config: Autoevals, context: Context) -> tuple[object, contextvars.Co
             request=wire.changed(request),
             purpose=context.purpose,
             namespace=context.namespace,
+            # What is erased with the example: autoevals puts its texts into what it asks.
+            example=evaluation.example,
             fallbacks=context.fallbacks,
         )
         called = await asker.ask(asked, context.budget, timeout=_TIMEOUT)
         if called.paid:
-            spent.get()[0] += called.cost or 0
+            evaluation.cost += called.cost or 0
         told = codec.write_answer(called.answer, Identity(called.key[:32], 0, config.model))
         return msgspec.json.decode(told, type=dict[str, Any])
 
@@ -160,7 +176,7 @@ def _client(config: Autoevals, context: Context) -> tuple[object, contextvars.Co
             self.RateLimitError = _Never
             self.is_async = True
 
-    return Client(openai=cast("Any", None)), spent
+    return Client(openai=cast("Any", None)), under_way
 
 
 def _identity(_: Autoevals, __: Context) -> object:

@@ -12,6 +12,7 @@ from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
 
 from ostinato.core.errors import Invalid
 from ostinato.datasets import Dataset, DatasetVersion, Example, Finding, Look, NewExample, Shares, Split, Traffic
+from ostinato.optimization.quoting import Quoted
 from ostinato.web.api.access import Req, plane_of
 from ostinato.web.api.guarding import PERMISSION, caller_of
 from ostinato.web.api.paging import After, Limit, Page, page
@@ -73,6 +74,8 @@ class Erasure(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
 class Erased(msgspec.Struct):
     examples: list[str]
     """Ids of what is a tombstone now."""
+    quoted_by: list[Quoted] = []
+    """Prompts that some of them stand in, as optimization runs have put them there: retire those by hand."""
 
 
 @get("/datasets", opt={PERMISSION: "datasets:read"})
@@ -218,8 +221,9 @@ async def holdout_looks(request: Req, ref: FromPath[str], number: FromPath[int],
 @post("/datasets/{ref:str}/erasures", opt={PERMISSION: "datasets:write"}, status_code=200)
 async def erase_examples(request: Req, ref: FromPath[str], data: JSONBody[Erasure], project: Project = None) -> Erased:
     """Erase the texts of examples in every version. Tombstones stay, with digests and splits."""
-    gone = await plane_of(request).datasets.erase(
-        caller_of(request),
+    plane, caller = plane_of(request), caller_of(request)
+    gone = await plane.datasets.erase(
+        caller,
         slashed(ref),
         examples=data.examples,
         subject=data.subject,
@@ -227,7 +231,7 @@ async def erase_examples(request: Req, ref: FromPath[str], data: JSONBody[Erasur
         reason=data.reason,
         project=project,
     )
-    return Erased(list(gone))
+    return Erased(list(gone), list(await plane.optimizations.quoting(caller, project, gone)))
 
 
 def _cursor(after: str | None) -> int | None:
