@@ -19,7 +19,7 @@ from ostinato import access, datasets, evals, prompts, scorers, storage
 from ostinato.calls import Limits
 from ostinato.core.clock import SystemClock
 from ostinato.core.errors import Conflict, Denied, Invalid, NotFound, OstinatoError
-from ostinato.evals import tables
+from ostinato.evals import results, tables
 from ostinato.providers.model import ProviderFailure
 
 
@@ -53,6 +53,59 @@ async def test_from_wish_to_comparison() -> None:
         assert sum(one != other for one, other in zip(order, sorted(order), strict=True)) <= 16
         rows = await room.world.rows(made.cells)
         assert {row.tags for row in rows} == {f"loop:experiment,run:{made.id}"}
+
+
+async def test_cells_are_counted_as_they_are_measured() -> None:
+    """And not once a batch of them is written."""
+    async with lab() as room:
+        await room.dataset(40)
+        gate = asyncio.Event()
+        room.model.before = lambda n: gate.wait() if n > 20 else None
+        made = await room.begin(GOOD)
+
+        async def measured() -> int:
+            return (await room.door.show(SYSTEM, made.id)).done
+
+        for _ in range(500):
+            if await measured() >= 12:
+                break
+            await asyncio.sleep(0.02)
+        assert 12 <= await measured() <= 20
+        gate.set()
+        told = await room.ended(made.id)
+        assert told.done == told.total == made.cells
+
+
+async def test_two_datasets_have_no_pairs_and_it_says_so() -> None:
+    async with lab() as room:
+        await room.dataset(40)
+        project = await room.world.first_project()
+        some = [datasets.NewExample(inputs={"text": f"t{n}"}, reference="yes") for n in range(200, 240)]
+        await room.world.app.datasets.create(SYSTEM, "others", project=project, examples=some)
+        one, two = await room.begin(GOOD), await room.begin(GOOD, dataset="others")
+        for made in (one, two):
+            await room.ended(made.id)
+        compared = await room.door.compare(SYSTEM, (one.id, ""), (two.id, ""))
+        assert compared.pairs == 0 and "'topics'" in compared.why and "'others'" in compared.why
+        assert (await room.door.compare(SYSTEM, (one.id, ""), (one.id, ""))).why == ""
+        parts = [await room.begin(GOOD, splits=(part,)) for part in ("train", "dev")]
+        for made in parts:
+            await room.ended(made.id)
+        compared = await room.door.compare(SYSTEM, (parts[0].id, ""), (parts[1].id, ""))
+        assert "train of version 1" in compared.why and "dev of version 1" in compared.why
+
+
+def test_a_stratum_of_a_few_pairs_has_no_interval() -> None:
+    def cells(value: float) -> dict[str, evals.Cell]:
+        return {
+            f"e{n}": evals.Cell(example=f"e{n}", variant="v", value=value, stratum="rare" if n < 3 else "usual")
+            for n in range(20)
+        }
+
+    compared = results.compare("a", "b", cells(0.0), cells(1.0), seed=1)
+    by = {one.stratum: one for one in compared.slices}
+    assert by["rare"].difference is None and (by["rare"].pairs, by["rare"].wins) == (3, 3)
+    assert by["usual"].difference is not None and by["usual"].difference.mean == 1.0
 
 
 async def test_the_holdout_takes_no_part() -> None:

@@ -285,6 +285,9 @@ def _print_all(told: Any) -> None:
 
 def _print_comparison(told: Any) -> None:
     click.echo(f"{told['variant']} against {told['base']}, {told['pairs']} pairs ({told['unpaired']} left out):")
+    if told["why"]:
+        click.echo(told["why"])
+        return
     columns = ("", ">pairs", ">difference", "95 %", ">wins", ">losses", ">ties", ">p")
     rows: list[tuple[object, ...]] = [("all", *_compared(told))]
     rows += [(row["stratum"] or "(none)", *_compared(row)) for row in told["slices"]]
@@ -295,7 +298,8 @@ def _compared(row: Any) -> tuple[object, ...]:
     difference = row["difference"]
     points = "-" if difference is None else f"{100 * difference['mean']:+.1f}"
     p = "-" if row["p"] is None else f"{row['p']:.3g}"
-    return row["pairs"], points, _interval(difference), row["wins"], row["losses"], row["ties"], p
+    span = "too few" if difference is None and row["pairs"] else _interval(difference)
+    return row["pairs"], points, span, row["wins"], row["losses"], row["ties"], p
 
 
 def _interval(told: Any) -> str:

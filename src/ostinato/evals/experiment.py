@@ -166,7 +166,8 @@ class Slice(msgspec.Struct, frozen=True, kw_only=True):
 
     stratum: str
     pairs: int
-    difference: Interval
+    difference: Interval | None
+    """``None``: fewer than five pairs, from which no interval can be told."""
     wins: int
     losses: int
     ties: int
@@ -193,6 +194,8 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
     cost: int | None
     """Difference per example in nano-dollars; ``None`` where a price is not known."""
     slices: tuple[Slice, ...] = ()
+    why: str = ""
+    """Why there are no pairs, in a sentence; empty: there are some."""
 
 
 class Results(msgspec.Struct, frozen=True, kw_only=True):

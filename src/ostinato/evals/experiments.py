@@ -34,6 +34,7 @@ T = TypeVar("T")
 JOB = "experiment"
 _SYSTEM = SystemActor("jobs")
 _CHUNK = 64
+_Todo = Sequence[tuple[int, Variant, Example]]
 """Cells between two commits of cells; their calls are in the journal as each is paid for."""
 _OPEN: frozenset[State] = frozenset({"queued", "running"})
 
@@ -87,6 +88,8 @@ class Experiments:
         self._declared = declared
         self.settings = settings or Settings()
         self._recovering: asyncio.Task[None] | None = None
+        self._unsaved: dict[str, int] = {}
+        """Cells that are measured in this process and not yet written down, by experiment."""
         jobs.register(JOB, {"measure": self._measure, "conclude": self._conclude})
 
     # -- changes -------------------------------------------------------------------------------------------------
@@ -198,6 +201,7 @@ class Experiments:
         """One experiment and how far it has come."""
         found = await self._control.read(lambda c: self._own(c, actor, experiment_id, "evals:read"))
         done = await self._work.read(lambda c: store.count(c, found.id))
+        done = min(found.cells, done + self._unsaved.get(found.id, 0))
         return Progress(experiment=found, done=done, total=found.cells, spent=await self._calls.journal(found.id))
 
     async def list(
@@ -229,15 +233,18 @@ class Experiments:
         """Two variants on the examples that both answered: each an experiment's id and a variant's name (or empty:
         its first). They may be of two experiments, on one dataset."""
         sides: list[tuple[str, Mapping[str, Cell]]] = []
+        of: list[Experiment] = []
         seed = 0
         for experiment_id, name in (base, other):
             found = await self._control.read(lambda c, i=experiment_id: self._own(c, actor, i, "evals:read"))
             place = _place(found, name)
             cells = await self._work.read(lambda c, i=found.id, p=place: store.cells(c, i, p))
             sides.append((found.arms[place].name, cells))
+            of.append(found)
             seed = found.seed
         (one, old), (two, new) = sides
-        return await asyncio.to_thread(results.compare, one, two, old, new, seed=seed)
+        compared = await asyncio.to_thread(results.compare, one, two, old, new, seed=seed)
+        return compared if compared.pairs else msgspec.structs.replace(compared, why=results.why_none(of[0], of[1], old, new))
 
     async def cells(
         self, actor: Actor, experiment_id: str, variant: str = "", *, after: str = "", limit: int = 100
@@ -310,9 +317,7 @@ class Experiments:
             raise
         return msgspec.json.encode({"cells": len(todo)}).decode()
 
-    async def _ask(
-        self, found: Experiment, todo: Sequence[tuple[int, Variant, Example]], labels: Sequence[str]
-    ) -> None:
+    async def _ask(self, found: Experiment, todo: _Todo, labels: Sequence[str]) -> None:
         budget = Budget(found.limits, await self._calls.journal(found.id))
         how = Measure(
             org=found.org,
@@ -331,14 +336,15 @@ class Experiments:
             chunk = todo[start : start + _CHUNK]
             cells: list[tuple[int, Cell]] = []
             pairs = [(variant, example) for _, variant, example in chunk]
+
+            def keep(at: int, cell: Cell, kept: list[tuple[int, Cell]] = cells, of: _Todo = chunk) -> None:
+                kept.append((of[at][0], cell))
+                self._unsaved[found.id] = len(kept)
+
             try:
-                await self._runner.measure_many(
-                    pairs,
-                    how,
-                    concurrency=self.settings.concurrency,
-                    on_cell=lambda at, cell, kept=cells, of=chunk: kept.append((of[at][0], cell)),
-                )
+                await self._runner.measure_many(pairs, how, concurrency=self.settings.concurrency, on_cell=keep)
             finally:
+                self._unsaved.pop(found.id, None)
                 if cells:
                     await asyncio.shield(self._work.run(lambda c, kept=cells: store.save(c, found.id, kept)))
 

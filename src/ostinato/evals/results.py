@@ -4,12 +4,14 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from ostinato import statistics
-from ostinato.evals.experiment import Comparison, Figures, ScorerFigures, Slice
+from ostinato.evals.experiment import Comparison, Experiment, Figures, ScorerFigures, Slice
 from ostinato.evals.model import Cell
 from ostinato.statistics import Interval
 
 _SHOWN_STRATA = 50
-_LEAST_OF_A_STRATUM = 2
+_LEAST_STRATA = 2
+_FEW = 5
+"""Pairs of a stratum below which no interval is told: resampling three values knows three values."""
 
 
 def figures(name: str, cells: Sequence[Cell], *, seed: int) -> Figures:
@@ -70,6 +72,21 @@ def compare(
     )
 
 
+def why_none(one: Experiment, two: Experiment, old: Mapping[str, Cell], new: Mapping[str, Cell]) -> str:
+    """Why two variants have no pairs."""
+    if one.dataset != two.dataset:
+        return (
+            f"One was asked about the dataset {one.dataset!r} and the other about {two.dataset!r}: pairs are two "
+            "answers to the same example. Run both on one dataset."
+        )
+    if not old or not new:
+        return f"{'Neither has' if not (old or new) else 'One of them has no'} measured cells yet."
+    if not old.keys() & new.keys():
+        parts = [f"{' and '.join(of.splits)} of version {of.version}" for of in (one, two)]
+        return f"They have no example in common: one was asked about {parts[0]}, the other about {parts[1]}."
+    return "No example was scored for both: look at the scores that failed."
+
+
 def mean(values: Sequence[float], seed: int) -> Interval | None:
     """The mean of scores with its interval; ``None`` where there are none."""
     if not values:
@@ -97,7 +114,7 @@ def _slices(
     by_stratum: dict[str, list[float]] = {}
     for example, diff in zip(pairs, diffs, strict=True):
         by_stratum.setdefault(old[example].stratum, []).append(diff)
-    if len(by_stratum) < _LEAST_OF_A_STRATUM:
+    if len(by_stratum) < _LEAST_STRATA:
         return ()
     largest = sorted(by_stratum, key=lambda name: (-len(by_stratum[name]), name))[:_SHOWN_STRATA]
     ps = statistics.holm([_p(by_stratum[name], binary, seed) for name in largest])
@@ -105,7 +122,9 @@ def _slices(
         Slice(
             stratum=name,
             pairs=len(by_stratum[name]),
-            difference=statistics.paired_interval(by_stratum[name], seed=seed),
+            difference=None
+            if len(by_stratum[name]) < _FEW
+            else statistics.paired_interval(by_stratum[name], seed=seed),
             wins=sum(diff > 0 for diff in by_stratum[name]),
             losses=sum(diff < 0 for diff in by_stratum[name]),
             ties=sum(diff == 0 for diff in by_stratum[name]),
