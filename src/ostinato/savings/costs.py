@@ -60,7 +60,7 @@ class Costs:
         name, nano = declared.name, _judge(declared)
 
         def work(connection: sa.Connection, now: int) -> tuple[Cost, audit.Deed]:
-            project = find_project(connection, actor, declared.project).id if declared.project else ""
+            project = _project(connection, actor, declared.project) if declared.project else ""
             require(actor, "savings:write", Resource(project=project))
             before = {one.name: one for one in of_org(connection, actor.org)}
             if name not in before and len(before) >= _MOST_COSTS:
@@ -184,6 +184,14 @@ class Costs:
             after=after,
             facts={"version": version},
         )
+
+
+def _project(connection: sa.Connection, actor: Caller, ref: str) -> str:
+    """The id of a project of the actor's own organization, even where it may act in others: the cost is its own."""
+    found = find_project(connection, actor, ref)
+    if found.org_id != actor.org:
+        raise NotFound(f"There is no project {ref[:70]!r}.", code="project_not_found", param="project")
+    return found.id
 
 
 def of_org(connection: sa.Connection, org: str) -> list[Cost]:
