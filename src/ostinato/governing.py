@@ -45,6 +45,7 @@ from ostinato.cases.model import Alarm
 from ostinato.config import Config
 from ostinato.core.clock import Clock
 from ostinato.intents.model import Kpi as Wanted
+from ostinato.monitoring import forgetting as of_vectors
 from ostinato.optimization.forgetting import rewrite_runs
 from ostinato.savings.roi import Workflow
 from ostinato.storage import Current, Database
@@ -233,7 +234,30 @@ class Governing:
             responses=lambda: parts.cache,
         )
         room.quoting.rewriting.append(partial(rewrite_runs, parts.control, parts.work))
+        room.tell = self.notifying.tell
+        room.cover(self._vectors(), self._texts_in_memory())
         return room
+
+    def _vectors(self) -> retention.Bound:
+        """Questions that detectors keep as vectors."""
+        read, run = self._parts.ledger_database.read, self._parts.ledger_database.run
+        return retention.Bound(
+            "vectors",
+            ("traces.detector_vector",),
+            lambda one: read(lambda c: of_vectors.count(c, one.digest, one.requests)),
+            lambda one: run(lambda c: of_vectors.erase(c, one.digest, one.requests)),
+        )
+
+    def _texts_in_memory(self) -> retention.Bound:
+        """What families keep of questions, to ask them again: in memory alone."""
+
+        async def nothing(_: retention.Subject) -> int:
+            return 0
+
+        async def forget(one: retention.Subject) -> None:
+            await asyncio.to_thread(self.families.forget, one.project, one.digest)
+
+        return retention.Bound("families", ("traces.family",), nothing, forget)
 
     def _savings(self) -> savings.Savings:
         parts = self._parts

@@ -12,7 +12,7 @@ from ostinato.core.errors import Conflict, Invalid
 
 _project = click.option("--project", help="Id or short name.")
 _reason = click.option("--reason", default="", help="Why; it goes into the audit log as a commitment.")
-_KINDS = ("rows", "texts", "signals", "datasets", "reviews", "journal", "deliveries")
+_KINDS = ("rows", "texts", "signals", "datasets", "reviews", "journal")
 
 
 @click.group()

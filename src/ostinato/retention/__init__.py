@@ -23,7 +23,7 @@ from ostinato.retention.model import (
 )
 from ostinato.retention.of_cache import Cache
 from ostinato.retention.of_ledger import Ledger
-from ostinato.retention.of_rooms import Datasets, Journal, Repetitions, Reviews, Signals
+from ostinato.retention.of_rooms import Bound, Datasets, Journal, Repetitions, Reviews, Signals
 from ostinato.retention.quoting import Quoting
 from ostinato.retention.retention import Retention
 from ostinato.retention.settings import Settings
@@ -31,6 +31,7 @@ from ostinato.retention.stores import Store, Subject
 
 __all__ = [
     "Begun",
+    "Bound",
     "Cache",
     "Datasets",
     "Erased",

@@ -9,7 +9,7 @@ from ostinato.core.clock import Clock
 from ostinato.intents import Intents
 from ostinato.retention.of_cache import Cache
 from ostinato.retention.of_ledger import Ledger
-from ostinato.retention.of_rooms import Journal, Repetitions, Reviews, Signals
+from ostinato.retention.of_rooms import Conversations, Journal, Repetitions, Reviews, Signals
 from ostinato.retention.quoting import Quoting
 from ostinato.retention.retention import Retention
 from ostinato.retention.settings import Settings
@@ -65,7 +65,8 @@ def build(
     )
     retention.cover(
         Cache(responses),
-        Signals(traces_database),
+        Conversations(traces_database),
+        Signals(traces_database, heard),
         quoting.datasets,
         Journal(control, work, clock),
         Reviews(control),

@@ -37,8 +37,8 @@ _LONGEST_TEXT = 2_000
 _ROUNDS = 3
 """Looks after which something that keeps coming is told instead of waited for."""
 
-Tell = Callable[[str, str, str, str, dict[str, Any]], Awaitable[object]]
-"""``tell(org, project, event, subject, data)``: has others told."""
+Tell = Callable[[str, str, str, str, dict[str, Any]], object]
+"""``tell(org, project, event, subject, data)``: has others told; must not wait."""
 
 
 class Erasing(Sweeping):
@@ -170,12 +170,15 @@ class Erasing(Sweeping):
         else:
             still = sorted(name for name, one in left.items() if one.found > one.held)
             raise Unavailable(f"Something of the subject keeps coming: {', '.join(still)}.", code="erasure_unfinished")
+        if not any(one.held for one in left.values()):
+            await self.database.run(lambda c: self._forget_reason(c, erasure))
         for database in self.databases:
             await database.scrub([one.partition(".")[2] for one in self._tables_of(database)])
         await self._done(erasure, left, ruling, asked)
 
     def _tables_of(self, database: Database) -> list[str]:
-        return [one for each in self.stores for one in each.tables if one.startswith(f"{database.name}.")]
+        tables = [one for each in self.stores for one in each.tables if one.startswith(f"{database.name}.")]
+        return [*tables, "control.audit_text"] if database is self.databases[0] else tables
 
     async def _resolved(self, asked: Subject, also: Subject | None = None) -> tuple[Subject, Ruling]:
         """Everything that the ledger knows to be the subject's, and what of it is held now."""
@@ -210,7 +213,7 @@ class Erasing(Sweeping):
         return {one.name: await one.count(subject, ruling) for one in self.stores}
 
     async def _done(self, erasure: Erasure, left: dict[str, Counted], ruling: Ruling, asked: Subject) -> None:
-        """The outcome: one transaction with its leaf, in which the subject's name and the reason's key go too."""
+        """The outcome: one transaction with its leaf, in which the subject's name goes too."""
         held = tuple(
             hold.id for hold in ruling.holds if hold.covers(asked.org, asked.project, subject=asked.digest or None)
         )
@@ -238,14 +241,13 @@ class Erasing(Sweeping):
             values: dict[str, object] = {"effect": ""}
             if not kept:
                 values["sealed"] = None
-                self._forget_reason(connection, ended)
             return store.update_erasure(connection, msgspec.structs.replace(ended, outcome_leaf=outcome), **values)
 
         done = await self.database.run(work)
-        await self.databases[0].scrub(["erasure", "audit_text", "audit_subject_key", "audit_effect"])
+        await self.databases[0].scrub(["erasure", "audit_effect"])
         if done is not None and self.tell is not None:
             data = {"state": done.state, "reference": done.reference, "outcome_leaf": done.outcome_leaf}
-            await self.tell(done.org, done.project, "erasures:done", f"erasure:{done.id}", data)
+            self.tell(done.org, done.project, "erasures:done", f"erasure:{done.id}", data)
 
     def _forget_reason(self, connection: sa.Connection, erasure: Erasure) -> None:
         deed = audit.Deed(

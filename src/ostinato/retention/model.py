@@ -7,14 +7,15 @@ import msgspec
 from ostinato.intents.model import DataClass
 from ostinato.wire.model import Json
 
-Kind: TypeAlias = Literal["rows", "texts", "signals", "datasets", "reviews", "journal", "deliveries"]
-KINDS: tuple[Kind, ...] = ("rows", "texts", "signals", "datasets", "reviews", "journal", "deliveries")
+Kind: TypeAlias = Literal["rows", "texts", "signals", "datasets", "reviews", "journal"]
+KINDS: tuple[Kind, ...] = ("rows", "texts", "signals", "datasets", "reviews", "journal")
 
 
 class Keep(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How long, in days; ``None``: this rule says nothing about it.
 
-    Cached answers live by their policy's ``ttl``, which an intent's ``retention.answers`` caps: no sweep is needed.
+    Cached answers live by their policy's ``ttl``, which an intent's ``retention.answers`` caps; messages by
+    ``[notifying]``. Neither has texts that outlive that.
     """
 
     rows: float | None = None
@@ -29,8 +30,6 @@ class Keep(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Texts of review items that have ended."""
     journal: float | None = None
     """Answers that calls of our own have paid for, and the cells of experiments; what they cost stays."""
-    deliveries: float | None = None
-    """Messages to webhooks and others that have been delivered or given up."""
 
     def given(self) -> dict[Kind, float]:
         """What it says, by kind."""

@@ -1,10 +1,12 @@
 """Signals, datasets with what was made of them, reviews, and answers kept for repetitions: as stores."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 
 import msgspec
 import sqlalchemy as sa
 
+from ostinato import signals
 from ostinato.calls import forgetting as of_calls
 from ostinato.core.clock import Clock
 from ostinato.datasets import forgetting as of_datasets
@@ -17,6 +19,7 @@ from ostinato.reviews import forgetting as of_reviews
 from ostinato.signals import forgetting as of_signals
 from ostinato.storage import Database
 from ostinato.storage.answers import omit
+from ostinato.traces import forgetting as of_traces
 
 _BATCH = 200
 
@@ -33,11 +36,12 @@ class Signals:
     """What was said of answers: comments, labels, figures."""
 
     name = "signals"
-    tables = ("traces.signal",)
+    tables = ("traces.signal", "traces.signal_rollup")
     kinds: tuple[Kind, ...] = ("texts", "signals")
 
-    def __init__(self, traces: Database) -> None:
+    def __init__(self, traces: Database, heard: signals.Signals) -> None:
         self._traces = traces
+        self._heard = heard
 
     async def sweep(self, kind: Kind, ruling: Ruling, effort: Effort) -> Swept:
         """Old comments go by ``texts``, old signals by ``signals``."""
@@ -78,6 +82,9 @@ class Signals:
     async def erase(self, subject: Subject, ruling: Ruling) -> None:
         """Comments, labels and fingerprints go, figures stay."""
         seqs = await self._theirs(subject, subject.requests - subject.held)
+        labels = await self._traces.read(lambda c: of_signals.own_labels(c, subject.project, seqs))
+        if labels:
+            await asyncio.to_thread(self._heard.forget_labels, subject.project, labels)
         for start in range(0, len(seqs), _BATCH):
             part = seqs[start : start + _BATCH]
             await self._traces.run(lambda c, some=part: of_signals.forget(c, some))
@@ -85,6 +92,95 @@ class Signals:
     async def _theirs(self, subject: Subject, requests: frozenset[str]) -> list[int]:
         wanted = sorted(requests)
         return await self._traces.read(lambda c: of_signals.of_requests(c, subject.project, wanted))
+
+
+class Conversations:
+    """How far conversations have come: by session, and by single requests that outcomes were told of."""
+
+    name = "conversations"
+    tables = ("traces.conversation",)
+    kinds: tuple[Kind, ...] = ("rows",)
+
+    def __init__(self, traces: Database) -> None:
+        self._traces = traces
+
+    async def sweep(self, kind: Kind, ruling: Ruling, effort: Effort) -> Swept:
+        """Those that have been silent for as long as rows are kept; what they added to sums stays."""
+
+        def judge(row: of_traces.Talk) -> tuple[Limit | None, bool]:
+            if effort.project and row.project != effort.project:
+                return None, False
+            held = ruling.held(row.project, intent=row.intent, at=row.at)
+            return ruling.limit(kind, row.project, row.intent), held
+
+        def change(rows: list[of_traces.Talk]) -> Callable[[sa.Connection], int]:
+            return lambda c: of_traces.delete_talks(c, rows)
+
+        return await walk(
+            self._traces,
+            self.name,
+            kind,
+            ruling,
+            effort,
+            look=of_traces.talks,
+            behind=lambda row: (row.at, row.project, row.name),
+            begin=lambda at: (at, "", ""),
+            judge=judge,
+            change=change,
+        )
+
+    async def count(self, subject: Subject, ruling: Ruling) -> Counted:
+        """Conversations of theirs."""
+        found = await self._theirs(subject)
+        return Counted(len(found), sum(self._held(one, subject, ruling) for one in found))
+
+    async def erase(self, subject: Subject, ruling: Ruling) -> None:
+        """They go whole: sums do not need them any more."""
+        found = [one for one in await self._theirs(subject) if not self._held(one, subject, ruling)]
+        for start in range(0, len(found), _BATCH):
+            part = found[start : start + _BATCH]
+            await self._traces.run(lambda c, some=part: of_traces.delete_talks(c, some))
+
+    async def _theirs(self, subject: Subject) -> list[of_traces.Talk]:
+        names = sorted(subject.sessions | subject.requests)
+        return await self._traces.read(lambda c: of_traces.talked(c, subject.project, names))
+
+    @staticmethod
+    def _held(one: of_traces.Talk, subject: Subject, ruling: Ruling) -> bool:
+        return ruling.held(one.project, intent=one.intent, at=one.at, subject=subject.digest or None)
+
+
+class Bound:
+    """A store of a room that this one does not know: bound by whoever knows both."""
+
+    kinds: tuple[Kind, ...] = ()
+
+    def __init__(
+        self,
+        name: str,
+        tables: tuple[str, ...],
+        count: Callable[[Subject], Awaitable[int]],
+        erase: Callable[[Subject], Awaitable[object]],
+    ) -> None:
+        """``count`` and ``erase`` are about all of a subject's; where a hold covers the subject, none of it goes."""
+        self.name = name
+        self.tables = tables
+        self._count = count
+        self._erase = erase
+
+    async def sweep(self, kind: Kind, ruling: Ruling, effort: Effort) -> Swept:
+        """It looks after its age itself."""
+        return Swept(store=self.name, kind=kind)
+
+    async def count(self, subject: Subject, ruling: Ruling) -> Counted:
+        """As the room counts."""
+        found = await self._count(subject)
+        return Counted(found, found if _any_hold(subject, ruling) else 0)
+
+    async def erase(self, subject: Subject, ruling: Ruling) -> None:
+        """As the room erases."""
+        if not _any_hold(subject, ruling):
+            await self._erase(subject)
 
 
 class Datasets:
@@ -307,6 +403,10 @@ class Repetitions:
     async def erase(self, subject: Subject, ruling: Ruling) -> None:
         """Whoever repeats a request of the last day is told that its answer was not kept."""
         await self._control.run(lambda c: omit(c, self._clock.now()))
+
+
+def _any_hold(subject: Subject, ruling: Ruling) -> bool:
+    return ruling.held(subject.project, subject=subject.digest or None)
 
 
 async def _never(_store: str, _days: float) -> int:

@@ -1,13 +1,17 @@
 """Signals that go because they are old, and those that lose their words."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import msgspec
 import sqlalchemy as sa
 
+from ostinato.signals.summing import Labels
 from ostinato.signals.tables import signal
+from ostinato.traces.tables import signal_rollup
 
 _MANY = 500
+_DECODE = msgspec.msgpack.Decoder(Labels)
+_ENCODE = msgspec.msgpack.Encoder()
 
 
 class Old(msgspec.Struct, frozen=True):
@@ -56,3 +60,37 @@ def forget(connection: sa.Connection, seqs: Sequence[int]) -> int:
     """Comments, labels and fingerprints go, figures stay; gives how many."""
     bare = {"comment": None, "label": "", "entry": ""}
     return connection.execute(sa.update(signal).where(signal.c.seq.in_(seqs)).values(bare)).rowcount
+
+
+def own_labels(connection: sa.Connection, project: str, seqs: Sequence[int]) -> set[str]:
+    """Labels that are said in these signals, and in no others of the project."""
+    said: set[str] = set()
+    for begin in range(0, len(seqs), _MANY):
+        said.update(connection.scalars(sa.select(signal.c.label).where(signal.c.seq.in_(seqs[begin : begin + _MANY]))))
+    said.discard("")
+    mine = set(seqs)
+    found: set[str] = set()
+    for label in said:
+        others = sa.select(signal.c.seq).where(signal.c.project == project, signal.c.label == label)
+        if all(seq in mine for seq in connection.scalars(others.limit(len(mine) + 1))):
+            found.add(label)
+    return found
+
+
+def forget_labels(connection: sa.Connection, project: str, labels: Collection[str]) -> int:
+    """See ``Signals.forget_labels``."""
+    gone, changed = set(labels), 0
+    keys = tuple(signal_rollup.primary_key)
+    rows = connection.execute(sa.select(*keys, signal_rollup.c.detail).where(signal_rollup.c.project == project))
+    for row in rows.mappings().all():
+        counts = _DECODE.decode(row["detail"]).labels
+        if gone.isdisjoint(counts):
+            continue
+        kept = {label: count for label, count in counts.items() if label not in gone}
+        lost = sum(count for label, count in counts.items() if label in gone)
+        kept["other"] = kept.get("other", 0) + lost
+        where = [column == row[column.name] for column in keys]
+        bare = _ENCODE.encode(Labels({label: count for label, count in kept.items() if count}))
+        connection.execute(sa.update(signal_rollup).where(*where).values(detail=bare))
+        changed += 1
+    return changed

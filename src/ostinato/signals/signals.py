@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from ostinato.core import ids
 from ostinato.core.clock import Clock
 from ostinato.core.errors import Invalid, OstinatoError
-from ostinato.signals import summing, tables
+from ostinato.signals import forgetting, summing, tables
 from ostinato.signals.model import SOURCES, Filter, Page, Signal, Summary
 from ostinato.signals.settings import Settings
 from ostinato.signals.summing import signal_of
@@ -191,6 +191,15 @@ class Signals:
             self._sums.add(connection, self._writer, sums),
             self._interactions.add(connection, self._writer, moved),
         )
+
+    def forget_labels(self, project: str, labels: Collection[str]) -> int:
+        """Take labels that only somebody who is forgotten has said out of the sums; they count as ``other``. Gives how
+        many cells had some. Blocking."""
+        with self._lock:
+            changed = self._database.transact(lambda connection: forgetting.forget_labels(connection, project, labels))
+            # What is open was read before.
+            self._sums.forget()
+        return changed
 
     # -- out -------------------------------------------------------------------------------------------------------
 

@@ -9,7 +9,7 @@ from collections.abc import Collection, Sequence
 import msgspec
 import sqlalchemy as sa
 
-from ostinato.traces.tables import call, hit, rollup
+from ostinato.traces.tables import call, conversation, hit
 
 RANGE = 20_000
 """Rows that one read of a search looks at."""
@@ -169,8 +169,40 @@ def _hits() -> sa.Select[tuple[object, ...]]:
     return sa.select(*(hit.c[name] for name in names), *rest)
 
 
-def covered(connection: sa.Connection) -> tuple[int, int] | None:
-    """(First, last) bucket of the day's rollup: what figures stand for whose rows have gone."""
-    query = sa.select(sa.func.min(rollup.c.bucket), sa.func.max(rollup.c.bucket))
-    first, last = connection.execute(query).one()
-    return None if first is None else (int(first), int(last))
+class Talk(msgspec.Struct, frozen=True):
+    """A conversation, as far as rules and holds ask about it."""
+
+    project: str
+    name: str
+    at: int
+    """When it was heard of last."""
+    intent: str
+
+
+def talks(connection: sa.Connection, since: tuple[int, str, str], before: int, limit: int) -> list[Talk]:
+    """Conversations that ended before ``before``, behind ``since`` (end, project, name), oldest first."""
+    one = conversation.c
+    place = sa.tuple_(one.ended, one.project, one.name)
+    query = sa.select(one.project, one.name, one.ended, one.intent)
+    query = query.where(one.ended < before, place > sa.tuple_(*map(sa.literal, since)))
+    return [Talk(*row) for row in connection.execute(query.order_by(one.ended, one.project, one.name).limit(limit))]
+
+
+def talked(connection: sa.Connection, project: str, names: Sequence[str]) -> list[Talk]:
+    """Conversations of a project by session, or by request where no session was named."""
+    one = conversation.c
+    found: list[Talk] = []
+    for begin in range(0, len(names), _MANY):
+        query = sa.select(one.project, one.name, one.ended, one.intent)
+        query = query.where(one.project == project, one.name.in_(names[begin : begin + _MANY]))
+        found += [Talk(*row) for row in connection.execute(query)]
+    return found
+
+
+def delete_talks(connection: sa.Connection, found: Sequence[Talk]) -> int:
+    """How many rows went; what they added to the sums stays."""
+    gone = 0
+    for one in found:
+        mine = (conversation.c.project == one.project, conversation.c.name == one.name)
+        gone += connection.execute(sa.delete(conversation).where(*mine)).rowcount
+    return gone
