@@ -169,8 +169,14 @@ def witnessed(plane: Plane, _tenant: str, _made: Made) -> Any:
     return {"note": signer.note(1, bytes(32)), "key": signer.verifier}
 
 
+def outcome(plane: Plane, tenant: str, _made: Made) -> Any:
+    """An outcome of a request that nobody made: it is refused by its place, and the answer is 200."""
+    return {"outcomes": [{"request_id": "0" * 32, "type": "resolved"}], "project": plane.projects[tenant]}
+
+
 BODIES: dict[str, Body] = {
     "POST /audit/bundles": fixed({}),
+    "POST /outcomes": outcome,
     "POST /audit/witnesses": witnessed,
     **governed.BODIES,
     **of_datasets.BODIES,
@@ -232,6 +238,7 @@ NAMED_IN_BODY = frozenset(
         "POST /principals",
         "POST /bindings",
         "POST /cache/invalidations",
+        "POST /outcomes",
         *of_reviews.NAMED_IN_BODY,
         *of_runs.NAMED_IN_BODY,
         "POST /webhooks",
@@ -248,7 +255,18 @@ EVERYBODYS = tuple(f"/{kind}/" for kind in DECLARED if kind not in OF_PROJECTS)
 OF_ORGANIZATIONS = ("/savings", "/principals", "/bindings", "/breakglass", "/audit/leaves")
 """What belongs to an organization, not to one of its projects."""
 
-OWN_ORGANIZATION_ONLY = ("/savings", "/traces", "/signals", "/cache", "/stats", "/explain", "/approvals", "/retention")
+OWN_ORGANIZATION_ONLY = (
+    "/savings",
+    "/traces",
+    "/signals",
+    "/cache",
+    "/stats",
+    "/explain",
+    "/kpis",
+    "/outcomes",
+    "/approvals",
+    "/retention",
+)
 """Where even who may act everywhere sees no other organization than the key's own."""
 
 ALSO: dict[str, frozenset[int]] = {**of_datasets.ALSO, **of_reviews.ALSO}
