@@ -158,8 +158,18 @@ class Meter:
         self.calls = self.tokens = self.cached = 0
         self.seconds = 0.0
 
-    async def evaluate(self, one: Candidate, examples: Sequence[Example], labels: Sequence[str] = ()) -> list[Measured]:
-        """Each example's value; with ``labels`` also how sure the model was of the one it gave."""
+    async def evaluate(self, one: Candidate, examples: Sequence[Example]) -> list[Measured]:
+        """Each example's value."""
+        return self.measured(await self.cells(one, examples), examples)
+
+    def measured(self, cells: Sequence[evals.Cell], examples: Sequence[Example]) -> list[Measured]:
+        """The same of cells."""
+        return [self._measured(cell, example) for cell, example in zip(cells, examples, strict=True)]
+
+    async def cells(
+        self, one: Candidate, examples: Sequence[Example], labels: Sequence[str] = ()
+    ) -> Sequence[evals.Cell]:
+        """Each example's cell; with ``labels`` also how the model's probability is shared among them."""
         content = one.content
         if labels:
             content = msgspec.structs.replace(content, params={**content.params, **confidence.ASKING})
@@ -180,7 +190,7 @@ class Meter:
             concurrency=2,
         )
         self.seconds += time.perf_counter() - began
-        return [self._measured(cell, example) for cell, example in zip(cells, examples, strict=True)]
+        return cells
 
     def _measured(self, cell: evals.Cell, example: Example) -> Measured:
         usage = cell.usage
@@ -226,8 +236,8 @@ async def run(app: App, project: Any, job: Task, seed: int) -> dict[str, Any]:
     drawn = random.Random(f"eight:{seed}").sample(sorted(grammar.shelf.texts), 8)
     eight = grammar.make(Recipe(shots=tuple(drawn), layout="turns"), base)
     cells = {name: await meter.evaluate(one, holdout) for name, one in (("base", base), ("eight", eight))}
-    cells["best"] = await meter.evaluate(best, holdout, job.labels)
-    taught = await meter.evaluate(best, dev, job.labels)
+    sealed, taught = await meter.cells(best, holdout, job.labels), await meter.cells(best, dev, job.labels)
+    cells["best"] = meter.measured(sealed, holdout)
     values = {name: [one.value or 0.0 for one in some] for name, some in cells.items()}
     wins = sum(a < b for a, b in zip(values["base"], values["best"], strict=True))
     losses = sum(a > b for a, b in zip(values["base"], values["best"], strict=True))
@@ -242,17 +252,22 @@ async def run(app: App, project: Any, job: Task, seed: int) -> dict[str, Any]:
         "p": p,
         "promoted": p < ALPHA and best is not base,
         "edit": best.edit,
-        "taught": [_sureness(one) for one in taught],
-        "sureness": [_sureness(one) for one in cells["best"]],
+        "taught": _sureness(taught, taught),
+        "sureness": _sureness(sealed, taught),
+        "raw": _sureness(sealed, ()),
         "stopped": found.stopped,
         **searched,
     }
 
 
-def _sureness(cell: Measured) -> tuple[float, float]:
-    """How sure the model was, and how right."""
-    assert cell.confidence is not None, "the local model tells log probabilities"
-    return round(cell.confidence, 6), cell.value or 0.0
+def _sureness(cells: Sequence[evals.Cell], taught: Sequence[evals.Cell]) -> list[tuple[float, float]]:
+    """How sure the model was of each answer, and how right: as reviewing ranks them, the leaning to some labels that
+    the open examples have ``taught`` taken off; without these as the model tells it."""
+    leaning = [one.posterior for one in taught]
+    evened = confidence.evened([one.output for one in cells], [one.posterior for one in cells], leaning)
+    sure = evened if evened is not None else [one.confidence for one in cells]
+    assert None not in sure, "the local model tells log probabilities"
+    return [(round(one or 0.0, 6), cell.value or 0.0) for one, cell in zip(sure, cells, strict=True)]
 
 
 async def started(place: Path) -> tuple[App, Any]:
@@ -343,12 +358,15 @@ def told(rows: Sequence[dict[str, Any]]) -> list[Figure]:
 
 def _caught(task: str, rows: Sequence[dict[str, Any]]) -> list[Figure]:
     """What reviewers of the least confident fifth see, of the answers of all runs of a task."""
-    learnt, shown = ([pair for row in rows for pair in row[name]] for name in _PAIRS)
+    learnt, shown, untouched = ([pair for row in rows for pair in row[name]] for name in _PAIRS)
     report = confidence.report(
         ([sure for sure, _ in learnt], [right for _, right in learnt]),
         ([sure for sure, _ in shown], [right for _, right in shown]),
     )
     raw = report.raw
+    told = confidence.report(
+        *[([sure for sure, _ in some], [right for _, right in some]) for some in (learnt, untouched)]
+    )
     about = f"{task}, {MODEL}, n={len(shown)}, {100 * raw.accuracy:.1f} % right"
     return [
         Figure(
@@ -358,7 +376,8 @@ def _caught(task: str, rows: Sequence[dict[str, Any]]) -> list[Figure]:
             unit="%",
             asked=65 if task in REVIEWED else None,
             more=True,
-            note=f"no fifth can hold more than {100 * min(1.0, 0.2 / max(1 - raw.accuracy, 1e-9)):.0f} %",
+            note=f"no fifth can hold more than {100 * min(1.0, 0.2 / max(1 - raw.accuracy, 1e-9)):.0f} %; "
+            f"with its leaning, {100 * (told.raw.caught or 0.0):.0f} %",
         ),
         Figure(id=f"confidence-{task}-auroc", what=f"AUROC of the confidence: {task}", value=raw.auroc, more=True),
         Figure(
@@ -372,8 +391,9 @@ def _caught(task: str, rows: Sequence[dict[str, Any]]) -> list[Figure]:
 
 TASKS = ("sst2", "trec", "banking")
 REVIEWED = ("sst2", "banking")
-_PAIRS = ("taught", "sureness")
-"""Of a run's row: pairs of how sure and how right, on the examples scored on, and on the sealed ones."""
+_PAIRS = ("taught", "sureness", "raw")
+"""Of a run's row: pairs of how sure and how right, on the examples scored on, on the sealed ones, and on these as the
+model tells it."""
 
 
 Done = list[dict[str, Any]]
