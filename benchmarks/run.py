@@ -24,6 +24,7 @@ import drift
 import encoder
 import figures
 import hits
+import kpis
 import ledger
 import machine
 import memory
@@ -48,6 +49,7 @@ SECTIONS = {
     "steady": steady.measure,
     "ledger": ledger.measure,
     "memory": memory.measure,
+    "kpis": kpis.measure,
     "registry": registry.measure,
     "audit": audit.measure,
     "gate": proofs.measure_gate,

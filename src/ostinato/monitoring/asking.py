@@ -12,7 +12,8 @@ import msgspec
 
 from ostinato.access import SystemActor
 from ostinato.calls import Asked, Budget, Calls, Limits
-from ostinato.core import hashing
+from ostinato.cases.model import Alarm
+from ostinato.core import hashing, ids
 from ostinato.core.errors import OstinatoError
 from ostinato.datasets import Datasets
 from ostinato.monitoring import kinds, nightly, store
@@ -28,6 +29,8 @@ from ostinato.wire.model import ChatRequest, Message, Text
 ACTOR = SystemActor("monitoring")
 _AT_ONCE = 4
 _CALLS_EACH = 10
+_NIGHTS = 3
+"""Nights in a row in which nothing could be asked, from which on it is an alarm."""
 
 _log = logging.getLogger(__name__)
 
@@ -41,11 +44,16 @@ class Nights:
         self._scorers = scorers
         self._datasets = datasets
         self._vectors = vectors
+        self._lock = asyncio.Lock()
         self.failed: Mapping[str, str] = {}
         """Nightly detector -> why it could not ask, the last time."""
 
     async def look(self) -> None:
         """Ask whatever was not asked tonight. One that fails is told of, and asks again tomorrow."""
+        async with self._lock:
+            await self._look()
+
+    async def _look(self) -> None:
         now = self._watch.clock.now()
         day = now // DAY
         if now % DAY < self._watch.settings.night_hour * 3_600_000_000:
@@ -60,12 +68,31 @@ class Nights:
             except OstinatoError as error:
                 failed[f"{one.project}/{one.name}"] = error.code
                 _log.warning("The detector %s of project %s could not ask: %s", one.name, one.project, error.sentence)
-                await self._watch.mark(mark, day)
+                await self._silent(one, mark, day)
         if self._watch.night_of("night vectors") < day:
             await self._vectors.compare()
-            await self._watch.mark("night vectors", day)
+            await self._watch.mark({"night vectors": day})
         if failed or self.failed:
             self.failed = {**self.failed, **failed} if failed else {}
+
+    async def _silent(self, one: Declared, mark: str, day: int) -> None:
+        """It could not ask: after some nights in a row that is an alarm of its own."""
+        nights = self._watch.night_of(f"failed {mark}") + 1
+        now = self._watch.clock.now()
+        alarm = Alarm(
+            id=ids.new(now),
+            at=now,
+            org=one.org,
+            project=one.project,
+            kind="missing-data",
+            detector=one.name,
+            title="A nightly detector cannot ask.",
+            intent=one.declared.intent,
+            statistic=float(nights),
+            threshold=float(_NIGHTS),
+            evidence={"nights": nights},
+        )
+        await self._watch.mark({mark: day, f"failed {mark}": nights}, [alarm] if nights == _NIGHTS else ())
 
     def _declared(self) -> list[Declared]:
         projects = self._watch.registry.snapshot.value.projects.values()
@@ -103,7 +130,7 @@ class Nights:
 
         found = tuple(await asyncio.gather(*map(ask, questions)))
         series = Series(one.org, one.project, one.declared.intent, part=config.model)
-        await self._watch.observe("probes", series, found, {mark: day}, only=one.name)
+        await self._watch.observe("probes", series, found, {mark: day, f"failed {mark}": 0}, only=one.name)
 
     async def _judge(self, one: Declared, mark: str, day: int) -> None:
         """Have the judge judge its gold set anew."""
@@ -131,7 +158,7 @@ class Nights:
         )
         series = Series(one.org, one.project, one.declared.intent, part=scorer.name)
         found = Observation(self._watch.clock.now(), told.kappa, n=max(1, told.n))
-        await self._watch.observe("gold", series, (found,), {mark: day}, only=one.name)
+        await self._watch.observe("gold", series, (found,), {mark: day, f"failed {mark}": 0}, only=one.name)
 
 
 def _digest(text: str) -> str:

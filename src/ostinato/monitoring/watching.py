@@ -7,7 +7,7 @@ and nothing counts twice. Alarms are handed on afterwards, again and again until
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 import msgspec
 import sqlalchemy as sa
@@ -356,9 +356,16 @@ class Watch:
             self.raised += len(alarms)
             await self._hand_on()
 
-    async def mark(self, name: str, day: int) -> None:
-        """This night is done."""
-        await self.observe("vectors", Series("", ""), (), {name: day})
+    async def mark(self, positions: Mapping[str, int], alarms: Sequence[Alarm] = ()) -> None:
+        """This night is done. ``alarms``: what was found without a detector."""
+        async with self._lock:
+            lease = self.lease
+            if lease is None:
+                raise store.Lost
+            await self.database.run(lambda connection: store.write(connection, lease, positions, {}, alarms))
+            self._cursors = {**self._cursors, **positions}
+            self.raised += len(alarms)
+            await self._hand_on()
 
     def night_of(self, name: str) -> int:
         """The day on which something was asked last, since the epoch."""
