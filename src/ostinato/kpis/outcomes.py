@@ -65,6 +65,13 @@ class Taken(msgspec.Struct, frozen=True, kw_only=True):
     refused: tuple[Refused, ...]
 
 
+class Prepared(msgspec.Struct, frozen=True):
+    """What shall be written, and what is said of it."""
+
+    signals: tuple[Signal, ...]
+    taken: Taken
+
+
 class About(msgspec.Struct, frozen=True):
     """What an event is about."""
 
@@ -175,6 +182,18 @@ class Outcomes:
 
         ``dry_run``: only looks at what would become of it.
         """
+        prepared = await self.prepare(org, project, actor, told)
+        if not dry_run:
+            self.write(prepared)
+        return prepared.taken
+
+    def write(self, prepared: "Prepared") -> None:
+        """Write down what was prepared. Raises ``Unavailable`` where too much waits already: then nothing of it is."""
+        if self._signals.record(prepared.signals) < len(prepared.signals):
+            raise Unavailable("Too many outcomes wait to be written.", code="feedback_busy", retry_after=1.0)
+
+    async def prepare(self, org: str, project: str, actor: str, told: Sequence[Outcome]) -> "Prepared":
+        """What would be written, and what would become of it. Raises ``Invalid`` for more than ``MOST``."""
         if len(told) > MOST:
             raise Invalid(f"At most {MOST:,} outcomes at once.", code="too_many_outcomes", param="outcomes")
         known = await self._ledger.questions([one.request_id for one in told if one.request_id])
@@ -187,12 +206,10 @@ class Outcomes:
                 refused.append(Refused(line, error.code, error.message))
         there = await self._signals.known([one.id for one in found])
         fresh = {one.id: one for one in found if one.id not in there}
-        if not dry_run:
-            # In the order in which things happened: of what is said of one request, the last counts.
-            ordered = sorted(fresh.values(), key=lambda one: one.at)
-            if self._signals.record(ordered) < len(ordered):
-                raise Unavailable("Too many outcomes wait to be written.", code="feedback_busy", retry_after=1.0)
-        return Taken(accepted=len(fresh), duplicates=len(found) - len(fresh), refused=tuple(refused))
+        # In the order in which things happened: of what is said of one request, the last counts.
+        ordered = tuple(sorted(fresh.values(), key=lambda one: one.at))
+        taken = Taken(accepted=len(fresh), duplicates=len(found) - len(fresh), refused=tuple(refused))
+        return Prepared(ordered, taken)
 
     async def _signal(self, org: str, project: str, actor: str, one: Outcome, known: Mapping[str, Turn]) -> Signal:
         if one.type not in (*OUTCOMES, *REWORK):

@@ -147,9 +147,9 @@ async def take_outcomes(request: Req, data: JSONBody[Told]) -> Taken:
     project = await project_within_reach(request, data.project) or caller.project
     if not 0 < len(data.outcomes) <= MOST:
         raise Invalid(f"From 1 to {MOST:,} outcomes at once.", code="invalid_outcomes", param="outcomes")
-    taken = await plane.governing.outcomes.take(
-        caller.org, project, actor_name(caller), data.outcomes, dry_run=data.dry_run
-    )
+    outcomes = plane.governing.outcomes
+    prepared = await outcomes.prepare(caller.org, project, actor_name(caller), data.outcomes)
+    taken = prepared.taken
     facts: dict[str, str | int] = {
         "accepted": taken.accepted,
         "duplicates": taken.duplicates,
@@ -166,7 +166,9 @@ async def take_outcomes(request: Req, data: JSONBody[Told]) -> Taken:
         reason=audit.occasion().reason,
         facts=facts,
     )
-    await plane.audit.record(deed)
+    await plane.audit.record(deed)  # first: without its leaf nothing is written
+    if not data.dry_run:
+        outcomes.write(prepared)
     return taken
 
 
