@@ -21,7 +21,7 @@ from ostinato.storage import Database
 
 _PAUSE = 1.0
 """Seconds between two looks, where nobody says that there is something."""
-_LEASE = 4.0
+_LEASE = 8.0
 """Times the time-out of a delivery: how long it is held."""
 _DAY = 86_400_000_000
 
@@ -59,6 +59,8 @@ class Worker:
         self._jitter = jitter
         self._flying: dict[asyncio.Task[None], tuple[str, str]] = {}
         """Deliveries under way: endpoint and lease."""
+        self._under_way: set[tuple[str, str]] = set()
+        """The same, by endpoint and message."""
         self._served: dict[str, int] = {}
         self._turns = 0
         self._failing: set[str] = set()
@@ -104,11 +106,15 @@ class Worker:
         until = now + int(_LEASE * self._settings.timeout_seconds * 1_000_000)
         taken = await self._database.run(lambda connection: outbox.take(connection, lease, now, until, wanted))
         for one in taken:
+            if (one.endpoint, one.message.id) in self._under_way:
+                # It takes longer than its lease; we know that it is not lost.
+                continue
+            self._under_way.add((one.endpoint, one.message.id))
             self._turns += 1
             self._served[one.endpoint] = self._turns
             task = asyncio.get_running_loop().create_task(self._deliver(one, lease))
             self._flying[task] = (one.endpoint, lease)
-            task.add_done_callback(self._landed)
+            task.add_done_callback(lambda task, one=one: self._landed(task, one))
         return len(taken)
 
     async def idle(self) -> None:
@@ -205,8 +211,9 @@ class Worker:
         pause = max(pauses[one.tries] * self._jitter(), sent.after)
         return now + int(pause * 1_000_000)
 
-    def _landed(self, task: asyncio.Task[None]) -> None:
+    def _landed(self, task: asyncio.Task[None], one: Due) -> None:
         self._flying.pop(task, None)
+        self._under_way.discard((one.endpoint, one.message.id))
         if not task.cancelled() and (error := task.exception()) is not None:
             # It is taken again when its lease is over.
             _log.warning("How a delivery went could not be written down: %s", type(error).__name__)
