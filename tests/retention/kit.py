@@ -91,6 +91,7 @@ async def seeded(world: World, calls: int = 4) -> str:
         NewItem(content=Content(input_text="Bob's", outputs=(Output(text="Bob's"),)), mark="b", subject="bob"),
     ]
     await world.app.reviews.put(SYSTEM, "queue", items, project=project)
+    await world.app.governing.retention.settle()
     return project
 
 

@@ -54,6 +54,7 @@ class Retention(Erasing):
         self.settings = settings
         self.owner = ids.new(clock.now())
         self.intents = intents
+        self.turn = asyncio.Lock()
         self.ledger = ledger
         self.stores: tuple[Store, ...] = (ledger,)
         self.sealer = Sealer(secret)

@@ -1,5 +1,6 @@
 """Sweeps: what is past its time goes, store after store; or a report of what would."""
 
+import asyncio
 import logging
 from collections.abc import Mapping, Sequence
 
@@ -32,6 +33,7 @@ class Sweeping(Declaring):
     owner: str
     stores: tuple[Store, ...]
     intents: Current[Intents]
+    turn: asyncio.Lock
 
     async def preview(self, actor: Actor, *, project: str = "") -> Sweep:
         """What a sweep would take now, of what the actor reaches. Nothing is changed, and no report kept."""
@@ -41,6 +43,10 @@ class Sweeping(Declaring):
     async def sweep(self, actor: Actor, *, project: str = "", reason: str = "") -> Sweep:
         """Sweep what the actor reaches. Raises ``Conflict`` while another sweep is under way."""
         org, home = await self.database.read(lambda c: self.reach(c, actor, project, "retention:write"))
+        async with self.turn:  # of this process one at a time, of all processes by lease
+            return await self._leased(actor, org, home, reason)
+
+    async def _leased(self, actor: Actor, org: str, home: str, reason: str) -> Sweep:
         now = self.clock.now()
         if not await self.database.run(lambda c: store.take_lease(c, LEASE, self.owner, now, now + LEASE_US)):
             raise Conflict(
