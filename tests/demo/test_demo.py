@@ -26,7 +26,7 @@ def test_every_repeat_is_a_hit_and_no_level_helps_another(tmp_path: Path):
     assert levels[-1]["saved"] > levels[0]["saved"] > 0
     loop = json.loads(figures.read_text())["loop"]
     assert loop["state"] == "nothing-to-gain" and loop["calls"] > 0, "a model that guesses has nothing to learn"
-    assert (loop["release"], loop["change"], loop["errors"]) == ("", None, [])
+    assert (loop["release"], loop["worth"], loop["errors"]) == ("", None, [])
     page = Path(loop["report"]).read_text()
     assert page.startswith("<!doctype html>") and "nothing to gain" in page.lower()
     told = (tmp_path / "out.txt").read_text()
@@ -36,10 +36,10 @@ def test_every_repeat_is_a_hit_and_no_level_helps_another(tmp_path: Path):
     assert "Traceback" not in log, log
 
 
-def test_the_configuration_is_about_ten_lines_of_toml(tmp_path: Path):
+def test_the_configuration_is_less_than_a_page_of_toml(tmp_path: Path):
     for model in MODELS.values():
         lines = Child(model, tmp_path).configuration().splitlines()
-        assert len(lines) <= 14
+        assert len(lines) <= 20
         assert tomllib.loads("\n".join(lines))["models"]["support"]["targets"] == [f"local/{model.name}"]
 
 

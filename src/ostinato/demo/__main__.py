@@ -19,6 +19,8 @@ from ostinato.demo.traffic import LEVELS, Ask, Level
 
 REQUESTS = 300
 """A level."""
+WEIGHED = 350
+"""A level, where the loop is weighed: more than a thousand in all."""
 
 _MINUTES, _LOOP_MINUTES = 3, 6
 """What so many take on two cores, with the larger model; and the loop after them."""
@@ -76,7 +78,7 @@ def run(console: Console, name: str, requests: int, directory: Path, json_file: 
         for line in report.LEGEND:
             console.print(line, style="dim", highlight=False)
         console.print(f"\n{report.conclusion(summaries)}\n", style="bold", highlight=False)
-        story = telling.tell(console, child, questions, requests)
+        story = telling.tell(console, child, questions, round(requests * WEIGHED / REQUESTS))
     seconds = time.monotonic() - begun
     _conclude(console, model, seconds)
     if json_file is not None:

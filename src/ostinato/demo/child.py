@@ -1,4 +1,4 @@
-"""The gateway as a child process: a configuration of ten lines, a key, ``ostinato serve``, and its end."""
+"""The gateway as a child process: a configuration of twenty lines, a key, ``ostinato serve``, and its end."""
 
 import json
 import shutil
@@ -77,6 +77,8 @@ MODELS: Final = {
 }
 
 ALIAS: Final = "support"
+HELD_OUT: Final = 0.3
+"""Of the customers: answered without the cache, and independently by the prompt before, once the loop is closed."""
 
 
 class DemoError(Exception):
@@ -102,7 +104,9 @@ class Child:
         return (
             f"[server]\nport = {self.port}\n"
             f"[storage]\ndirectory = {json.dumps(str(self.directory / 'data'))}\n"
-            "[savings]\nholdout_share = 0.0\n"  # every figure of the demo is about answers with the cache
+            f"[savings]\nholdout_share = {HELD_OUT}\nbaseline_share = {HELD_OUT}\n"
+            # The first half is about answers with the cache: what asks the model by its name takes no part.
+            f'[intents.by-name]\nmatch = {{ aliases = ["{ALIAS}"] }}\ncache = {{ holdout = false }}\n'
             f"[providers.local]\n{self.model.provider}\n"
             f'[models.{ALIAS}]\ntargets = ["local/{self.model.name}"]\n'
             f'[prices."local/{self.model.name}"]\n'

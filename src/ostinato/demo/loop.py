@@ -17,7 +17,7 @@ from ostinato.demo.child import ALIAS, Child, DemoError
 from ostinato.demo.desk import Desk, People
 from ostinato.demo.replay import Compose, Gateway, Outcome, replay
 from ostinato.demo.task import Question
-from ostinato.demo.traffic import Ask, Level, draw
+from ostinato.demo.traffic import LEVELS, Ask, Level, draw
 
 PROMPT: Final = "bank/topic"
 INTENT: Final = "bank-topic"
@@ -30,7 +30,6 @@ VALUE_PER_SUCCESS: Final = 0.001
 """Dollars that a question in the right hands at once is worth to the bank: a few seconds of somebody's time."""
 SEED: Final = 7
 MOST_CALLS: Final = 2_000
-TRAFFIC: Final = Level("some", 0.9)
 CANARY: Final[dict[str, Any]] = {
     "steps": [{"share": 0.25, "min_samples": 40}, {"share": 0.5, "min_samples": 40}],
     "control": 0.25,
@@ -76,7 +75,7 @@ def register(people: People, labelled: Sequence[Question]) -> None:
     """Intent, prompt with its first release, and dataset."""
     people.owner.put(
         f"/intents/{INTENT}",
-        {"title": "Name the topic of a question", "stakes": "low", "value_per_success": VALUE_PER_SUCCESS},
+        intent(held_out=False),
     )
     people.ana.post("/prompts", {"name": PROMPT, "kind": "chat", "intent": INTENT, "version": version()})
     first = people.ana.post("/releases", {"prompt": PROMPT, "number": 1, "reason": "The first one."})
@@ -95,6 +94,17 @@ def register(people: People, labelled: Sequence[Question]) -> None:
             ]
         },
     )
+
+
+def intent(*, held_out: bool) -> dict[str, Any]:
+    """What the bank declares; with ``held_out`` some customers are answered without cache, or by the prompt before."""
+    return {
+        "title": "Name the topic of a question",
+        "stakes": "low",
+        "value_per_success": VALUE_PER_SUCCESS,
+        "cache": {"holdout": held_out},
+        "review": {"baseline_holdout": held_out},
+    }
 
 
 def approve_and_start(people: People, release_id: str) -> None:
@@ -148,7 +158,7 @@ def by_prompt(context: str, sessions: int = 0) -> Compose:
         count += 1
         headers = {"ostinato-context": context}
         if sessions:
-            headers["ostinato-session"] = f"customer-{count % sessions}"
+            headers["ostinato-session"] = f"{context}-{count % sessions}"
         return {
             "model": f"prompt:{PROMPT}",
             "messages": [],
@@ -159,11 +169,19 @@ def by_prompt(context: str, sessions: int = 0) -> Compose:
     return compose
 
 
-def measure(
-    gateway: Gateway, context: str, traffic: Sequence[Question], requests: int, done: Callable[[Outcome], object]
-) -> list[Outcome]:
-    """The same requests, whatever ``production`` points at now."""
-    return asyncio.run(replay(gateway, by_prompt(context), draw(traffic, TRAFFIC, requests), done))
+def weigh(
+    child: Child, people: People, traffic: Sequence[Question], requests: int, done: Callable[[Outcome], object]
+) -> list[tuple[Level, list[Outcome]]]:
+    """The loop at work with the hold-out on: ``requests`` at each level of repetition, each of another customer."""
+    people.owner.put(f"/intents/{INTENT}", intent(held_out=True))
+    gateway = Gateway(child.url, people.app.key, child.model.prices)
+    return [
+        (
+            level,
+            asyncio.run(replay(gateway, by_prompt(level.name, requests), draw(traffic, level, requests), done)),
+        )
+        for level in LEVELS
+    ]
 
 
 def roll_out(

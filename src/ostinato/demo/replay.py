@@ -59,11 +59,16 @@ class Outcome(msgspec.Struct, frozen=True):
     request_id: str = ""
     """What feedback about it names."""
     arm: str = ""
-    """Of the prompt's canary; empty where none runs."""
+    """Of the prompt's canary, or ``baseline`` of the hold-out; empty where neither drew it."""
 
     @property
     def hit(self) -> bool:
         return self.cache.startswith("hit")
+
+    @property
+    def held_out(self) -> bool:
+        """Whether the hold-out had it answered without the cache."""
+        return "reason=holdout" in self.cache
 
     @property
     def joined(self) -> bool:

@@ -7,12 +7,13 @@ import msgspec
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from ostinato.demo import change, loop
-from ostinato.demo.change import Change
-from ostinato.demo.child import DIRECTORY, Child
+from ostinato.demo import loop, worth
+from ostinato.demo.child import DIRECTORY, HELD_OUT, Child
 from ostinato.demo.desk import People
-from ostinato.demo.replay import Gateway, Outcome
+from ostinato.demo.replay import Outcome
 from ostinato.demo.task import Question
+from ostinato.demo.traffic import LEVELS, Level
+from ostinato.demo.worth import Worth
 
 _NANO: Final = 1_000_000_000
 
@@ -28,7 +29,7 @@ class Story(msgspec.Struct, frozen=True):
     """Of the run."""
     release: str = ""
     """State of the release at its end; empty: none was proposed."""
-    change: Change | None = None
+    worth: Worth | None = None
     report: str = ""
     errors: list[str] = []
 
@@ -36,15 +37,13 @@ class Story(msgspec.Struct, frozen=True):
 def tell(console: Console, child: Child, questions: Sequence[Question], requests: int) -> Story:
     """Improve the prompt, prove it, release it; tell all of it. Raises ``DemoError``.
 
-    ``requests``: of the traffic before, and of the same after.
+    ``requests``: at each level of repetition, once the loop is closed.
     """
     labelled, fresh = loop.split(questions)
     people = People(child.url, child.key)
-    gateway = Gateway(child.url, people.app.key, child.model.prices)
     try:
         _say(console, "The same prompt, governed", _OPENING.format(labelled=len(labelled), fresh=len(fresh)))
         loop.register(people, labelled)
-        before = _measured(console, gateway, "before", fresh, requests)
         _plan(console, people)
         with progress_of(console) as bar:
             task = bar.add_task("improving", total=1000)
@@ -74,7 +73,6 @@ def tell(console: Console, child: Child, questions: Sequence[Question], requests
             calls=spent.get("calls", 0),
             seconds=improved.seconds,
             report=str(report),
-            errors=[one.error for one in before if one.error],
         )
         if improved.run["state"] != "proposed":
             console.print(_REFUSED, markup=False, highlight=False)
@@ -84,13 +82,15 @@ def tell(console: Console, child: Child, questions: Sequence[Question], requests
         if release["state"] != "active":
             console.print(f"The canary was taken back: {release['ended_why']}.\n", markup=False, highlight=False)
             return story
-        after = _measured(console, gateway, "after", fresh, requests)
-        changed = Change(change.side(before), change.side(after), spent.get("nano", 0) / _NANO, loop.VALUE_PER_SUCCESS)
+        levels = _weighed(console, child, people, fresh, requests)
+        found = worth.account(levels, spent.get("nano", 0) / _NANO, loop.VALUE_PER_SUCCESS)
         console.print()
-        console.print(change.table(changed))
-        console.print(f"\n{change.conclusion(changed)}\n", style="bold", highlight=False)
-        errors = [*story.errors, *(one.error for one in after if one.error)]
-        return msgspec.structs.replace(story, change=changed, errors=errors)
+        console.print(worth.table(found))
+        console.print(worth.by_level(found))
+        console.print("In brackets: 95 % intervals, by resampling customers.", style="dim", highlight=False)
+        console.print(f"\n{worth.conclusion(found)}\n", style="bold", highlight=False)
+        errors = [one.error for _, some in levels for one in some if one.error]
+        return msgspec.structs.replace(story, worth=found, errors=errors)
     finally:
         people.close()
 
@@ -112,10 +112,13 @@ def _say(console: Console, title: str, text: str) -> None:
     console.print(text, markup=False, highlight=False)
 
 
-def _measured(console: Console, gateway: Gateway, name: str, fresh: Sequence[Question], requests: int) -> list[Outcome]:
+def _weighed(
+    console: Console, child: Child, people: People, fresh: Sequence[Question], requests: int
+) -> list[tuple[Level, list[Outcome]]]:
+    _say(console, "What was it worth?", _WEIGHED.format(share=f"{100 * HELD_OUT:.0f} %", requests=requests))
     with progress_of(console) as bar:
-        task = bar.add_task(f"traffic {name}", total=requests)
-        return loop.measure(gateway, name, fresh, requests, lambda _: bar.update(task, advance=1))
+        task = bar.add_task("traffic with the hold-out", total=len(LEVELS) * requests)
+        return loop.weigh(child, people, fresh, requests, lambda _: bar.update(task, advance=1))
 
 
 def _plan(console: Console, people: People) -> None:
@@ -158,6 +161,10 @@ _CANARY: Final = """\
 Nobody approves their own work. The better version gets 25 %, then 50 % of the customers; as many ask the old one
 beside it. Each tells whether the topic was right, and two guardrails watch: quality and errors. No harm, and it goes
 on by itself."""
+
+_WEIGHED: Final = """\
+Now {share} of the customers are drawn to be answered without the cache, and, independently, {share} by the first
+prompt. So four random parts of the same traffic can be compared: {requests} requests at each of 3 levels."""
 
 _REFUSED: Final = """\
 Nothing was proven to be better, so nothing changes: a search always finds something that looks better, and the sealed
