@@ -5,12 +5,15 @@ import itertools
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from inside import CHAT, Got, World, inside, question
 
 from ostinato.access import RateLimit
+from ostinato.prompts import Draft
+from ostinato.releases import Proposal
 
 DRAWN = "[savings]\nholdout_share = 0.3\n"
 
@@ -207,3 +210,128 @@ def test_with_and_without_the_short_cut_long_stories_end_the_same(
 ):
     runner, both = sides
     runner.run(both.live(story))
+
+
+# --- the release before ---------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+async def released() -> AsyncIterator[World]:
+    """Two releases of a prompt, one after the other; half of the sessions are drawn for the one before."""
+    async with inside("[savings]\nholdout_share = 0.0\nbaseline_share = 0.5\n") as world:
+        caller = world.app.access.authenticate(world.key, world.clock.now())
+        await world.declare("intents", "greet", {"stakes": "low"})
+        await world.app.prompts.create(caller, None, "greeting", intent="greet")
+        for number, text in enumerate(("Say hello.", "Say hi."), 1):
+            content = {"messages": [{"role": "system", "template": text}], "params": {"model": "plain"}}
+            await world.app.prompts.add_version(caller, None, "greeting", msgspec.convert(content, Draft))
+            await release(world, caller, number)
+        await world.app.governing.keeping.reload()
+        yield world
+
+
+async def release(world: World, caller: Any, number: int) -> None:
+    room = world.app.releases
+    made = await room.propose(caller, Proposal(prompt="greeting", number=number, reason="to see"))
+    secret = await world.new_key(permissions=frozenset({"releases:approve", "releases:read"}))
+    other = world.app.access.authenticate(secret, world.clock.now())
+    await room.approve(other, made.id, made.digest)
+    made = await room.start(caller, made.id)
+    assert made.state == "active"
+
+
+async def greet(world: World, name: str, **headers: str) -> Got:
+    body = {"model": "prompt:greeting", "messages": [{"role": "user", "content": "I am here."}]}
+    return await world.ask(CHAT, body, {"ostinato-session": name, **headers})
+
+
+def drawn(world: World, project: str, wanted: bool) -> str:
+    lottery = world.app.governing.lottery
+    names = (f"s{number}" for number in itertools.count())
+    return next(name for name in names if lottery.baseline(project, name.encode()) is wanted)
+
+
+async def test_a_session_that_is_drawn_gets_the_release_before_and_its_row_says_so(released: World):
+    world, project = released, await released.first_project()
+    for wanted, told in ((True, "version=1"), (False, "version=2")):
+        name = drawn(world, project, wanted)
+        for expected in ("miss", "hit-exact", "hit-exact"):
+            got = await greet(world, name)
+            assert got.cache == expected
+            assert told in got.headers["ostinato-prompt"]
+            assert got.headers["ostinato-prompt"].endswith("arm=baseline") is wanted
+    rows = await world.rows(6)
+    assert sorted((row.arm, row.prompt_version) for row in rows) == [("", 2)] * 3 + [("baseline", 1)] * 3
+    assert len({row.release for row in rows}) == 2
+
+
+async def test_high_stakes_and_a_release_that_was_taken_back_are_never_gone_back_to(released: World):
+    world, project = released, await released.first_project()
+    name = drawn(world, project, True)
+    for rules, told in (({"review": {"baseline_holdout": False}}, "version=2"), ({}, "version=1")):
+        await world.declare("intents", "greet", {"stakes": "low", **rules})
+        assert told in (await greet(world, name)).headers["ostinato-prompt"]
+    await world.declare("intents", "greet", {"stakes": "high", "owner": "somebody"})
+    assert "version=2" in (await greet(world, name)).headers["ostinato-prompt"]
+    await world.declare("intents", "greet", {"stakes": "low"})
+    caller = world.app.access.authenticate(world.key, world.clock.now())
+    [active] = await world.app.releases.list(caller, state="active")
+    await world.app.releases.rollback(caller, active.id, "to see")
+    await world.app.governing.keeping.reload()
+    assert world.app.governing.keeping.before() == {}
+    assert "version=1" in (await greet(world, name)).headers["ostinato-prompt"]
+
+
+# --- budgets ----------------------------------------------------------------------------------------------------------
+
+
+async def test_a_request_s_budget_cuts_the_answer_and_refuses_what_is_too_long(world: World):
+    await world.declare("intents", "faq", {"budgets": {"tokens_per_request": 200}})
+    headers = {"ostinato-intent": "faq"}
+    for expected in ("miss", "hit-exact", "hit-exact"):
+        name = session(world, await world.first_project(), False)
+        got = await world.chat("short", {**headers, "ostinato-session": name})
+        assert got.cache == expected
+        left = int(got.headers["ostinato-budget"].removeprefix("max_tokens="))
+        assert 150 < left < 200
+    assert "ostinato-budget" not in (await world.chat("short", headers, max_tokens=10)).headers
+    assert "ostinato-budget" not in (await world.chat("short")).headers
+    refused = await world.chat("long " * 400, headers)
+    assert (refused.status, refused.json()["error"]["code"]) == (413, "over_token_budget")
+    touched = {one.effect: one.count for one in world.app.governing.budgets.touches()}
+    assert touched["refused"] == 1
+    assert touched["cut"] >= 1
+
+
+async def test_a_day_s_budget_is_over_within_a_round_and_with_the_next_day_it_is_not(world: World):
+    project = await world.first_project()
+    await world.declare("intents", "faq", {"budgets": {"tokens_per_day": 30}})
+    budgets, keeping = world.app.governing.budgets, world.app.governing.keeping
+    await keeping.round()
+    assert budgets.over(project, "faq") is None
+    for number in range(5):
+        await world.chat(f"question {number}", {"ostinato-intent": "faq"})
+    assert world.app.recorder.flush()
+    await keeping.round()
+    assert "30" in (budgets.over(project, "faq") or "")
+    assert budgets.over(project, "other") is None
+    world.clock.advance(86_400)
+    await keeping.round()
+    assert budgets.over(project, "faq") is None
+
+
+async def test_what_took_no_part_and_what_budgets_touched_is_written_down(world: World):
+    await world.declare("intents", "faq", {"budgets": {"tokens_per_request": 200}, "cache": {"holdout": False}})
+    await world.chat("q", {"ostinato-intent": "faq"})
+    await world.chat("q", {"cache-control": "only-if-cached"})
+    await world.app.governing.keeping.round()
+
+    def rows(name: str) -> Any:
+        return lambda c: c.exec_driver_sql(f"SELECT * FROM {name} ORDER BY seq").mappings().all()
+
+    read = world.app.ledger_database.read
+    assert len(await read(rows("holdout_absence"))) == 1
+    assert [(row["effect"], row["count"]) for row in await read(rows("budget_touch"))] == [("cut", 1)]
+    rules = await read(rows("holdout_rule"))
+    assert [row["share"] for row in rules] == [0.3, 0.3]
+    assert [row["refusing"] for row in rules] == ["[]", '[["","faq"]]']
