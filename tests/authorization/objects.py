@@ -15,6 +15,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 sys.path.insert(0, str(Path(__file__).parent))
 
 import governed
+import of_cases
 import of_datasets
 import of_experiments
 import of_monitoring
@@ -135,6 +136,7 @@ async def leaf(plane: Plane, tenant: str, _: Made) -> str:
 FACTORIES: dict[str, Factory] = {
     "/audit/leaves/{index:int}": leaf,
     **governed.FACTORIES,
+    **of_cases.FACTORIES,
     **of_datasets.FACTORIES,
     **of_experiments.FACTORIES,
     **of_reviews.FACTORIES,
@@ -179,6 +181,7 @@ BODIES: dict[str, Body] = {
     "POST /outcomes": outcome,
     "POST /audit/witnesses": witnessed,
     **governed.BODIES,
+    **of_cases.BODIES,
     **of_datasets.BODIES,
     **of_experiments.BODIES,
     **of_reviews.BODIES,
@@ -239,6 +242,7 @@ NAMED_IN_BODY = frozenset(
         "POST /bindings",
         "POST /cache/invalidations",
         "POST /outcomes",
+        *of_cases.NAMED_IN_BODY,
         *of_reviews.NAMED_IN_BODY,
         *of_runs.NAMED_IN_BODY,
         "POST /webhooks",
@@ -273,6 +277,7 @@ ALSO: dict[str, frozenset[int]] = {**of_datasets.ALSO, **of_reviews.ALSO}
 """Route -> other answers than 2xx that are right where it is allowed."""
 
 LEAVES: dict[str, int] = {
+    **of_cases.LEAVES,
     **of_reviews.LEAVES,
     **of_webhooks.LEAVES,
     **of_triage.LEAVES,

@@ -164,7 +164,7 @@ class Cases:
         case, effect = await self._change(
             actor, lambda turn: moves.approve(turn, case_id, reason=reason, version=version)
         )
-        return await self._go(case, effect)
+        return await self._go(actor, case, effect)
 
     async def reject(self, actor: Actor, case_id: str, *, reason: str, version: int | None = None) -> Case:
         """One case without its proposal."""
@@ -195,7 +195,7 @@ class Cases:
             ),
         )
         begun, effect = await self._change(ACTOR, lambda turn: moves.go_by_itself(turn, proposed.id))
-        return await self._go(begun, effect)
+        return await self._go(ACTOR, begun, effect)
 
     async def overdue(self, case_id: str) -> None:
         """Note that nobody came in time."""
@@ -246,7 +246,7 @@ class Cases:
 
     # -- effects ---------------------------------------------------------------------------------------------------
 
-    async def carry_out(self, payload: Mapping[str, str]) -> dict[str, str | int]:
+    async def carry_out(self, payload: Mapping[str, str], actor: Actor = ACTOR) -> dict[str, str | int]:
         """Carry an approved action out, and write down what it came to; for the keeper of the audit log too, which
         does so where a process ended in between. It may be called twice."""
         case = await self._database.read(lambda c: store.find(c, payload["case"]))
@@ -254,12 +254,12 @@ class Cases:
         if action is None or action.state != "executing":
             return {"repeated": 1}
         facts, failed = await self._effect(case, action)
-        await self._moved(ACTOR, lambda turn: moves.executed(turn, case.id, action.id, facts, failed=failed))
+        await self._moved(actor, lambda turn: moves.executed(turn, case.id, action.id, facts, failed=failed))
         plain = {name: value if isinstance(value, int) else str(value)[:200] for name, value in facts.items()}
         return {"action": action.name, "failed": int(failed), **plain}
 
-    async def _go(self, case: Case, effect: str) -> Case:
-        facts = await self.carry_out({"case": case.id, "action": case.action})
+    async def _go(self, actor: Actor, case: Case, effect: str) -> Case:
+        facts = await self.carry_out({"case": case.id, "action": case.action}, actor)
         await self._log.finish(effect, "failed" if facts.get("failed") else "done", facts)
         return await self._database.read(lambda c: store.find(c, case.id))
 

@@ -57,6 +57,7 @@ def declare(
 ) -> None:
     """Raise an alarm while METRIC is OPERATOR THRESHOLD, such as: errors error_rate '>' 0.05."""
     body = {
+        "name": name,
         "project": project,
         "metric": metric,
         "operator": operator,
@@ -74,7 +75,7 @@ def declare(
         "title": title,
         "enabled": not off,
     }
-    show(call("PUT", f"/alerts/{part(name)}", body), as_json, lambda one: click.echo(f"Declared {one['name']}."))
+    show(call("POST", "/alerts", body), as_json, lambda one: click.echo(f"Declared {one['name']}."))
 
 
 @alerts.command("list")

@@ -3,7 +3,7 @@
 from typing import Annotated
 
 import msgspec
-from litestar import delete, get, post, put
+from litestar import delete, get, post
 from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
 
 from ostinato.cases import Alert, Case, Dossier, Kind, Severity, Standing
@@ -26,6 +26,8 @@ Looks = Annotated[str, QueryParameter(name="state", description="`ok`, `pending`
 class NewAlert(Alert, kw_only=True, frozen=True, forbid_unknown_fields=True):
     """A threshold: raise an alarm while a figure is beyond it."""
 
+    name: str
+    """Unique in its project; 1 to 64 characters of a-z, 0-9, dot, dash and underscore."""
     project: str | None = None
     """Id or short name; the key's own if left out."""
 
@@ -94,13 +96,11 @@ async def list_alerts(
     return page(found, limit, lambda one: one.id)
 
 
-@put("/alerts/{name:str}", opt={PERMISSION: "cases:write"})
-async def declare_alert(
-    request: Req, name: FromPath[str], data: JSONBody[NewAlert], version: Version = None
-) -> Standing:
+@post("/alerts", opt={PERMISSION: "cases:write"})
+async def declare_alert(request: Req, data: JSONBody[NewAlert], version: Version = None) -> Standing:
     """Declare an alert, or another threshold under its name; what it has seen is then forgotten."""
     return await plane_of(request).governing.alerts.declare(
-        caller_of(request), data.project, name, data.alert(), version
+        caller_of(request), data.project, data.name, data.alert(), version
     )
 
 
