@@ -37,6 +37,7 @@ import retrieval
 import servers
 import steady
 import streams
+import triage
 from bench import Bench, Sizes, progress
 from rich.console import Console
 from yardstick import Yardstick
@@ -55,9 +56,11 @@ SECTIONS = {
     "gate": proofs.measure_gate,
     "canary": proofs.measure_canary,
     "drift": drift.measure,
+    "retention": retention.measure,
     "encoder": encoder.measure,
     "retrieval": retrieval.measure,
     "optimization": optimization.measure,
+    "triage": triage.measure,
     "comparison": comparison.measure,
 }
 

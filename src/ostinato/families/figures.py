@@ -46,7 +46,6 @@ def figures(
     per_month = sketch.requests / exposure((now - sketch.first) / 1e6, half_life) * _MONTH
     worth = sketch.cost + sketch.saved
     compared, agreed = sum(sketch.compared), sum(sketch.agreed)
-    gaps = sum(sketch.gaps)
     return Figures(
         org=org,
         project=project,
@@ -72,7 +71,7 @@ def figures(
         errors=sketch.errors / (sketch.calls + sketch.errors) if sketch.calls + sketch.errors else 0.0,
         stability=share(agreed, compared) if compared else None,
         stability_by_age=tuple(share(k, n) if n else None for k, n in zip(sketch.agreed, sketch.compared, strict=True)),
-        gaps=tuple(one / gaps for one in sketch.gaps) if gaps else (),
+        gaps=tuple(min(1.0, one / sketch.requests) for one in sketch.gaps) if sketch.requests else (),
         volatility=_volatility(sketch.compared, sketch.agreed),
         personal=share(sketch.personal, sketch.looked) if sketch.looked else None,
         missed=sketch.missed,

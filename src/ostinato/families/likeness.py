@@ -13,7 +13,7 @@ BINS = 32
 ALIKE = 0.5
 """Share of common numbers from which on two texts are of one cluster."""
 _PIECE = 4
-_LONGEST = 2_000
+_LONGEST = 1_000
 """Characters of a text that are looked at."""
 _EMPTY = 0xFFFFFFFF
 

@@ -12,6 +12,8 @@ from ostinato.families.settings import Settings
 from ostinato.families.sketch import Sketch, age_class
 from ostinato.families.store import Name
 
+_LASTS = 100_000
+"""Different requests whose last moment is remembered: some 15 MB."""
 _PERSONAL = 8_192
 """Characters of a question in which personal data is looked for."""
 
@@ -39,6 +41,7 @@ class Memory:
         self._changed: set[Name] = set()
         self._gone: set[Name] = set()
         self._known = Known()
+        self._lasts: dict[int, int] = {}
 
     def __len__(self) -> int:
         return sum(len(one.slots) for one in self._projects.values())
@@ -64,7 +67,8 @@ class Memory:
         state = self._family(one.org, one.project, one.family, one.times).sketch
         state.seen(one.times, one.first, one.last)
         state.distinct.add((one.print64,))
-        state.repeated(one.print64, one.times, one.first, one.last, one.age)
+        state.repeated(one.print64, one.times, one.last)
+        self._gaps(state, one)
         state.label(one.intent, one.alias, one.times)
         if one.age is not None:
             state.hits += one.times
@@ -80,6 +84,20 @@ class Memory:
             state.priced += 1
         if one.bucket is not None:
             state.latency[one.bucket] = state.latency.get(one.bucket, 0.0) + 1
+
+    def _gaps(self, state: Sketch, one: Seen) -> None:
+        """How long after its like each of these came; across windows, as far as so many are remembered."""
+        place = one.print64 ^ _mark(one.project, one.family)
+        before = self._lasts.pop(place, None)
+        if before is not None:
+            state.came_again(max(0, one.first - before) / 1e6)
+        elif one.age is not None:
+            state.came_again(one.age)  # a hit: what it repeats was asked for before this process began
+        if one.times > 1:
+            state.came_again(max(0, one.last - one.first) / 1e6 / (one.times - 1), one.times - 1)
+        self._lasts[place] = one.last
+        if len(self._lasts) > _LASTS:
+            del self._lasts[next(iter(self._lasts))]
 
     def looked(self, org: str, project: str, family: str, print64: int, text: str) -> None:
         """A question that a model has answered."""

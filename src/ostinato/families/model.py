@@ -58,7 +58,7 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
     stability_by_age: tuple[Share | None, ...] = ()
     """The same up to a minute, ten, an hour, six, a day, a week, and beyond."""
     gaps: tuple[float, ...] = ()
-    """Share of the repetitions that came within the same classes of time."""
+    """Share of the requests that came so long after an equal one, by the same classes of time."""
     volatility: float | None = None
     """By how much less answers agree with every day between them; ``None``: not seen at two ages."""
     personal: Share | None = None

@@ -83,8 +83,8 @@ class Sketch(msgspec.Struct, array_like=True, kw_only=True):
         self.first = min(self.first, first) if self.first else first
         self.last = max(self.last, last)
 
-    def repeated(self, print64: int, times: int, first: int, last: int, age: float | None = None) -> None:
-        """An equal request came so many times between two moments; ``age``: seconds of the answer that it got again."""
+    def repeated(self, print64: int, times: int, last: int) -> None:
+        """An equal request came so many times, and last at this moment."""
         known = self.top.get(print64)
         if known is None:
             missed = 0.0
@@ -92,14 +92,13 @@ class Sketch(msgspec.Struct, array_like=True, kw_only=True):
                 rarest = min(self.top, key=lambda one: self.top[one][0])
                 missed = self.top.pop(rarest)[0]
             self.top[print64] = [missed + times, float(last), missed]
-            if age is not None:
-                self.gaps[age_class(age)] += 1
         else:
-            self.gaps[age_class(max(0.0, (first - known[1]) / 1e6))] += 1
             known[0] += times
             known[1] = max(known[1], float(last))
-        if times > 1:
-            self.gaps[age_class(max(0, last - first) / 1e6 / (times - 1))] += times - 1
+
+    def came_again(self, gap: float, times: int = 1) -> None:
+        """Equal requests came so many seconds apart."""
+        self.gaps[age_class(gap)] += times
 
     def merge(self, other: "Sketch") -> None:
         """Add what another process, or another time, has seen."""

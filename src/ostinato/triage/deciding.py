@@ -15,8 +15,6 @@ from ostinato.wire.model import Json
 
 _HIGH = ("high", "critical")
 _NOTHING = Span(0.0, 0.0, 0.0)
-_WIDE = 0.3
-"""Width of the interval of a quality that is as good as unknown."""
 
 
 def decide(evidence: Evidence, settings: Settings) -> Verdict:
@@ -26,7 +24,7 @@ def decide(evidence: Evidence, settings: Settings) -> Verdict:
         return _leave((_little(evidence, settings),))
     kept = value.best_caching(evidence, settings)
     gain = value.optimizing(evidence, settings)
-    forbidden, because = _forbidden(evidence, settings)
+    forbidden, because = _forbidden(kept, settings)
     worth: dict[str, Money] = {"leave": Money(0.0), "review": Money(0.0), "cache": kept.worth}
     if gain is not None:
         worth |= {"optimize": gain, "both": value.plus(kept.worth, gain)}
@@ -114,31 +112,24 @@ def _life(policy: Json) -> float | None:
 # -- rules ---------------------------------------------------------------------------------------------------------
 
 
-def _forbidden(evidence: Evidence, settings: Settings) -> tuple[str, Reason | None]:
-    """The hard rule that keeps a family from being cached."""
-    seen = evidence.figures.stability
-    if seen is not None and seen.high < settings.least_stability:
+def _forbidden(kept: Caching, settings: Settings) -> tuple[str, Reason | None]:
+    """The hard rule that keeps a family from being cached, whatever that would save."""
+    best = kept.stability_at_best
+    if best < settings.least_stability:
         text = (
-            f"Answers to equal requests agree in {_percent(seen.value)} of {seen.n:.0f} comparisons, in "
-            f"{_percent(seen.high)} at best: below {_percent(settings.least_stability)} nothing is cached."
+            f"Of answers kept for {_time(kept.ttl)}, {_percent(kept.stability)} would still be given anew, "
+            f"{_percent(best)} at best: below {_percent(settings.least_stability)} nothing is cached."
         )
-        return "unstable", Reason("unstable", text, seen.high, "<", settings.least_stability)
+        return "unstable", Reason("unstable", text, best, "<", settings.least_stability)
     return "", None
 
 
 def _unknown(evidence: Evidence, settings: Settings) -> Reason | None:
-    quality = evidence.quality
-    if evidence.gained is not None:
+    n = evidence.quality.n if evidence.quality is not None else 0.0
+    if evidence.gained is not None or n >= settings.quality_samples:
         return None
-    n = quality.n if quality is not None else 0.0
-    if n < settings.quality_samples:
-        text = f"{n:.0f} of its answers were judged; below {settings.quality_samples} its quality is not known."
-        return Reason("quality-unknown", text, n, "<", float(settings.quality_samples))
-    assert quality is not None
-    if quality.high - quality.low > _WIDE and evidence.stakes in _HIGH:
-        text = f"Its quality lies between {_percent(quality.low)} and {_percent(quality.high)}: that is not known."
-        return Reason("quality-uncertain", text, quality.high - quality.low, ">=", _WIDE)
-    return None
+    text = f"{n:.0f} of its answers were judged; below {settings.quality_samples} its quality is not known."
+    return Reason("quality-unknown", text, n, "<", float(settings.quality_samples))
 
 
 # -- reasons -------------------------------------------------------------------------------------------------------

@@ -27,8 +27,9 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """By how much a month another decision must be better before a standing one is changed."""
     confidence: float = 0.9
     """How sure that must be."""
-    least_stability: float = 0.8
-    """Where answers surely agree less often than this, nothing is cached, whatever it would save."""
+    least_stability: float = 0.5
+    """Where kept answers surely are less often than this what would be given anew, nothing is cached, whatever it
+    would save."""
     personal_share: float = 0.05
     """Where surely more questions than this have personal data in them, answers are cached for each user alone."""
     harm: dict[str, float] = msgspec.field(default_factory=lambda: dict(_DOLLARS))

@@ -12,7 +12,8 @@ import math
 
 import msgspec
 
-from ostinato.families import Share
+from ostinato.families import Figures, Share
+from ostinato.families.figures import share
 from ostinato.families.sketch import EDGES
 from ostinato.triage.model import Evidence, Money
 from ostinato.triage.settings import Settings
@@ -37,6 +38,11 @@ class Caching(msgspec.Struct, frozen=True):
     harm: float
     """Dollars that one of them costs."""
     worth: Money
+
+    @property
+    def stability_at_best(self) -> float:
+        """The upper end of its interval (95 %)."""
+        return min(1.0, self.stability + _Z * self.stability_error)
 
     @property
     def risk(self) -> float:
@@ -67,9 +73,8 @@ def error_of(share: Share) -> float:
 def caching(evidence: Evidence, ttl: float, settings: Settings) -> Caching:
     """What it is worth to keep answers for ``ttl`` seconds."""
     figures = evidence.figures
-    again = within(figures.gaps, ttl)
-    hits = figures.per_month * figures.repetition.value * again
-    hits_error = figures.per_month * error_of(figures.repetition) * again
+    again = within(figures, ttl)
+    hits, hits_error = figures.per_month * again.value, figures.per_month * error_of(again)
     stability, stability_error = stable_until(evidence, ttl)
     cost, harm = (figures.cost or 0) / _NANO, harm_of(evidence, settings)
     each = cost - (1 - stability) * harm
@@ -78,41 +83,45 @@ def caching(evidence: Evidence, ttl: float, settings: Settings) -> Caching:
 
 
 def best_caching(evidence: Evidence, settings: Settings) -> Caching:
-    """The best of the lives that an answer may have: a minute, ten, an hour, six, a day, a week."""
-    return max((caching(evidence, ttl, settings) for ttl in EDGES), key=lambda one: one.worth.expected)
+    """The best of the lives that an answer may have: a minute, ten, an hour, six, a day, a week.
+
+    Of those in which answers stay stable enough; of all, where there is none.
+    """
+    found = [caching(evidence, ttl, settings) for ttl in EDGES]
+    stable = [one for one in found if one.stability_at_best >= settings.least_stability]
+    return max(stable or found, key=lambda one: one.worth.expected)
 
 
-def within(gaps: tuple[float, ...], ttl: float) -> float:
-    """Share of the repetitions that come while an answer of this life is kept. Without knowledge of gaps: a day has
-    them all, as repetition is counted within a day."""
-    if not gaps:
-        return min(1.0, math.sqrt(ttl / 86_400.0))
-    return sum(share for share, edge in zip(gaps, (*EDGES, math.inf), strict=True) if edge <= ttl)
+def within(figures: Figures, ttl: float) -> Share:
+    """Share of the requests that come while the answer to an equal one is kept, if it is kept so long."""
+    again = sum(one for one, edge in zip(figures.gaps, (*EDGES, math.inf), strict=True) if edge <= ttl)
+    return share(again * figures.requests, figures.requests)
 
 
 def stable_until(evidence: Evidence, ttl: float) -> tuple[float, float]:
     """How often an answer that is given again within ``ttl`` is the one that would be given anew, and the error.
 
-    By class of age, as often as repetitions come at it; an age at which nothing was compared is as the next younger one
-    with its doubt doubled, and nothing younger is less stable than what is older.
+    What is asked for often is given at any age up to ``ttl``, what comes twice at the age at which it comes: the mean
+    of both. An age at which nothing was compared is as the next younger one, with its doubt doubled.
     """
     figures = evidence.figures
-    classes = [number for number, edge in enumerate(EDGES) if edge <= ttl]
     mean, variance = _posterior(None)
-    total = agreed = doubt = 0.0
-    for number in classes:
+    total = agreed = doubt = before = 0.0
+    among = sum(gap for gap, edge in zip(figures.gaps, EDGES, strict=False) if edge <= ttl)
+    for number, edge in enumerate(EDGES):
+        if edge > ttl:
+            break
         seen = figures.stability_by_age[number] if figures.stability_by_age else None
         if seen is None:
             variance = min(variance * 4.0, 0.09)
         else:
             mean, variance = _posterior(seen)
-        weight = figures.gaps[number] if figures.gaps else 1.0
+        weight = (edge - before) / ttl + (figures.gaps[number] / among if among else 0.0)
+        before = edge
         total += weight
         agreed += weight * mean
-        doubt += weight * weight * variance
-    if not total:
-        return mean, math.sqrt(variance)
-    return agreed / total, math.sqrt(doubt) / total
+        doubt += weight * math.sqrt(variance)
+    return (agreed / total, doubt / total) if total else (mean, math.sqrt(variance))
 
 
 def _posterior(seen: Share | None) -> tuple[float, float]:
