@@ -14,7 +14,7 @@ from feeding import DAY, Alarms, call_row, insert, minute_row, room, signal_row
 from ostinato import storage
 from ostinato.core.clock import ManualClock
 from ostinato.core.errors import Unavailable
-from ostinato.monitoring import tables
+from ostinato.monitoring import tables, watching
 from ostinato.signals.tables import signal
 from ostinato.traces.tables import call, rollup
 
@@ -290,3 +290,21 @@ async def test_values_that_mean_nothing_are_counted(control, traces, clock, valu
     await look(watched, clock)
     (kept,) = [one for one in watched.watch.kept.values() if one.kind == "quality"]
     assert (kept.state.n, kept.state.ignored) == (1, 1)
+
+
+async def test_what_is_long_idle_is_forgotten(control, traces, clock, monkeypatch) -> None:
+    monkeypatch.setattr(watching, "_FORGET_EVERY", 3)
+    alarms = Alarms()
+    watched = room(control, traces, clock, alarms, idle_days=30, keep_days=60)
+    await watched.start()
+    insert(traces, call, [call_row(clock.now() - 1000 + at, system_fingerprint="fp_1") for at in range(300)])
+    await look(watched, clock)
+    insert(traces, call, [call_row(clock.now() + at, system_fingerprint="fp_2") for at in range(60)])
+    await look(watched, clock, 3)
+    assert len(alarms.taken) == 1
+    assert watched.watch.kept
+    clock.advance(61 * DAY)
+    await look(watched, clock, 4)
+    assert watched.watch.kept == {}
+    for table in (tables.state, tables.alarm):
+        assert traces.query(lambda c, table=table: c.execute(sa.select(table)).all()) == []

@@ -115,11 +115,16 @@ class Vectors:
     async def compare(self) -> None:
         """Hold every intent's day against its past, and begin a new day."""
         self._days.clear()
+        mine: list[str] = []
         for home in {(one.series.org, one.series.project, one.series.intent) for one in self._watch.kept.values()}:
             series = Series(*home)
             found = self._detector(series)
             if found is not None and self._embedder is not None:
+                mine.append(found[0])
                 await self._compare(*found, series, self._embedder.id)
+        # What was kept for a detector that is gone, or for another version of it.
+        strange = sa.delete(tables.vector).where(tables.vector.c.state_key.not_in(mine))
+        await self._watch.database.run(lambda connection: connection.execute(strange))
 
     async def _compare(self, key: str, config: nightly.Vectors, series: Series, embedder: str) -> None:
         table = tables.vector

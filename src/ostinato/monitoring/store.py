@@ -179,3 +179,9 @@ def alarms(connection: sa.Connection, project: str, after: str, limit: int) -> l
         query = query.where(table.c.id < after)
     rows = connection.execute(query.order_by(table.c.id.desc()).limit(limit)).scalars()
     return [msgspec.convert(body, Alarm) for body in rows]
+
+
+def prune(connection: sa.Connection, before: int) -> int:
+    """Forget alarms that were handed on and found before; gives how many there were."""
+    table = tables.alarm
+    return connection.execute(table.delete().where(table.c.handed, table.c.at < before)).rowcount

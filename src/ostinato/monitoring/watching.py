@@ -197,6 +197,9 @@ class Watch:
         # Copies are fed: where the writing fails, the same rows are read again, by the states as they were.
         changed, alarms = await asyncio.to_thread(self.feed, found.fed, now, watched)
         gone = self._idle(now)
+        if self._tidying():
+            before = now - int(self.settings.keep_days * DAY)
+            await self.database.run(lambda connection: store.prune(connection, before))
         await self.database.run(
             lambda connection: store.write(connection, lease, found.positions, changed, alarms, gone)
         )
@@ -310,9 +313,12 @@ class Watch:
                 changed[key] = kept
                 self._take(kept, detector, kind, Batch(now, (), watched), days, alarms)
 
+    def _tidying(self) -> bool:
+        return self._looks % _FORGET_EVERY == _FORGET_EVERY - 1
+
     def _idle(self, now: int) -> list[str]:
         """What is long idle, now and then."""
-        if self._looks % _FORGET_EVERY != _FORGET_EVERY - 1:
+        if not self._tidying():
             return []
         before = now - int(self.settings.keep_days * DAY)
         return [key for key, one in self.kept.items() if one.state.last < before]
