@@ -19,7 +19,7 @@ from typing import Any, get_args, get_origin
 import click
 import msgspec
 
-from ostinato import intents, providers
+from ostinato import intents, kpis, providers
 from ostinato.app import App
 from ostinato.cache.model import Policy
 from ostinato.checks.model import Rule
@@ -52,6 +52,7 @@ def pages() -> dict[str, str]:
         "metrics.md": metrics(),
         "errors.md": errors(),
         "stakes.md": stakes_page(),
+        "kpis.md": kpis_page(),
     }
 
 
@@ -134,6 +135,28 @@ def stakes_page() -> str:
     out.insert(1, "| --- " * len(starts) + "|")
     told = re.sub(r"``([^`]*)``", r"`\1`", after).strip()
     return "\n".join(["# Stakes\n", before.strip() + "\n", *out, "", told + "\n"])
+
+
+def kpis_page() -> str:
+    """Every figure of the catalogue, group by group, and the presets."""
+    out = [
+        "# KPIs\n",
+        "What each figure is made of. An interaction is a conversation, or a single request where no session is named."
+        " See [how to look at them](../how-to/kpis.md).\n",
+    ]
+    for group in kpis.GROUPS:
+        out += [f"## {group.capitalize()}\n", "| figure | unit | better | formula | shown with | cut by |"]
+        out.append("| --- " * 6 + "|")
+        for one in kpis.CATALOGUE.values():
+            if one.group == group:
+                pairs, cuts = (", ".join(f"`{name}`" for name in some) for some in (one.pairs, one.cuts))
+                told = f"{_cell(one.title)}: {_cell(one.formula)}"
+                told += "; made from rows: asked for by name" if one.slow else ""
+                out.append(f"| `{one.name}` | {one.unit} | {one.better} | {told} | {pairs} | {cuts} |")
+        out.append("")
+    out.append("## Presets\n")
+    out += [f"- `{name}`: {', '.join(f'`{one}`' for one in members)}" for name, members in kpis.PRESETS.items()]
+    return "\n".join(out) + "\n"
 
 
 def _fields(kind: type[msgspec.Struct], leave: set[str] = frozenset()) -> str:
