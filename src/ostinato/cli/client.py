@@ -3,7 +3,9 @@
 import asyncio
 import contextlib
 import os
+import tomllib
 from collections.abc import AsyncGenerator, Callable, Mapping
+from pathlib import Path
 from typing import IO, Any
 from urllib.parse import quote, urlencode
 
@@ -17,6 +19,7 @@ from ostinato.core.errors import Denied, Invalid, OstinatoError, Unavailable
 ADDRESS = "OSTINATO_URL"
 KEY = "OSTINATO_KEY"
 _DEFAULT = "http://127.0.0.1:8000"
+_CONFIGURATION = "ostinato.toml"
 _TIMEOUT = 30.0
 _LONGEST_REFUSAL = 65_536
 _LONGEST_LINE = 65_536
@@ -58,11 +61,23 @@ def part(text: str) -> str:
 
 
 def _server() -> tuple[str, str]:
-    """Address and key, from the environment."""
+    """Address and key, from the environment; the address also from the configuration that lies here."""
     key = os.environ.get(KEY, "")
     if not key:
         raise Denied(f"No key: the environment variable {KEY} is not set.", hint=f"export {KEY}=ost_...")
-    return os.environ.get(ADDRESS, _DEFAULT).rstrip("/"), key
+    return (os.environ.get(ADDRESS) or _configured() or _DEFAULT).rstrip("/"), key
+
+
+def _configured() -> str:
+    """Where ``./ostinato.toml`` has a server on this machine listen; empty: it says nothing, or there is none."""
+    try:
+        found: dict[str, Any] = tomllib.loads(Path(_CONFIGURATION).read_text("utf-8")).get("server", {})
+        host, port = found.get("host", "127.0.0.1"), int(found.get("port", 8000))
+    except (OSError, ValueError, AttributeError, TypeError):
+        # Whoever writes it is told by `serve` what is wrong with it.
+        return ""
+    host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, host)  # noqa: S104 - where it listens, not where we do
+    return f"http://{host}:{port}" if isinstance(host, str) and port else ""
 
 
 def _headers(key: str) -> dict[str, str]:

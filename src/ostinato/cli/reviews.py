@@ -1,15 +1,19 @@
 """``review``: queues of answers that people look at, and what they say."""
 
+import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import click
+import msgspec
 
-from ostinato.cli.client import call, json_option, part, read_json, show
+from ostinato.cli.client import Refused, call, json_option, part, read_json, show
 from ostinato.cli.tables import facts, table, when
 from ostinato.core.errors import Invalid
 
 _project = click.option("--project", help="Id or short name; your own if left out.")
+_ITEM = re.compile(r"(?:\$\.)?items\[(\d+)\]")
 _origin = click.option("--origin", help="Of this run or experiment only.")
 
 
@@ -132,12 +136,33 @@ def status(queue: str, project: str | None, as_json: bool) -> None:
 @json_option
 def put(queue: str, file: Path, project: str | None, as_json: bool) -> None:
     """Put items into a queue: FILE holds one JSON object a line."""
-    lines = [read_json(line) for line in file.read_text("utf-8").splitlines() if line.strip()]
+    lines = [(number, line) for number, line in enumerate(file.read_text("utf-8").splitlines(), 1) if line.strip()]
+    items: list[tuple[int, Any]] = []
+    for number, line in lines:
+        try:
+            items.append((number, msgspec.json.decode(line)))
+        except msgspec.DecodeError as error:
+            raise Invalid(f"{file.name}, line {number} is not JSON: {error}.", hint="One object a line.") from None
     found: list[Any] = []
-    for begin in range(0, len(lines), 500):
-        body = {"items": lines[begin : begin + 500]}
-        found += call("POST", f"/reviews/queues/{part(queue)}/items", body, {"project": project})
+    for begin in range(0, len(items), 500):
+        some = items[begin : begin + 500]
+        try:
+            body = {"items": [item for _, item in some]}
+            found += call("POST", f"/reviews/queues/{part(queue)}/items", body, {"project": project})
+        except Refused as refused:
+            raise _at_line(refused, file.name, [number for number, _ in some]) from None
     show(found, as_json, lambda items: click.echo(f"{len(items)} items are in the queue {queue}."))
+
+
+def _at_line(refused: Refused, file: str, numbers: Sequence[int]) -> Refused:
+    """What the server says of ``items[3]``, said of the line that it was read from."""
+
+    def line(found: re.Match[str]) -> str:
+        place = int(found[1])
+        return f"line {numbers[place]} of {file}" if place < len(numbers) else found[0]
+
+    told = [_ITEM.sub(line, text) for text in (refused.message, refused.hint)]
+    return Refused(told[0], code=refused.code, hint=told[1])
 
 
 @review.command("next")

@@ -31,10 +31,11 @@ def signals() -> None:
 @_project
 @click.option("--after", default="", help="From behind this cursor on.")
 @click.option("--limit", type=click.IntRange(1, 500), default=50, show_default=True)
+@click.option("--oldest", is_flag=True, help="In the order of writing.")
 @json_option
-def list_signals(as_json: bool, **query: Any) -> None:
-    """List signals in the order of writing."""
-    show(call("GET", "/signals", query=query), as_json, _print_page)
+def list_signals(as_json: bool, oldest: bool, **query: Any) -> None:
+    """List signals, newest first."""
+    show(call("GET", "/signals", query={**query, "newest": not oldest}), as_json, _print_page)
 
 
 def _print_page(found: Any) -> None:

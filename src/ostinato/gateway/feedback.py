@@ -59,7 +59,7 @@ class Feedback:
         self._outcomes = outcomes.Outcomes(signals, ledger, clock)
 
     async def take(self, caller: Caller, body: Json) -> Json:
-        """Write down what is told; gives the request's id and those of the signals.
+        """Write down what is told; gives the request's id and those of the signals, and what was left out.
 
         Raises ``Denied`` without ``feedback:write``, ``Invalid`` for a body that says nothing, ``NotFound`` for a
         request that is not of the caller's project, ``Unavailable`` where no more can be taken now.
@@ -81,7 +81,10 @@ class Feedback:
             found.append(self._outcome(caller, row, told.outcome))
         if self._signals.record(found) < len(found):
             raise Unavailable("Too much feedback waits to be written.", code="feedback_busy", retry_after=1.0)
-        return {"request_id": row.request_id, "signals": [one.id for one in found]}
+        answer: Json = {"request_id": row.request_id, "signals": [one.id for one in found]}
+        if told.comment and not caller.store_text:
+            answer["dropped"] = {"comment": "This project keeps no texts: the comment was not written down."}
+        return answer
 
     async def _about(self, caller: Caller, told: Told) -> About:
         if told.session:

@@ -88,8 +88,12 @@ def put(turn: Turn, queue: Queue, wanted: Sequence[NewItem], reason: str = "") -
     must_have_room(turn, queue, len(wanted))
     found: list[Item] = []
     added = 0
-    for one in wanted:
-        item, new = insert(turn, queue, one)
+    for place, one in enumerate(wanted):
+        try:
+            item, new = insert(turn, queue, one)
+        except Invalid as error:
+            said = f"items[{place}]: {error.message}"
+            raise Invalid(said, code=error.code, hint=error.hint, param=error.param) from None
         found.append(item)
         added += new
     turn.done(

@@ -225,15 +225,23 @@ class Signals:
 
         return await self._read(read)
 
-    async def query(self, filters: Filter, after: str = "", limit: int = 100) -> Page:
-        """A page in the order of writing, from behind the cursor ``after``. Raises ``Invalid`` for one that is none."""
+    async def query(self, filters: Filter, after: str = "", limit: int = 100, *, newest: bool = False) -> Page:
+        """A page in the order of writing, from behind the cursor ``after``; ``newest`` first: the other way round.
+
+        Raises ``Invalid`` for a cursor that is none.
+        """
         if after and not (after.isascii() and after.isdigit() and len(after) < 19):
             raise Invalid("This is no cursor of signals.", param="after", hint="Use the one of the last page.")
         table = tables.signal
-        query = sa.select(table).where(table.c.seq > int(after or 0), *_conditions(filters))
+        query = sa.select(table).where(*_conditions(filters))
+        if newest:
+            query = query.order_by(table.c.seq.desc())
+            query = query.where(table.c.seq < int(after)) if after else query
+        else:
+            query = query.where(table.c.seq > int(after or 0)).order_by(table.c.seq)
 
         def read(connection: sa.Connection) -> Page:
-            rows = connection.execute(query.order_by(table.c.seq).limit(limit)).mappings().all()
+            rows = connection.execute(query.limit(limit)).mappings().all()
             return Page(tuple(signal_of(row) for row in rows), str(rows[-1]["seq"]) if rows else after)
 
         return await self._read(read)

@@ -12,6 +12,7 @@ from ostinato import __version__
 from ostinato.core.errors import Denied, Invalid, OstinatoError, Unavailable
 from ostinato.web.api import (
     access,
+    allowed,
     audit,
     breakers,
     cache,
@@ -124,15 +125,18 @@ def _ours(_: Request[Any, Any, Any], error: OstinatoError) -> Response[bytes]:
     return _reply(error, 401 if isinstance(error, Denied) and not error.authenticated else error.status)
 
 
-def _framework(_: Request[Any, Any, Any], error: HTTPException) -> Response[bytes]:
+def _fault(request: Request[Any, Any, Any], item: dict[str, Any]) -> str:
+    """What is wrong with one place of a request, and what may stand there where that is a list of words."""
+    place, message = str(item.get("key", "body")), str(item.get("message", ""))
+    allowed_ = allowed.hint(request.route_handler, place) if message.startswith("Invalid enum value") else ""
+    return f"{place}: {message}{allowed_}"
+
+
+def _framework(request: Request[Any, Any, Any], error: HTTPException) -> Response[bytes]:
     """What the framework refuses: unknown paths, wrong methods, bodies and parameters of the wrong shape."""
     hint = ""
     if isinstance(error, ValidationException) and isinstance(error.extra, list):
-        faults = [
-            f"{item.get('key', 'body')}: {item.get('message', '')}"
-            for item in cast("list[dict[str, Any]]", error.extra)
-        ]
-        hint = "; ".join(faults)
+        hint = "; ".join(_fault(request, item) for item in cast("list[dict[str, Any]]", error.extra))
     code = {404: "not_found", 405: "method_not_allowed", 413: "request_too_large"}.get(
         error.status_code, "invalid_request"
     )

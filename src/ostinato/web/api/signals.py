@@ -63,11 +63,13 @@ async def list_signals(
     intent: FromQuery[str] = "",
     since: Since = None,
     until: Until = None,
+    newest: FromQuery[bool] = False,
 ) -> Page[Signal]:
-    """Signals in the order of writing. Comments, and labels that are texts, only with ``traces:text``."""
+    """Signals in the order of writing, or the ``newest`` first. Comments, and labels that are texts, only with
+    ``traces:text``."""
     chosen = {"source": origin, "name": name, "prompt": prompt, "release": release, "arm": arm, "intent": intent}
     filters = await _filter(request, project, chosen, since, until)
-    found = await plane_of(request).signals.query(filters, after or "", limit)
+    found = await plane_of(request).signals.query(filters, after or "", limit, newest=newest)
     told = [_told(request, one) for one in found.signals]
     return Page(told, found.after if len(told) == limit else None)
 
