@@ -8,46 +8,11 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from inside import CHAT, SYSTEM, World, inside
+from inside import SYSTEM, World, inside
+from triage_kit import BASE, PRICED, look, repeat
 
 from ostinato import audit
 from ostinato.core.errors import Conflict
-
-PRICED = """
-[prices."fake/plain"]
-input = 2000.0
-output = 8000.0
-[triage]
-audit_share = 0.0
-[policies.nothing]
-mode = "off"
-"""
-BASE = """
-[access]
-requests_per_minute = 1000000000
-[providers.fake]
-kind = "fake"
-[providers.other]
-kind = "fake"
-[models.plain]
-targets = ["fake/plain"]
-"""
-
-
-def asked(system: str, question: str, **fields: Any) -> dict[str, Any]:
-    messages = [{"role": "system", "content": system}, {"role": "user", "content": question}]
-    return {"model": "plain", "messages": messages, **fields}
-
-
-async def repeat(world: World, system: str, times: int = 80, different: int = 8, **headers: str) -> None:
-    for number in range(times):
-        await world.ask(CHAT, asked(system, f"question {number % different}"), headers or None)
-    world.app.recorder.flush()
-
-
-async def look(world: World) -> Any:
-    triage = world.app.governing.triaging.triage
-    return await triage.now(SYSTEM, await world.first_project())
 
 
 async def test_what_repeats_and_agrees_is_proposed_and_carried_out_once_approved() -> None:

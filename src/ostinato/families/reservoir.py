@@ -58,10 +58,14 @@ class Reservoir:
         self._kept[place] = sample
 
     def some(self, most: int) -> list[Sample]:
-        """Samples of as many families as can be, each as likely as its fellows."""
-        families = [places for places in self._families.values() if places]
+        """Different samples of as many families as can be, each as likely as its fellows."""
+        families = [self._rng.sample(places, min(most, len(places))) for places in self._families.values() if places]
         self._rng.shuffle(families)
-        return [self._kept[places[self._rng.randrange(len(places))]] for places in families[:most]]
+        found: list[Sample] = []
+        while families and len(found) < most:
+            found += [self._kept[places.pop()] for places in families[: most - len(found)]]
+            families = [places for places in families if places]
+        return found
 
     def forget(self, project: str, user: str) -> int:
         """Drop what an end user asked; gives how many there were."""

@@ -66,7 +66,6 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     """What the last optimization run on its prompt found to be gained, as a share; ``None``: there was none."""
     policy: Policy = Policy()
     """What holds for it now."""
-    queue_wanted: bool = True
 
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):
