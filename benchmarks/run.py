@@ -33,6 +33,7 @@ import optimization
 import proofs
 import registry
 import results
+import retention
 import retrieval
 import servers
 import steady

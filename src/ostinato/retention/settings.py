@@ -12,9 +12,9 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Whether this process sweeps by itself. Erasures are carried out in any case."""
     every_hours: float = 24.0
     """Between two sweeps, of whichever process."""
-    batch: int = 500
+    batch: int = 200
     """Most rows that one transaction changes; fewer where that takes longer than ``batch_ms``."""
-    batch_ms: float = 25.0
+    batch_ms: float = 8.0
     """How long one transaction may keep other writers waiting, about."""
     reports: int = 400
     """Sweeps whose reports are kept."""

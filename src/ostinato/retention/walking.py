@@ -12,6 +12,9 @@ from ostinato.retention.ruling import Ruling
 from ostinato.retention.stores import Effort
 from ostinato.storage import Database
 
+_PAUSE = 0.002
+_FOLDED = 400
+"""Rows after which the log is folded: each touches a page or two, and at a thousand pages a commit has to do it."""
 READ = 2_000
 """Rows of one look."""
 _SLACK = 3_600_000_000
@@ -85,7 +88,7 @@ async def gently(
     database: Database, rows: Sequence[R], change: Callable[[list[R]], Callable[[sa.Connection], int]], effort: Effort
 ) -> tuple[int, int]:
     """Change rows in transactions that keep nobody waiting for long; gives (changed, microseconds of the longest)."""
-    done = longest = at = 0
+    done = longest = at = changed = 0
     batch = max(1, effort.batch // 4)
     while at < len(rows):
         some = list(rows[at : at + batch])
@@ -104,6 +107,10 @@ async def gently(
             batch = max(1, batch // 2)
         elif took < effort.batch_us // 3:
             batch = min(effort.batch, batch * 2)
+        changed += len(some)
+        if changed >= _FOLDED:
+            changed = 0
+            await database.fold_beside()
         # Whoever waits for the writer comes before the next batch.
-        await asyncio.sleep(took / 1e6)
+        await asyncio.sleep(max(took / 1e6, _PAUSE))
     return done, longest

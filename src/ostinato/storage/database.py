@@ -110,6 +110,16 @@ class Database:
             return await self._await(self._write_threads, _call, self._fold)
         return await self._await(self._write_threads, _call, lambda: self._vacuum(names))
 
+    async def fold_beside(self) -> None:
+        """Fold what SQLite's log holds into the file, beside the writer: so that no commit of others has to, which takes
+        some 100 ms where many pages have changed. Elsewhere nothing."""
+        if self.dialect == "sqlite":
+            await self._await(self._read_threads, _call, self._fold_beside)
+
+    def _fold_beside(self) -> None:
+        with self._reader.connect() as connection:
+            _driver_connection(connection).execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+
     def _fold(self) -> bool:
         with self._writer.connect() as connection:
             busy, *_rest = _driver_connection(connection).execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
