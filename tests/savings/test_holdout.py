@@ -190,3 +190,19 @@ def test_before_any_rule_there_is_nothing_to_tell(traces: storage.Database, cloc
     found = traces.query(lambda c: holdout.read(c, Window(0, clock.now()), OURS))
     assert found.saving is None
     assert "Nothing was held out" in found.why
+
+
+def test_of_many_treated_sessions_a_part_is_enough_for_the_spread(book: Book, monkeypatch: pytest.MonkeyPatch):
+    chance = random.Random(2)
+    for number in range(2_000):
+        held = number % 10 == 0
+        first = book.call(number, f"s{number}", "held" if held else "treated", 500 + chance.randrange(1_000))
+        if not held:
+            book.hit(number + 0.1, f"s{number}", first)
+    whole = book.read()
+    monkeypatch.setattr(holdout, "_KEPT", 180)
+    part = book.read()
+    assert part.saving.mean == pytest.approx(whole.saving.mean)
+    assert (part.accounted, part.treated.requests) == (whole.accounted, whole.treated.requests)
+    assert part.treated.sessions == pytest.approx(1_800, rel=0.3)
+    assert part.saving.high - part.saving.low == pytest.approx(whole.saving.high - whole.saving.low, rel=0.2)

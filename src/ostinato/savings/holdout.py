@@ -6,7 +6,8 @@ asked for the cache only. Those times and names are in this room's tables.
 """
 
 import math
-from collections.abc import Iterator, Sequence
+import zlib
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -21,6 +22,9 @@ from ostinato.traces import Filter, Window
 _CHAT = "('openai.chat', 'openai.responses', 'anthropic.messages')"
 _CALLER_LEFT = 499
 _MILLI = 1_000
+_DAY = 86_400_000_000
+_KEPT = 200_000
+"""Hits whose sessions are all kept by themselves; of more, a part."""
 
 
 class Span(msgspec.Struct, frozen=True):
@@ -34,11 +38,79 @@ class Span(msgspec.Struct, frozen=True):
 
 
 class Stratum(msgspec.Struct):
-    """Sessions while one share held."""
+    """Sessions while one share held. Of many treated ones, the sums are of all, and one in ``one_in`` is kept by itself
+    for the spread."""
 
+    one_in: int = 1
     held: dict[tuple[str, str], Cluster] = {}
     treated: dict[tuple[str, str], Cluster] = {}
+    everything: Cluster = msgspec.field(default_factory=Cluster)
+    """All treated ones together."""
     unpriced: list[int] = msgspec.field(default_factory=lambda: [0, 0])
+
+    def add(self, trial: str, key: tuple[str, str], more: Cluster) -> None:
+        """Add what a session did."""
+        if trial != "held":
+            _sum(self.everything, more)
+            # The same sessions are kept in every chunk of time.
+            if self.one_in > 1 and zlib.crc32(f"{key[0]}\x00{key[1]}".encode("utf-8", "replace")) % self.one_in:
+                return
+        side = self.held if trial == "held" else self.treated
+        _sum(side.setdefault(key, Cluster()), more)
+
+    def ratio(self, what: str) -> estimate.Ratio:
+        """The treated side: its exact mean, with the spread of the sessions that were kept."""
+        sample = estimate.ratio((one.requests, _value(one, what)) for one in self.treated.values())
+        if self.one_in == 1 or not self.everything.requests:
+            return sample
+        return estimate.Ratio(
+            sample.clusters * self.one_in,
+            self.everything.requests,
+            _value(self.everything, what) / self.everything.requests,
+            sample.variance / self.one_in,
+        )
+
+
+class Reading:
+    """One reading of a window, in chunks of a day: each is a query of its own, so that none takes long."""
+
+    def __init__(self, window: Window, filters: Filter, confidence: float = 0.95) -> None:
+        self._window = window
+        self._filters = filters
+        self._confidence = confidence
+        self._strata: list[Stratum] = []
+        self._excluded: dict[str, int] = {}
+        self._share = 0.0
+        self._last: float | None = None
+        self._one_in = 1
+
+    def plan(self, connection: sa.Connection) -> list[Span]:
+        """The chunks, in order. Blocking."""
+        bounds = _bounds(self._window.since, self._window.until)
+        count = sa.text("SELECT count(*) FROM hit WHERE request_id >= :low AND request_id < :high")
+        self._one_in = max(1, int(connection.execute(count, bounds).scalar() or 0) // _KEPT)
+        found = spans(connection, self._window)
+        self._share = found[-1].share if found else 0.0
+        return [
+            msgspec.structs.replace(span, since=at, until=min(at + _DAY, span.until))
+            for span in found
+            for at in range(span.since, span.until, _DAY)
+        ]
+
+    def step(self, connection: sa.Connection, chunk: Span) -> None:
+        """Read one chunk. Blocking."""
+        _excluded(connection, Window(chunk.since, chunk.until), self._filters, self._excluded)
+        if not chunk.share:
+            return
+        if self._last != chunk.share:
+            self._strata.append(Stratum(one_in=self._one_in))
+            self._last = chunk.share
+        _calls(connection, chunk, self._filters, self._strata[-1])
+        _hits(connection, chunk, self._filters, self._strata[-1], self._excluded)
+
+    def told(self) -> HoldOut:
+        """What it comes to."""
+        return _told(self._window, self._share, self._strata, self._excluded, self._confidence)
 
 
 def spans(connection: sa.Connection, window: Window) -> list[Span]:
@@ -67,20 +139,21 @@ def spans(connection: sa.Connection, window: Window) -> list[Span]:
 
 def read(connection: sa.Connection, window: Window, filters: Filter, confidence: float = 0.95) -> HoldOut:
     """The estimate over a window. Blocking; reads the window's rows."""
-    strata: list[Stratum] = []
-    excluded: dict[str, int] = {}
-    found = spans(connection, window)
-    share: float | None = None
-    for span in found:
-        if not span.share:
-            continue
-        if share != span.share or not strata:
-            strata.append(Stratum())
-            share = span.share
-        _calls(connection, span, filters, strata[-1])
-        _hits(connection, span, filters, strata[-1], excluded)
-    _excluded(connection, window, filters, excluded)
-    return _told(window, found[-1].share if found else 0.0, strata, excluded, confidence)
+    reading = Reading(window, filters, confidence)
+    for chunk in reading.plan(connection):
+        reading.step(connection, chunk)
+    return reading.told()
+
+
+def _sum(into: Cluster, more: Cluster) -> None:
+    into.requests += more.requests
+    into.cost += more.cost
+    into.saved += more.saved
+    into.errors += more.errors
+
+
+def _value(one: Cluster, what: str) -> int:
+    return one.cost + one.saved if what == "untreated" else one.errors if what == "errors" else one.cost
 
 
 def _conditions(table: str, filters: Filter) -> tuple[str, dict[str, Any]]:
@@ -107,13 +180,9 @@ def _calls(connection: sa.Connection, span: Span, filters: Filter, stratum: Stra
     for project, session, alike, trial, count, cost, errors, unpriced in connection.execute(
         sa.text(text), {**_bounds(span.since, span.until), **values}
     ):
-        is_held = trial == "held"
-        side = stratum.held if is_held else stratum.treated
-        cluster = side.setdefault((project, session or f"\x00{alike}"), Cluster())
-        cluster.requests += int(count)
-        cluster.cost += int(cost)
-        cluster.errors += int(errors)
-        stratum.unpriced[is_held] += int(unpriced)
+        more_of_it = Cluster(requests=int(count), cost=int(cost), errors=int(errors))
+        stratum.add(trial, (project, session or f"\x00{alike}"), more_of_it)
+        stratum.unpriced[trial == "held"] += int(unpriced)
 
 
 def _hits(connection: sa.Connection, span: Span, filters: Filter, stratum: Stratum, excluded: dict[str, int]) -> None:
@@ -140,9 +209,7 @@ def _hits(connection: sa.Connection, span: Span, filters: Filter, stratum: Strat
         elif resting:
             _add(excluded, "near a limit, or the cache only was asked", int(count))
         else:
-            cluster = stratum.treated.setdefault((project, session or f"\x00{alike}"), Cluster())
-            cluster.requests += int(count)
-            cluster.saved += int(saved)
+            stratum.add("treated", (project, session or f"\x00{alike}"), Cluster(requests=int(count), saved=int(saved)))
 
 
 def _excluded(connection: sa.Connection, window: Window, filters: Filter, excluded: dict[str, int]) -> None:
@@ -169,10 +236,9 @@ def _told(
     errors: list[tuple[float, Interval]] = []
     left_out = 0
     for one in strata:
-        held, treated = _ratio(one.held, "cost"), _ratio(one.treated, "cost")
-        untreated = estimate.ratio((c.requests, c.cost + c.saved) for c in one.treated.values())
-        saving = estimate.difference(held, treated, untreated, confidence)
-        failed = _ratio(one.held, "errors"), _ratio(one.treated, "errors")
+        held, treated = _ratio(one.held, "cost"), one.ratio("cost")
+        saving = estimate.difference(held, treated, one.ratio("untreated"), confidence)
+        failed = _ratio(one.held, "errors"), one.ratio("errors")
         fewer = estimate.difference(*failed, failed[1], confidence)
         if saving is None or fewer is None or not math.isfinite(saving.high):
             left_out += treated.requests
@@ -183,15 +249,15 @@ def _told(
     saving = estimate.total(costs, confidence)
     reduction = estimate.total([(weight / whole, one) for weight, one in errors], confidence) if whole else None
     counted = [one for one in strata if _counts(one)]
-    accounted = sum(cluster.saved for one in counted for cluster in one.treated.values())
+    accounted = sum(one.everything.saved for one in counted)
     if left_out:
         excluded["too few sessions were held out while that share held"] = left_out
     low, ratio, high = _ratios(accounted, saving)
     return HoldOut(
         window=window,
         share=share,
-        held=_side([one.held for one in strata], sum(one.unpriced[1] for one in strata)),
-        treated=_side([one.treated for one in strata], sum(one.unpriced[0] for one in strata)),
+        held=_held(strata),
+        treated=_treated(strata),
         saving=saving,
         error_reduction=reduction,
         accounted=accounted,
@@ -216,7 +282,7 @@ def _why(strata: Sequence[Stratum]) -> str:
 
 
 def _ratio(side: dict[tuple[str, str], Cluster], what: str) -> estimate.Ratio:
-    return estimate.ratio((one.requests, getattr(one, what)) for one in side.values())
+    return estimate.ratio((one.requests, _value(one, what)) for one in side.values())
 
 
 def _ratios(accounted: int, saving: Interval | None) -> tuple[float | None, float | None, float | None]:
@@ -228,17 +294,30 @@ def _ratios(accounted: int, saving: Interval | None) -> tuple[float | None, floa
     return ends[0], accounted / saving.mean, ends[1]
 
 
-def _clusters(sides: Sequence[dict[tuple[str, str], Cluster]]) -> Iterator[Cluster]:
-    for side in sides:
-        yield from side.values()
+def _treated(strata: Sequence[Stratum]) -> Side:
+    whole = Cluster()
+    for one in strata:
+        _sum(whole, one.everything)
+    one_in = max((one.one_in for one in strata), default=1)
+    sessions = len({name for one in strata for name in one.treated}) * one_in
+    return _side(sessions, whole, sum(one.unpriced[0] for one in strata))
 
 
-def _side(sides: Sequence[dict[tuple[str, str], Cluster]], unpriced: int) -> Side:
-    requests = sum(one.requests for one in _clusters(sides))
+def _held(strata: Sequence[Stratum]) -> Side:
+    whole = Cluster()
+    for one in strata:
+        for cluster in one.held.values():
+            _sum(whole, cluster)
+    sessions = len({name for one in strata for name in one.held})
+    return _side(sessions, whole, sum(one.unpriced[1] for one in strata))
+
+
+def _side(sessions: int, whole: Cluster, unpriced: int) -> Side:
+    n = whole.requests
     return Side(
-        sessions=len({name for side in sides for name in side}),
-        requests=requests,
-        mean_cost=sum(one.cost for one in _clusters(sides)) / requests if requests else None,
-        error_rate=sum(one.errors for one in _clusters(sides)) / requests if requests else None,
+        sessions=sessions,
+        requests=n,
+        mean_cost=whole.cost / n if n else None,
+        error_rate=whole.errors / n if n else None,
         unpriced=unpriced,
     )

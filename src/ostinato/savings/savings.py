@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 
 import msgspec
 import sqlalchemy as sa
@@ -63,7 +64,10 @@ class Savings:
     async def holdout(self, window: Window, filters: Filter, confidence: float = 0.95) -> HoldOut:
         """What the cache saves by experiment. Reads the window's rows: seconds for millions."""
         await asyncio.to_thread(self._catch_up)
-        return await self._traces.read(lambda connection: holdout.read(connection, window, filters, confidence))
+        reading = holdout.Reading(window, filters, confidence)
+        for chunk in await self._traces.read(reading.plan):
+            await self._traces.read(partial(reading.step, chunk=chunk))
+        return reading.told()
 
     async def accounted(self, window: Window, filters: Filter) -> Account:
         """What the ledger accounts for, line by line."""
