@@ -209,6 +209,7 @@ async def test_many_dead_receivers_starve_nobody(home: House, receiver: Receiver
     silent.delay = 30.0
     for number in range(5):
         await endpoint(room, home, silent.url, name=f"silent-{number}")
+        home.clock.advance(0.01)
     await endpoint(room, home, receiver.url, name="well")
     await tell(room, home, 10)
     for _ in range(400):
@@ -217,8 +218,33 @@ async def test_many_dead_receivers_starve_nobody(home: House, receiver: Receiver
         if len(receiver.hits) == 10:
             break
     assert len(receiver.hits) == 10, f"{len(receiver.hits)} of 10 while five are silent"
+    assert len(silent.hits) < 35, "it does not have to wait until all that is for them has been tried"
     await room.stop()
     await silent.stop()
+
+
+async def test_one_that_fails_has_a_single_delivery_under_way(home: House, receiver: Receiver) -> None:
+    room = await home.process(concurrency=4)
+    await endpoint(room, home, receiver.url)
+    receiver.status = 500
+    await tell(room, home, 1)
+    await deliver(room, home)
+    flying: list[int] = []
+    send = room.worker._sender.send
+
+    async def counted(target, message):
+        flying.append(len(room.worker._flying))
+        return await send(target, message)
+
+    room.worker._sender.send = counted
+    await tell(room, home, 8)
+    await deliver(room, home)
+    assert len(receiver.hits) == 9 and set(flying) == {1}
+    receiver.status, receiver.delay = 200, 0.02
+    home.clock.advance(60)
+    await deliver(room, home)
+    assert await home.states() == {"delivered": 9} and max(flying) == 4, "once it takes one, it gets the rest at once"
+    await room.stop()
 
 
 async def test_two_processes_deliver_each_message_once(both: House, receiver: Receiver) -> None:

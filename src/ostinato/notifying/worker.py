@@ -1,7 +1,8 @@
 """Takes what is due and sends it, a bounded number at a time, fairly over the endpoints.
 
-Every process may run one. Those endpoints come first that were served longest ago, and one that fails has a single
-delivery under way: so a receiver that is slow or away, whatever waits for it, takes the others' turn from nobody.
+Every process may run one. Those endpoints come first that were served longest ago; one that fails has a single delivery
+under way, and all that fail together half of the places: so receivers that are slow or away, however many and whatever
+waits for them, take nobody else's turn.
 """
 
 import asyncio
@@ -64,6 +65,7 @@ class Worker:
         self._served: dict[str, int] = {}
         self._turns = 0
         self._failing: set[str] = set()
+        self._turn = asyncio.Lock()
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self.delivered = 0
@@ -97,6 +99,10 @@ class Worker:
 
     async def look(self) -> int:
         """Take what is due and there is room for, and begin to send it; gives how many."""
+        async with self._turn:
+            return await self._look()
+
+    async def _look(self) -> int:
         now = self._clock.now()
         found = await self._database.read(lambda connection: outbox.due(connection, now))
         wanted = self._slots(found)
@@ -156,11 +162,16 @@ class Worker:
         for endpoint, _ in self._flying.values():
             flying[endpoint] = flying.get(endpoint, 0) + 1
         room = settings.total_concurrency - len(self._flying)
+        # Of those that fail. A place is held for a time-out, where a success takes milliseconds.
+        spare = max(1, settings.total_concurrency // 2) - sum(flying[one] for one in flying if one in self._failing)
         free: dict[str, int] = {}
         for endpoint in sorted((one for one in found if one in targets), key=lambda one: self._served.get(one, 0)):
-            most = 1 if endpoint in self._failing else settings.concurrency
-            if flying.get(endpoint, 0) < most:
-                free[endpoint] = most - flying.get(endpoint, 0)
+            failing = endpoint in self._failing
+            most = (1 if failing else settings.concurrency) - flying.get(endpoint, 0)
+            if most <= 0 or (failing and spare <= 0):
+                continue
+            free[endpoint] = most
+            spare -= failing
         wanted: dict[str, int] = {}
         while room > 0 and free:
             for endpoint in list(free):
