@@ -169,7 +169,7 @@ async def test_who_is_late_gets_a_case() -> None:
         world.clock.advance(15 * DAY)
         (late,) = await inventory.list(SYSTEM, project, look=True)
         assert late.state == "overdue"
-        assert [one.prompt for one in opened] == ["greeting"]
+        assert {one.prompt for one in opened} == {"greeting"}
         (case,) = await world.app.governing.cases.list(SYSTEM, project=project, kind="inventory")
         assert case.prompt == "greeting"
 
