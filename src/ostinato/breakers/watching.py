@@ -21,6 +21,8 @@ HOUR, DAY = 3_600_000_000, 86_400_000_000
 _WAIT = HOUR
 """Microseconds that a trial waits for its score."""
 _AT_ONCE = 500
+_CODES: dict[Cause, str] = {"quality": "quality-floor", "policy": "violations", "budget": "cost"}
+"""What callers read in the header."""
 
 
 class Place(msgspec.Struct, frozen=True):
@@ -139,7 +141,7 @@ class Watcher:
                 if broken:
                     with contextlib.suppress(Conflict, NotFound):
                         await self._breakers.trip(
-                            ACTOR, place.project, place.intent, cause=cause, code=f"{cause}-budget", reason=broken
+                            ACTOR, place.project, place.intent, cause=cause, code=_CODES[cause], reason=broken
                         )
                     break
 
