@@ -111,8 +111,10 @@ class Database:
         return await self._await(self._write_threads, _call, lambda: self._vacuum(names))
 
     async def fold_beside(self) -> None:
-        """Fold what SQLite's log holds into the file, beside the writer: so that no commit of others has to, which takes
-        some 100 ms where many pages have changed. Elsewhere nothing."""
+        """Fold what SQLite's log holds into the file, beside the writer: so that no commit of others has to.
+
+        That takes some 100 ms where many pages have changed. Nothing on PostgreSQL.
+        """
         if self.dialect == "sqlite":
             await self._await(self._read_threads, _call, self._fold_beside)
 

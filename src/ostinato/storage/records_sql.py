@@ -120,8 +120,14 @@ def touch_nothing(connection: Connection) -> None:
         pass
 
 
-def fold(connection: Connection) -> None:
+def fold(connection: Connection, state: State) -> None:
     """See ``SqliteRecordStore.scrub``."""
+    unused = "NOT EXISTS (SELECT 1 FROM record WHERE record.facet = {})"
+    with _Transaction(connection):
+        # Labels and tags are words of callers, too.
+        connection.execute(f"DELETE FROM facet WHERE {unused.format('facet.id')}")  # noqa: S608 - built of constants
+        connection.execute(f"DELETE FROM facet_label WHERE {unused.format('facet_label.facet')}")  # noqa: S608 - as above
+    state.numbers.clear()
     connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
 

@@ -123,8 +123,11 @@ class SqliteRecordStore:
         return await self._write(records_sql.remove, self._state, query.checked(), CHUNK)
 
     async def scrub(self) -> None:
-        """Fold the log into the file and cut it to nothing: what was removed is nowhere on the disk then."""
-        await self._write(records_sql.fold)
+        """Drop labels and tags that no record has, fold the log into the file and cut it to nothing.
+
+        What was removed is nowhere on the disk then.
+        """
+        await self._write(records_sql.fold, self._state)
 
     async def remove_keys(self, keys: Sequence[bytes]) -> int:
         """In one job of the writer."""
