@@ -72,7 +72,7 @@ def test_the_page_is_what_the_code_does() -> None:
 
 
 def test_an_intent_can_set_every_rule_of_a_cache_policy() -> None:
-    assert set(CacheRules.__struct_fields__) == set(Policy.__struct_fields__) - {"version", "checks"}
+    assert set(CacheRules.__struct_fields__) - {"holdout"} == set(Policy.__struct_fields__) - {"version", "checks"}
 
 
 @pytest.mark.parametrize("level", LEVELS)
@@ -161,7 +161,7 @@ def test_no_policy_is_looser_than_its_intent(level: str, base: Policy, answers: 
         for stale in (policy.stale_while_revalidate, policy.stale_if_error):
             assert policy.ttl + stale <= answers * 86_400 * (1 + 1e-9)
     told = {one.rule: one for one in made.effective(intent, base)}
-    for field in CacheRules.__struct_fields__:
+    for field in set(CacheRules.__struct_fields__) - {"holdout"}:
         one = told[f"cache.{field}"]
         assert one.value == getattr(policy, field)
         assert (one.origin == "cache policy") <= (one.value == getattr(base, field))
@@ -186,3 +186,23 @@ def test_a_policy_is_sealed_by_intent_stakes_and_rules() -> None:
     assert tighter.version != versions["e"], "a rule that was tightened hides old answers"
     again = compile_intents(bodies, rules)
     assert again.policy("p", "d", base) is again.policy("p", "d", base)
+
+
+@pytest.mark.parametrize(
+    ("declared", "value", "origin"), [({}, True, "built in"), ({"holdout": False}, False, "declared")]
+)
+def test_the_hold_out_is_no_rule_of_a_policy_and_told_with_the_others(declared: Any, value: bool, origin: str) -> None:
+    made = compile_intents({"x": {"stakes": "low", "cache": declared}})
+    intent = made.of("p", "x")
+    assert intent is not None
+    base = compile_policies({}).for_("p", "any")
+    (told,) = [one for one in made.effective(intent, base) if one.rule == "cache.holdout"]
+    assert (told.value, told.origin) == (value, origin)
+    assert "holdout" not in intent.declared.cache.given()
+
+
+@pytest.mark.parametrize("field", ["tokens_per_request", "tokens_per_day", "dollars_per_day", "latency_ms"])
+@pytest.mark.parametrize("value", [0, -1, 10**16])
+def test_a_budget_that_cannot_be_is_refused_by_name(field: str, value: int) -> None:
+    with pytest.raises(Invalid, match=field):
+        compile_intents({"x": {"stakes": "low", "budgets": {field: value}}})
