@@ -343,6 +343,15 @@ async def test_what_took_no_part_and_what_budgets_touched_is_written_down(world:
     read = world.app.ledger_database.read
     assert len(await read(rows("holdout_absence"))) == 1
     assert [(row["effect"], row["count"]) for row in await read(rows("budget_touch"))] == [("cut", 1)]
+    keeping = world.app.governing.keeping
+    keeping._rounds = 719
+    world.clock.advance(400 * 86_400)
+    await keeping.round()
+    assert len(await read(rows("holdout_absence"))) == 1
+    keeping._rounds = 719
+    world.clock.advance(2 * 86_400)
+    await keeping.round()
+    assert (await read(rows("holdout_absence")), await read(rows("budget_touch"))) == ([], [])
     rules = await read(rows("holdout_rule"))
     assert [row["share"] for row in rules] == [0.3, 0.3]
     assert [row["refusing"] for row in rules] == ["[]", '[["","faq"]]']

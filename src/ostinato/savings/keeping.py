@@ -26,7 +26,8 @@ _log = logging.getLogger("ostinato.savings")
 
 _DAY = 86_400_000_000
 _FORGET_EVERY = 720
-"""Rounds between two looks at purses that nobody has used since."""
+"""Rounds after which purses that nobody uses, and what is too old for any report, are forgotten."""
+_KEPT = 401 * _DAY
 
 State = Callable[[Account], Awaitable[BudgetState]]
 """``state(account)``: ``access.budgets.state``."""
@@ -162,12 +163,23 @@ class Keeping:
         self._rounds += 1
         if self._rounds % _FORGET_EVERY == 0:
             lottery.accounts.clear()
+            await self._forget()
         short: set[str] = set()
         for account in list(lottery.accounts.values()):
             state = await self._state(account)
             if state.left < state.limit * self._settings.spare:
                 short.add(account.id)
         lottery.short = frozenset(short)
+
+    async def _forget(self) -> None:
+        """Drop what no window reaches back to any more; the last rules stay."""
+        old = self._clock.now() - _KEPT
+
+        def work(connection: sa.Connection) -> None:
+            connection.execute(tables.absence.delete().where(tables.absence.c.until < old))
+            connection.execute(tables.touch.delete().where(tables.touch.c.hour < old))
+
+        await self._traces.run(work)
 
     async def _days(self) -> None:
         """Which intents are over their budget of today."""
