@@ -1,7 +1,7 @@
 """Readings from sums: shares, means and percentiles with their intervals. Pure, and without NumPy."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from statistics import NormalDist
 from typing import Any
 
@@ -73,7 +73,7 @@ def percentile(
         math.ceil(n * share_below),
         math.ceil(n * share_below + half) + 1,
     )
-    low, value, high = (_at(histogram, min(max(rank, 1), n)) for rank in ranks)
+    low, value, high = _at(histogram, [min(max(rank, 1), n) for rank in ranks])
     # Beyond the first or the last value there is nothing that bounds it.
     return Reading(
         value=value,
@@ -115,13 +115,15 @@ def dollars(nano: float) -> float:
     return nano / NANO
 
 
-def _at(histogram: Mapping[int, int], rank: int) -> float:
-    seen = 0
+def _at(histogram: Mapping[int, int], ranks: Sequence[int]) -> list[float]:
+    """The values of some ranks, in their order, from the smallest."""
+    found: list[float] = []
+    seen = bucket = 0
     for bucket in sorted(histogram):
         seen += histogram[bucket]
-        if seen >= rank:
-            return value_of(bucket) / MICROS
-    return value_of(max(histogram)) / MICROS
+        while len(found) < len(ranks) and seen >= ranks[len(found)]:
+            found.append(value_of(bucket) / MICROS)
+    return found + [value_of(bucket) / MICROS] * (len(ranks) - len(found))
 
 
 def _z(confidence: float) -> float:

@@ -42,8 +42,11 @@ class Sum(msgspec.Struct):
 
     def add(self, other: "Sum") -> None:
         self.sums = [mine + theirs for mine, theirs in zip(self.sums, other.sums, strict=True)]
+        self.add_detail(other.detail)
+
+    def add_detail(self, other: Labels) -> None:
         mine = self.detail.labels
-        for label, count in other.detail.labels.items():
+        for label, count in other.labels.items():
             name = label if label in mine or len(mine) < _LABELS else "other"
             mine[name] = mine.get(name, 0) + count
 

@@ -88,9 +88,8 @@ def _add_single_hits(added: Added, apart: Iterable[HitRow], origins: Mapping[str
 
 def _turn(row: HitRow, origin: Origin, end: int) -> Turn:
     about = origin.intent, origin.prompt, origin.release, row.arm
-    return Turn(
-        origin.project, row.session, origin.org, row.at, end, row.request_id, *about, "hit", origin.asked, failed=False
-    )
+    named = origin.project, row.session, origin.org, row.at, end, row.request_id
+    return interactions.checked(*named, *about, "hit", origin.asked, False)
 
 
 def _add_own(added: Added, row: CallRow) -> None:

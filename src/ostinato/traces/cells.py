@@ -41,9 +41,9 @@ def read(
         if not details:
             continue
         statement = f"SELECT {columns}detail FROM {layout.table} WHERE {where}"  # noqa: S608 - names are constants
-        zero = [0] * len(layout.sums)
         for row in connection.exec_driver_sql(statement, values):
-            _add(found, tuple(row[: len(by)]), layout.cell(zero, bytes(row[-1])))
+            # Summed above: each key is there.
+            found[tuple(row[: len(by)])].add_detail(layout.detail(bytes(row[-1])))
     return found
 
 

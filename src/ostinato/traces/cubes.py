@@ -48,6 +48,10 @@ class Layout(Generic[S]):
         """A cell as it stands in a row."""
         return self._cell(list(sums), self._decoder.decode(detail))
 
+    def detail(self, blob: bytes) -> Any:
+        """What of a cell is no plain sum."""
+        return self._decoder.decode(blob)
+
     def blank(self) -> bytes:
         """The ``detail`` of a cell without any."""
         return _ENCODER.encode(self._decoder.type())

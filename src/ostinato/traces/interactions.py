@@ -58,8 +58,13 @@ class Tally(msgspec.Struct):
 
     def add(self, other: "Tally") -> None:
         self.sums = [mine + theirs for mine, theirs in zip(self.sums, other.sums, strict=True)]
-        for name in TIMES:
-            merge(getattr(self.detail, name), getattr(other.detail, name))
+        self.add_detail(other.detail)
+
+    def add_detail(self, other: Times) -> None:
+        mine = self.detail
+        merge(mine.answer, other.answer)
+        merge(mine.task, other.task)
+        merge(mine.decided, other.decided)
 
     def copy(self) -> "Tally":
         fresh = Tally()
@@ -307,9 +312,19 @@ def moved(changes: Iterable[tuple[str, State | None, State]]) -> Tallies:
     return found
 
 
+def checked(*fields: Any) -> Turn:
+    """A turn of these fields. What a transaction would stumble over is refused before: raises ``TypeError``."""
+    for number, one in enumerate(fields[:12]):
+        if not isinstance(one, int if number in (3, 4) else str):
+            raise TypeError("A turn is made of texts, and its times of whole numbers.")
+    turn = Turn(*fields)
+    # A fingerprint is hexadecimal; anything else tells no questions apart.
+    return turn if turn.asked.isalnum() or not turn.asked else msgspec.structs.replace(turn, asked="")
+
+
 def turn_of(row: Any, *, end: int, failed: bool, tier: str, asked: str) -> Turn:
-    """The turn of a row that has all of its own dimensions: a call."""
-    return Turn(
+    """The turn of a row that has all of its own dimensions: a call. Raises ``TypeError`` for what is no row."""
+    return checked(
         row.project,
         row.session or row.request_id,
         row.org,

@@ -297,14 +297,20 @@ def _count(counts: dict[Any, int], name: int | str) -> None:
 
 def merge(into: dict[Any, int], other: Mapping[Any, int]) -> None:
     """Add the counts of ``other``."""
+    if not into:
+        into.update(other)
+        return
+    known = into.get
     for name, count in other.items():
-        into[name] = into.get(name, 0) + count
+        into[name] = known(name, 0) + count
 
 
 class Summed(Protocol):
     """Sums that can be added to each other: a cell of any rollup."""
 
     def add(self, other: Any) -> None: ...
+
+    def add_detail(self, other: Any) -> None: ...
 
     def copy(self) -> Any: ...
 
