@@ -109,6 +109,11 @@ def test_a_change_is_found_and_nothing_before_it(name: str) -> None:
     assert all(len(str(fact)) <= 200 for fact in told.evidence.values())
 
 
+@pytest.mark.parametrize("name", ["mix", "latency-shape", "cost-shape", "model", "probes"])
+def test_what_is_new_becomes_usual_with_its_alarm(name: str) -> None:
+    assert len(fed(name, 6_000, 8_000)) == 1
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_a_state_that_was_kept_goes_on_as_if_nothing_had_happened(name: str) -> None:
     before, after = (20, 5) if rhythm(name)[0] < 100 else (2_500, 700)
@@ -133,7 +138,7 @@ def test_nothing_at_all_is_no_alarm(name: str) -> None:
         assert kind.take(config, state, Batch(START + day * DAY, (), 86_400.0), 30.0) is None
 
 
-@settings(deadline=None, max_examples=25)
+@settings(deadline=None, max_examples=10)
 @given(
     name=st.sampled_from(NAMES),
     jumps=st.lists(st.integers(-400 * DAY, 400 * DAY), min_size=1, max_size=30),

@@ -18,6 +18,9 @@ from ostinato.monitoring import tables, watching
 from ostinato.signals.tables import signal
 from ostinato.traces.tables import call, rollup
 
+ONE_ENGINE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+"""Where it is the detectors that are tried, not the statements."""
+
 
 def scores(clock: ManualClock, n: int, share: float, seed: int, days: float = 1.0, **fields) -> list:
     draw, end = random.Random(seed), clock.now()
@@ -155,6 +158,7 @@ async def test_of_two_processes_one_watches(control, traces, clock) -> None:
     assert len([row for row in rows if row[0] == "quality"]) == 1
 
 
+@ONE_ENGINE
 async def test_errors_refusals_format_latency_and_cost_are_found(control, traces, clock) -> None:
     draw = random.Random(3)
     alarms = Alarms()
@@ -186,6 +190,7 @@ async def test_errors_refusals_format_latency_and_cost_are_found(control, traces
     assert {one.kind for one in alarms.taken} == {"errors", "refusals", "format", "latency", "cost"}
 
 
+@ONE_ENGINE
 async def test_callers_mistakes_and_our_own_calls_are_not_counted(control, traces, clock) -> None:
     watched = room(control, traces, clock, Alarms())
     await watched.start()
@@ -207,6 +212,7 @@ async def test_callers_mistakes_and_our_own_calls_are_not_counted(control, trace
     assert kept.state.n == 2
 
 
+@ONE_ENGINE
 async def test_a_new_fingerprint_of_a_model_is_told_once(control, traces, clock) -> None:
     alarms = Alarms()
     watched = room(control, traces, clock, alarms)
@@ -223,6 +229,7 @@ async def test_a_new_fingerprint_of_a_model_is_told_once(control, traces, clock)
     assert len([one for one in alarms.taken if one.kind == "model"]) == 1
 
 
+@ONE_ENGINE
 async def test_a_series_that_falls_silent_is_an_alarm(control, traces, clock) -> None:
     alarms = Alarms()
     watched = room(control, traces, clock, alarms, every_seconds=3_600)
@@ -251,6 +258,7 @@ async def test_a_series_that_falls_silent_is_an_alarm(control, traces, clock) ->
     assert len(alarms.taken) == 1
 
 
+@ONE_ENGINE
 async def test_a_process_that_stood_still_has_seen_no_silence(control, traces, clock) -> None:
     alarms = Alarms()
     watched = room(control, traces, clock, alarms, every_seconds=3_600)
@@ -266,6 +274,8 @@ async def test_a_process_that_stood_still_has_seen_no_silence(control, traces, c
     clock.jump(3 * DAY)  # the clock was put forward
     clock.advance(60)
     await watched.watch.look()
+    (kept,) = watched.watch.kept.values()
+    assert sum(kept.state.hours) < 8 * 24 + 1
     clock.jump(-3 * DAY)
     clock.advance(60)
     await watched.watch.look()
@@ -273,6 +283,7 @@ async def test_a_process_that_stood_still_has_seen_no_silence(control, traces, c
     assert watched.watch.failing == ""
 
 
+@ONE_ENGINE
 async def test_no_more_series_than_there_is_room_for(control, traces, clock) -> None:
     watched = room(control, traces, clock, Alarms(), series=10)
     await watched.start()
@@ -282,6 +293,7 @@ async def test_no_more_series_than_there_is_room_for(control, traces, clock) -> 
     assert watched.watch.unwatched > 0
 
 
+@ONE_ENGINE
 @pytest.mark.parametrize("value", [None, 7.5, -1.0])
 async def test_values_that_mean_nothing_are_counted(control, traces, clock, value) -> None:
     watched = room(control, traces, clock, Alarms())

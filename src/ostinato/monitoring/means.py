@@ -37,7 +37,7 @@ class Mean(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     lag: int = 1_000
     """Newest samples that nothing is learnt from yet: they may be what has changed."""
     confidence: float = 0.75
-    """Of the limit that is bet against where the mean is learnt."""
+    """Of the limit that is bet against where the mean is learnt, from half of ``reference`` on; before, nearer to 1."""
 
 
 class Quantile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -240,7 +240,9 @@ def _playing(config: Mean, state: MeanState, direction: Direction) -> tuple[tupl
     elif state.known < config.warm_up:
         return (), 0.0
     else:
-        mean = sequential.bound(state.total / state.known, state.known, direction, config.confidence)
+        # While little is known the limit is a safer one: each new release would else be a draw with that chance.
+        sure = 1 - (1 - config.confidence) * min(1.0, 2 * state.known / config.reference)
+        mean = sequential.bound(state.total / state.known, state.known, direction, sure)
     state.bound = mean
     changes = [(one, 1.0) for one in config.changes] or None
     return sequential.bets(mean, direction, changes), mean

@@ -34,8 +34,8 @@ _FIRST = 100_000
 """Rows of the past that a first look learns from."""
 _FORGET_EVERY = 360
 """Looks between two times of forgetting what is long idle."""
-_JUMP = 60.0
-"""Seconds by which the wall clock may differ from the steady one between two looks before it is held to have jumped."""
+_STOOD = 60.0
+"""Seconds beside ten looks after which the process is held to have stood still."""
 
 
 class Watch:
@@ -217,11 +217,11 @@ class Watch:
         return found.more
 
     def _watched(self, now: int) -> float:
-        """Seconds in which somebody watched: what both clocks say; nothing where they disagree."""
+        """Seconds in which somebody watched: no more than either clock says; none where the process stood still."""
         if self._looked is None:
             return 0.0
         wall, steady = (now - self._looked[0]) / 1e6, self.clock.monotonic() - self._looked[1]
-        if steady > 10 * self.settings.every_seconds + _JUMP or abs(wall - steady) > _JUMP:
+        if steady > 10 * self.settings.every_seconds + _STOOD:
             return 0.0
         return max(0.0, min(wall, steady))
 
