@@ -8,7 +8,7 @@ from kit import SECRET, House, Receiver, deliver, endpoint
 
 from ostinato import audit
 from ostinato.core.clock import ManualClock
-from ostinato.notifying import following
+from ostinato.notifying import following, outbox
 from ostinato.notifying.following import Following
 
 
@@ -81,6 +81,16 @@ async def test_a_crash_between_a_change_and_its_message_loses_nothing(both: Hous
     numbers = sorted(msgspec.json.decode(hit.body)["data"]["facts"]["number"] for hit in receiver.hits)
     assert numbers == [number for number in range(1_200) if number % 100 == 0]
     await room.stop()
+
+
+async def test_a_log_from_a_backup_is_followed_from_its_end(home: House) -> None:
+    seen: list[str] = []
+    reader = Following(home.log, home.work, lambda _c, some: seen.extend(one.subject for one in some))
+    await reader.look()
+    await home.work.run(lambda c: outbox.move(c, "audit", 1_000_000))
+    assert await reader.look() == 0
+    await home.log.record(deed(home, "releases:promote", 7))
+    assert await reader.look() == 1 and seen == ["thing:7"]
 
 
 async def test_many_leaves_are_read_in_pieces(home: House, monkeypatch: pytest.MonkeyPatch) -> None:

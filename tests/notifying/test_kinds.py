@@ -12,8 +12,10 @@ import msgspec
 import pytest
 from kit import SYSTEM, House, Receiver, deliver, endpoint
 
-from ostinato import notifying
-from ostinato.core.errors import Invalid
+from ostinato import config, notifying
+from ostinato.config.reading import Source
+from ostinato.config.show import shown
+from ostinato.core.errors import Invalid, OstinatoError
 from ostinato.core.secret import ApiKey
 from ostinato.notifying import mail, payload, slack
 from ostinato.notifying.settings import Mail
@@ -215,6 +217,16 @@ async def test_what_is_no_event_is_counted_and_raises_nothing(home: House, recei
     assert room.refused == 1
     assert await home.states() == {}
     await room.stop()
+
+
+def test_the_mail_servers_password_comes_by_reference_and_is_not_shown() -> None:
+    table = {"host": "mail.example", "sender": GATE, "password": {"env": "SMTP_PASSWORD"}}
+    source = Source("test.toml", "")
+    found = config.parse({"notifying": {"mail": table}}, source, {"SMTP_PASSWORD": "s3cret-pass"})
+    assert found.notifying.mail.password == ApiKey("s3cret-pass")
+    assert "s3cret" not in repr(found) + repr(shown(found))
+    with pytest.raises(OstinatoError):
+        config.parse({"notifying": {"mail": {**table, "password": "s3cret-pass"}}}, source, {})
 
 
 def test_settings_that_cannot_work_are_refused() -> None:

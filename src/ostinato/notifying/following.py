@@ -54,6 +54,10 @@ class Following:
         if start is None:
             await self._work.run(lambda connection: outbox.position(connection, _NAME, size))
             return 0
+        if start > size:
+            # The log is an older one, from a backup: what comes now is new, under indices that were read before.
+            await self._work.run(lambda connection: outbox.move(connection, _NAME, size))
+            return 0
         read = 0
         while start < size:
             end = min(start + _AT_ONCE, size)
