@@ -43,12 +43,14 @@ from ostinato.cache.policy import Policies
 from ostinato.cases.figures import Figures
 from ostinato.cases.model import Alarm
 from ostinato.config import Config
+from ostinato.core import ids
 from ostinato.core.clock import Clock
 from ostinato.intents.model import Kpi as Wanted
 from ostinato.monitoring import forgetting as of_vectors
 from ostinato.optimization.forgetting import rewrite_runs
 from ostinato.savings.roi import Workflow
 from ostinato.storage import Current, Database
+from ostinato.triage import Decision
 
 Later = Callable[[str, Callable[[], Awaitable[None]]], None]
 """``later(name, undo)``: what is to be undone when the process stops, in reverse order."""
@@ -128,10 +130,12 @@ class Governing:
         self.breakers = self._breakers()
         self.trials = self._trials()
         self.cases = self._cases()
+        self.notifying.on_disabled = self._deaf
         self.alerts = cases.Alerts(parts.control, parts.clock, parts.audit, self.figures, parts.config.cases)
         self.case_watcher = self._case_watcher()
         self.monitoring = self._monitoring()
         self.triaging = triaging.Triaging(parts, self.families, self.cases)
+        self.triaging.triage.on_decision = self._decided
         self.kpis.bind("drift_index", kpis.told.drift(self.monitoring.index))
 
         self.retention = self._retention()
@@ -288,6 +292,13 @@ class Governing:
             state=parts.access.budgets.state,
         )
 
+    def _decided(self, decision: Decision) -> None:
+        """What triage proposes, and what became of it."""
+        data = {"choice": decision.choice, "number": decision.number, "state": decision.state}
+        subject = f"family:{decision.project}/{decision.family}"
+        key = f"{decision.id}-{decision.state}"
+        self.notifying.tell(decision.org, decision.project, f"triage:{decision.state}", subject, data, key=key)
+
     def _families(self) -> families.Families:
         parts = self._parts
         room = families.Families(parts.ledger_database, parts.clock, parts.config.families)
@@ -345,6 +356,21 @@ class Governing:
         subject = f"detector:{alarm.detector}"
         await self.notifying.tell(alarm.org, alarm.project, "monitoring:alarm", subject, data, key=alarm.id)
         await self.cases.on_alarm(alarm)
+
+    async def _deaf(self, one: notifying.Endpoint) -> None:
+        """A receiver of messages was disabled: somebody must look, as nobody is told any more."""
+        await self.cases.on_alarm(
+            Alarm(
+                id=ids.new(self._parts.clock.now()),
+                at=self._parts.clock.now(),
+                org=one.org,
+                project=one.project,
+                kind="other",
+                detector=f"webhook:{one.id}",
+                title=f"The endpoint {one.name} of messages was disabled: {one.why}.",
+                evidence={"endpoint": one.id, "kind": one.kind},
+            )
+        )
 
     async def _tell(self, org: str, project: str, event: str, subject: str, data: object, key: str) -> None:
         """Have a message written down."""
