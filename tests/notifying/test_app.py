@@ -158,6 +158,20 @@ async def test_reviews_that_are_overdue_are_told_once(plane: Plane, receiver: Re
     assert len(receiver.hits) == 1
 
 
+async def test_a_receiver_that_is_gone_opens_a_case(plane: Plane, receiver: Receiver) -> None:
+    home = plane.projects[ORG]
+    await hook(plane, receiver, "models:*", project=home)
+    receiver.status = 410
+    await plane.app.governing.notifying.tell(plane.organizations[ORG], home, "models:update", "model:1")
+    await told(plane, receiver, 1)
+    for _ in range(300):
+        found = [one for one in await plane.app.governing.cases.list(SYSTEM) if one.detector.startswith("webhook:")]
+        if found:
+            break
+        await asyncio.sleep(0.01)
+    assert "410 Gone" in found[0].title and found[0].project == home
+
+
 async def test_how_messages_fare_is_among_the_metrics(plane: Plane, receiver: Receiver) -> None:
     await hook(plane, receiver, "cases:*")
     room = plane.app.governing.notifying
