@@ -8,14 +8,14 @@ import msgspec
 import sqlalchemy as sa
 
 from ostinato import access, audit, storage
-from ostinato.access import Actor, Resource, SystemActor
+from ostinato.access import Actor, Project, Resource, SystemActor
 from ostinato.access.manage import find_project
 from ostinato.access.permissions import allows, require
 from ostinato.cache import Scope
 from ostinato.cache.scope import user_digest
 from ostinato.core import ids
 from ostinato.core.clock import Clock
-from ostinato.core.errors import Conflict, Denied, Invalid
+from ostinato.core.errors import Conflict, Denied, Invalid, NotFound
 from ostinato.retention import store
 from ostinato.retention.model import Hold, NewHold, NewRule, Rule
 
@@ -190,7 +190,7 @@ class Declaring:
     def reach(self, connection: sa.Connection, actor: Actor, project: str, permission: str) -> tuple[str, str]:
         """(organization, project) of what the actor means; empty: all of them."""
         if project:
-            home = find_project(connection, actor, project)
+            home = own_project(connection, actor, project)
             require(actor, permission, Resource(project=home.id))
             return home.org_id, home.id
         require(actor, permission)
@@ -229,7 +229,7 @@ class Declaring:
     def _home(self, connection: sa.Connection, actor: Actor, project: str, permission: str) -> tuple[str, str]:
         """(organization, project) that something is declared for; an empty project: all of them."""
         if project:
-            home = find_project(connection, actor, project)
+            home = own_project(connection, actor, project)
             require(actor, permission, Resource(project=home.id))
             return home.org_id, home.id
         self._must_reach(actor, "", permission, None)
@@ -263,6 +263,14 @@ class Declaring:
             return result
 
         return await self.database.run(transaction)
+
+
+def own_project(connection: sa.Connection, actor: Actor, ref: str | None) -> Project:
+    """The project that the actor means, of its own organization: nobody keeps or erases what is another one's."""
+    found = find_project(connection, actor, ref)
+    if not isinstance(actor, SystemActor) and found.org_id != actor.org:
+        raise NotFound(f"There is no project {(ref or '')[:80]!r}.", code="project_not_found", param="project")
+    return found
 
 
 def _check_rule(name: str, wanted: NewRule) -> None:

@@ -10,13 +10,13 @@ import sqlalchemy as sa
 
 from ostinato import access, audit
 from ostinato.access import Actor, Resource
-from ostinato.access.manage import find_project
 from ostinato.access.permissions import require
 from ostinato.cache import Scope
 from ostinato.cache.scope import user_digest
 from ostinato.core import ids
 from ostinato.core.errors import Invalid, NotFound, Unavailable
 from ostinato.retention import receipts, store
+from ostinato.retention.declaring import own_project
 from ostinato.retention.model import Begun, Erased, Erasure, Receipt, Wish
 from ostinato.retention.of_ledger import Ledger
 from ostinato.retention.ruling import Ruling
@@ -63,7 +63,7 @@ class Erasing(Sweeping):
         told = (wish.user, sorted(set(wish.sessions)), sorted(set(wish.requests)))
 
         def work(connection: sa.Connection) -> Erasure:
-            home = find_project(connection, actor, wish.project or None)
+            home = own_project(connection, actor, wish.project or None)
             require(actor, "retention:erase", Resource(project=home.id))
             erasure = Erasure(
                 id=erasure_id,
