@@ -121,6 +121,7 @@ class Plane:
     async def state(self, *leave: str) -> dict[str, list[Any]]:
         """Every row of ``control`` but what tells of requests rather than of the state."""
         apart = {"kept_answer", "notice", "budget_lease", "budget_period", *leave}
+        apart |= {"retention_lease", "retention_mark", "retention_sweep"}  # it sweeps by itself
 
         def work(connection: sa.Connection) -> dict[str, list[Any]]:
             names = [name for name in sa.inspect(connection).get_table_names() if name not in apart]

@@ -37,8 +37,8 @@ async def _leaves(plane: Plane) -> list[Any]:
 
 
 def _of_erasures(leaf: Any) -> bool:
-    """Whether it tells how an erasure ended, which goes on behind the request, too."""
-    return leaf["request_id"] == "" and leaf["action"] in ("retention:erase", "retention:forget")
+    """Whether it tells how an erasure ended, or of a sweep: those go on behind the request, too."""
+    return leaf["request_id"] == "" and leaf["action"] in ("retention:erase", "retention:forget", "retention:sweep")
 
 
 async def _owner(plane: Plane) -> tuple[str, str]:
