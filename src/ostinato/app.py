@@ -401,6 +401,8 @@ class App:
             "signals": self.signals.failing or "ok",
             "reviews": self.reviews.failing or "ok",
             "jobs": self.jobs.failing or "ok",
+            "cases": self.governing.case_watcher.failing or "ok",
+            "breakers": self.governing.breakers.snapshot.failing or self.governing.trials.failing or "ok",
             "notifying": self.governing.notifying.failing or "ok",
         }
         if self.store is not None:
