@@ -90,6 +90,7 @@ class Parts(Protocol):
     router: routing.Router
     signals: signals.Signals
     releases: releases.Releases
+    watcher: releases.Watcher
     optimizations: optimization.Optimizations
     calls: calls.Calls
     declarations: storage.Declarations
@@ -134,6 +135,7 @@ class Governing:
         self.alerts = cases.Alerts(parts.control, parts.clock, parts.audit, self.figures, parts.config.cases)
         self.case_watcher = self._case_watcher()
         self.monitoring = self._monitoring()
+        parts.watcher.doubts = self.monitoring.judge_failing
         self.triaging = triaging.Triaging(parts, self.families, self.cases)
         self.triaging.triage.on_decision = self._decided
         self.kpis.bind("drift_index", kpis.told.drift(self.monitoring.index))

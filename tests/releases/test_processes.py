@@ -186,6 +186,33 @@ async def test_an_automatic_rollout_goes_all_the_way(
     assert history[-1].actor == "system:releases"
 
 
+async def test_it_waits_while_judges_are_doubted_and_still_goes_back_for_harm(
+    one: Process, shared: Shared, clock: ManualClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    release = await one.started(plan=AUTO)
+    watcher = Watcher(one.releases)
+    doubted = {"": "", release.project: "tone: agrees with people by a kappa of 0.41"}
+
+    async def doubts(project: str) -> str:
+        return doubted[project]
+
+    watcher.doubts = doubts
+    shared.samples[release.id] = {"canary": 10, "stable": 90}
+    clock.advance(300)
+    for _ in range(2):
+        await watcher.look()
+        assert (await one.releases.show(ALICE, release.id)).release.step == 0
+    assert caplog.text.count("a kappa of 0.41") == 1
+    doubted[release.project] = ""
+    await watcher.look()
+    assert (await one.releases.show(ALICE, release.id)).release.step == 1
+    doubted[release.project] = "tone: agrees with people by a kappa of 0.41"
+    shared.samples[release.id] = {}
+    clock.advance(31 * 60)
+    await watcher.look()
+    assert (await one.releases.show(ALICE, release.id)).release.state == "rolled_back"
+
+
 async def test_no_data_rolls_back(one: Process, shared: Shared, clock: ManualClock) -> None:
     release = await one.started(plan=AUTO)
     watcher = Watcher(one.releases)

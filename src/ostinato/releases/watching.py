@@ -7,6 +7,7 @@ quick only one takes it.
 import asyncio
 import contextlib
 import logging
+from collections.abc import Awaitable, Callable
 
 from ostinato.access import SystemActor
 from ostinato.core.errors import Conflict, OstinatoError
@@ -25,6 +26,9 @@ class Watcher:
     def __init__(self, releases: Releases) -> None:
         self._releases = releases
         self._task: asyncio.Task[None] | None = None
+        self._waiting: dict[str, str] = {}
+        self.doubts: Callable[[str], Awaitable[str]] | None = None
+        """Why nothing of a project may go on by itself now (its judges no longer agree with people); empty: it may."""
         self.failing = ""
         """Why the last round could not be finished; empty while all is well."""
 
@@ -73,10 +77,22 @@ class Watcher:
         if judged.outcome is Outcome.HARM:
             await rooms.rollback(ACTOR, release.id, judged.why, release.version)
             _log.warning("Rolled the release %s of %s back: %s.", release.id, release.prompt, judged.why)
-        elif judged.outcome is Outcome.ADVANCE:
+        elif judged.outcome is Outcome.ADVANCE and not await self._doubted(release):
             last = release.step + 1 >= len(release.plan.steps)
             await (rooms.promote if last else rooms.advance)(ACTOR, release.id, judged.why, release.version)
             _log.info("Release %s of %s: %s.", release.id, release.prompt, "promoted" if last else "one step further")
+
+    async def _doubted(self, release: Release) -> bool:
+        """Whether it waits at the share that it has; told once for each reason."""
+        why = "" if self.doubts is None else await self.doubts(release.project)
+        if why and self._waiting.get(release.id) != why:
+            _log.warning("The release %s of %s does not go on by itself: %s.", release.id, release.prompt, why)
+        self._waiting = (
+            {**self._waiting, release.id: why}
+            if why
+            else {known: one for known, one in self._waiting.items() if known != release.id}
+        )
+        return bool(why)
 
     async def _refused(self, release: Release, error: Conflict) -> None:
         """Somebody was quicker, harm was found since (the next round takes it back), or something stands in the way:
