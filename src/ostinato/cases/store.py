@@ -145,7 +145,8 @@ def find_action(connection: sa.Connection, action_id: str) -> Action | None:
 
 def actions(connection: sa.Connection, case_id: str) -> tuple[Action, ...]:
     """What was proposed in a case, oldest first."""
-    query = sa.select(tables.action).where(tables.action.c.case == case_id).order_by(tables.action.c.proposed_at, tables.action.c.id)
+    table = tables.action
+    query = sa.select(table).where(table.c.case == case_id).order_by(table.c.proposed_at, table.c.id)
     return tuple(_action(row) for row in connection.execute(query).mappings())
 
 
