@@ -89,8 +89,8 @@ class Parts(Protocol):
     explainer: explaining.Explainer
     router: routing.Router
     signals: signals.Signals
-    releases: releases.Releases
     watcher: releases.Watcher
+    releases: releases.Releases
     optimizations: optimization.Optimizations
     calls: calls.Calls
     declarations: storage.Declarations
