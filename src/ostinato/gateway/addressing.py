@@ -42,9 +42,16 @@ def address(turn: Turn, rooms: Rooms, request: ChatRequest) -> None:
     prompt = turn.prompt
     turn.family = families.key_of(request) if prompt is None else families.key_of(request, prompt.prompt, prompt.number)
     seed = turn.session.encode() or turn.fingerprint
+    if route.trials and turn.trip is None:
+        # By what conversations are told apart, which the raw-body key has whole: a user may stand in the body.
+        route, turn.update = routing.trials.drawn(
+            route, turn.intent, turn.session.encode() or turn.user.encode() or seed
+        )
+        turn.route = route
     turn.targets = rooms.router.draw(route, seed)
     turn.bypass = admission.eligible(request, policy, caller, within, asked)
-    if not turn.bypass and turn.prompt is not None and turn.prompt.arm == "control" and not asked.only_if_cached:
+    control = (turn.prompt is not None and turn.prompt.arm == "control") or turn.update.startswith("control")
+    if not turn.bypass and control and not asked.only_if_cached:
         # A canary starts with an empty cache: it is compared with a control that has none.
         turn.bypass = "control"
     lottery.draw(turn, rooms, asked)

@@ -121,6 +121,8 @@ def _extra(turn: Turn, *, keeps_text: bool) -> Json | None:
     found: Json = {}
     if turn.controls.traceparent:
         found["traceparent"] = turn.controls.traceparent.decode()
+    if turn.update:
+        found["update"] = turn.update
     if keeps_text and turn.variables:
         found["variables"] = turn.variables
     return found or None

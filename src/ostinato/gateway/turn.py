@@ -89,6 +89,8 @@ class Turn(msgspec.Struct):
     said: bytes = b""
     """``fingerprint.said`` of the request."""
     fingerprint: bytes = b""
+    update: str = ""
+    """``canary:ID`` or ``control:ID`` where a change of models is tried: see ``routing.trials``."""
     family: str = ""
     """What it belongs to: see ``families``."""
     generation: str = ""

@@ -6,9 +6,10 @@ bound on calls at once per target, and for streams a change of target only befor
 and knows nothing of caching; :func:`key_digest` is what the cache's key takes from here.
 """
 
+from ostinato.routing import trials
 from ostinato.routing.attempts import BUSY, CANCELLED, OPEN, attempts_of
 from ostinato.routing.catalog import Catalog, compile_routes, key_digest, target_digest
-from ostinato.routing.model import Route, Routed, RoutedCount, RoutedEmbedding, Target, TargetState
+from ostinato.routing.model import Candidate, Route, Routed, RoutedCount, RoutedEmbedding, Target, TargetState
 from ostinato.routing.router import Router
 from ostinato.routing.settings import Settings
 from ostinato.routing.streams import RoutedStream
@@ -17,6 +18,7 @@ __all__ = [
     "BUSY",
     "CANCELLED",
     "OPEN",
+    "Candidate",
     "Catalog",
     "Route",
     "Routed",
@@ -31,4 +33,5 @@ __all__ = [
     "compile_routes",
     "key_digest",
     "target_digest",
+    "trials",
 ]

@@ -44,7 +44,30 @@ class Route(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Only for this project; empty: for all."""
     digest: bytes = b""
     """Of what can change an answer: kind, strategy, and each target's provider, model and revision. Weights, time-outs,
-    retries and concurrency take no part."""
+    retries, concurrency and trials take no part."""
+    trials: tuple["Trial", ...] = ()
+    """Other targets that a share of its traffic is answered by: see ``routing.trials``."""
+
+
+class Trial(msgspec.Struct, frozen=True):
+    """Other targets behind an alias, for a share of the traffic of some intents."""
+
+    id: str
+    """Of the change of models that it belongs to; conversations are drawn by it."""
+    route: Route
+    """With a digest of its own: its answers lie under keys of their own."""
+    shares: Mapping[str, tuple[float, float]]
+    """Intent (empty: requests without one) -> share of the trial, and of its control, each from 0 to 1."""
+
+
+class Candidate(msgspec.Struct, frozen=True, kw_only=True):
+    """A trial as it is declared by who changes models."""
+
+    id: str
+    project: str
+    alias: str
+    targets: tuple[str | dict[str, object], ...]
+    shares: dict[str, tuple[float, float]] = {}
 
 
 class Routed(msgspec.Struct, frozen=True):
