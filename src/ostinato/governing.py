@@ -333,6 +333,7 @@ class Governing:
             places=acting.places(parts.intents, parts.access),
             figure=acting.budget_figure(self.figures),
             scores=acting.scores(parts.signals),
+            over=self.budgets.over,
         )
 
     def _monitoring(self) -> monitoring.Monitoring:

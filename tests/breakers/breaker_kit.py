@@ -19,7 +19,6 @@ SAFETY = Safety(
     on_trip="fail-safe",
     text="Later.",
     quality_floor=0.7,
-    cost_per_day=10.0,
     violations_per_hour=5.0,
     cool_down_seconds=120.0,
     trial_share=0.1,
@@ -44,6 +43,7 @@ class Process:
         self.log = audit.Log(self.database, clock, secret=b"s" * 32)
         self.figures: dict[str, tuple[float | None, int]] = {}
         self.scored: dict[str, float] = {}
+        self.spent = ""
         self.told: list[tuple[str, str]] = []
         self.breakers = Breakers(
             self.database,
@@ -59,6 +59,7 @@ class Process:
             places=lambda: [Place(ORG, PROJECT, "soft", SAFETY)],
             figure=self._figure,
             scores=self._scores,
+            over=lambda _project, _intent: self.spent or None,
         )
 
     async def _told(self, verb: str, trip: Trip) -> None:

@@ -74,32 +74,35 @@ async def test_a_target_is_held_by_who_may_act_everywhere(one: Process) -> None:
 
 @pytest.mark.parametrize(
     ("figure", "value", "cause"),
-    [("quality", (0.6, 50), "quality"), ("cost", (10.5, 9), "budget"), ("violations", (6.0, 9), "policy")],
+    [("quality", (0.6, 50), "quality"), ("", (None, 0), "budget"), ("violations", (6.0, 9), "policy")],
 )
-async def test_each_budget_trips(one: Process, figure: str, value: tuple[float, int], cause: str) -> None:
+async def test_each_budget_trips(one: Process, figure: str, value: tuple[float | None, int], cause: str) -> None:
     assert await one.look(10) is None
-    one.figures = {"quality": (0.9, 50), "cost": (9.9, 9), "violations": (5.0, 9)}
+    one.figures = {"quality": (0.9, 50), "violations": (5.0, 9)}
     assert await one.look(10) is None
-    one.figures[figure] = value
+    if figure:
+        one.figures[figure] = value
+    else:
+        one.spent = "It has cost $10.5 today."
     trip = await one.look(10)
     assert trip is not None and (trip.cause, trip.state, trip.by) == (cause, "tripped", "system:breakers")
-    assert trip.code in ("quality-floor", "cost", "violations") and trip.reason
+    assert trip.code in ("quality-floor", "over-budget", "violations") and trip.reason
     assert one.told == [("trip", "tripped")]
 
 
 async def test_too_few_scores_and_missing_figures_trip_nothing(one: Process) -> None:
-    one.figures = {"quality": (0.1, 19), "cost": (None, 0), "violations": (None, 0)}
+    one.figures = {"quality": (0.1, 19), "violations": (None, 0)}
     assert await one.look(10) is None
 
 
 async def test_a_budget_is_no_trial(one: Process) -> None:
     """Trials would spend what is spent already: it closes with the day."""
-    one.figures["cost"] = (11.0, 9)
+    one.spent = "It has cost $11 today."
     assert (await one.look(10)) is not None
     for _ in range(3):
         trip = await one.look(130)
         assert trip is not None and trip.state == "tripped"
-    one.figures["cost"] = (0.0, 0)
+    one.spent = ""
     assert await one.look(130) is None
     assert one.leaves() == ["breakers:trip", "breakers:close"]
 

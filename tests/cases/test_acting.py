@@ -26,7 +26,8 @@ output = 400000.0
 [intents.soft]
 owner = "ann"
 stakes = "low"
-safety = { on_trip = "fail-safe", text = "A colleague will answer.", violations_per_hour = 2.0, cost_per_day = 0.5 }
+safety = { on_trip = "fail-safe", text = "A colleague will answer.", violations_per_hour = 2.0 }
+budgets = { dollars_per_day = 0.5 }
 checks = ["secret-word"]
 [rules.secret-word]
 kind = "banned"
@@ -149,12 +150,15 @@ async def test_a_cost_budget_holds_for_its_day(world: World) -> None:
     await world.chat("hello", {"ostinato-intent": "soft"}, model="dear")
     await world.rows(1)
     world.clock.advance(11)
+    await world.app.governing.keeping.round()
     await world.app.governing.trials.look()
     await found_by(world, "breaker:budget")
     (trip,) = await world.app.governing.breakers.standing()
-    assert (trip.cause, trip.code) == ("budget", "cost")
+    assert (trip.cause, trip.code) == ("budget", "over-budget")
+    assert "It has cost $" in trip.reason
     world.clock.advance(86_400)
     for _ in range(500):
+        await world.app.governing.keeping.round()
         await world.app.governing.trials.look()
         if not await world.app.governing.breakers.standing():
             break

@@ -34,10 +34,10 @@ def about(current: Current[intents.Intents]) -> Callable[[str, str], tuple[str, 
 
 
 def places(current: Current[intents.Intents], door: access.Access) -> Callable[[], Awaitable[list[Place]]]:
-    """Every intent of every project that declares what trips it."""
+    """Every intent of every project that declares what trips it, or what it may spend in a day."""
 
     async def find() -> list[Place]:
-        watched = [one for one in current.value.all if one.declared.safety.watched]
+        watched = [one for one in current.value.all if one.declared.safety.watched or one.declared.budgets.daily]
         if not watched:
             return []
         found: list[Place] = []
@@ -52,7 +52,7 @@ def places(current: Current[intents.Intents], door: access.Access) -> Callable[[
 
 def budget_figure(figure: Figure) -> Callable[[str, Place, int, int], Awaitable[Measured]]:
     """What breakers ask of figures."""
-    names = {"quality": "quality", "cost": "cost", "violations": "blocked"}
+    names = {"quality": "quality", "violations": "blocked"}
 
     async def measure(name: str, place: Place, since: int, until: int) -> Measured:
         scope = Scope(org=place.org, project=place.project, intent=place.intent)

@@ -25,8 +25,6 @@ class Safety(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Whether answers that are in the cache already are still served."""
     quality_floor: float | None = None
     """Mean quality of an hour (0 to 1) below which it trips; ``None``: quality does not trip it."""
-    cost_per_day: float | None = None
-    """Dollars of a UTC day above which it trips, until the day is over."""
     violations_per_hour: float | None = None
     """Requests and answers blocked by checks in an hour, above which it trips."""
     min_samples: int = 20
@@ -40,8 +38,8 @@ class Safety(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     @property
     def watched(self) -> bool:
-        """Whether anything trips it by itself."""
-        return not (self.quality_floor is None and self.cost_per_day is None and self.violations_per_hour is None)
+        """Whether anything trips it by itself, beside the intent's budget of a day."""
+        return self.quality_floor is not None or self.violations_per_hour is not None
 
 
 class Trip(msgspec.Struct, frozen=True, kw_only=True):

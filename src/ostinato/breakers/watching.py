@@ -17,11 +17,11 @@ from ostinato.core.errors import Conflict, NotFound, OstinatoError
 
 _log = logging.getLogger(__name__)
 
-HOUR, DAY = 3_600_000_000, 86_400_000_000
+HOUR = 3_600_000_000
 _WAIT = HOUR
 """Microseconds that a trial waits for its score."""
 _AT_ONCE = 500
-_CODES: dict[Cause, str] = {"quality": "quality-floor", "policy": "violations", "budget": "cost"}
+_CODES: dict[Cause, str] = {"quality": "quality-floor", "policy": "violations", "budget": "over-budget"}
 """What callers read in the header."""
 
 
@@ -35,8 +35,10 @@ class Place(msgspec.Struct, frozen=True):
 
 
 Figure = Callable[[str, Place, int, int], Awaitable[tuple[float | None, int]]]
-"""``figure(name, place, since, until)``: ``quality`` (0 to 1), ``cost`` (dollars) or ``violations`` (how many), and of
-how many samples; ``None``: nothing is known."""
+"""``figure(name, place, since, until)``: ``quality`` (0 to 1) or ``violations`` (how many), and of how many samples;
+``None``: nothing is known."""
+Over = Callable[[str, str], str | None]
+"""``over(project, intent)``: why its budget of today is used up, in a sentence; ``None``: it is not."""
 Scores = Callable[[Sequence[str]], Awaitable[Mapping[str, float]]]
 """Scores from 0 to 1 by request id, of those that have one."""
 
@@ -51,11 +53,13 @@ class Watcher:
         places: Callable[[], Iterable[Place] | Awaitable[Iterable[Place]]],
         figure: Figure,
         scores: Scores,
+        over: Over,
     ) -> None:
         self._breakers = breakers
         self._places = places
         self._figure = figure
         self._scores = scores
+        self._spent = over
         self._counts: dict[tuple[str, int], list[float]] = {}
         self._waiting: OrderedDict[str, tuple[str, int, int]] = OrderedDict()
         self._task: asyncio.Task[None] | None = None
@@ -127,7 +131,7 @@ class Watcher:
             if trip.cause != "budget":
                 await self._breakers.move(trip, "try", "the cool-down is over")
             elif not await self._over(_place(trip), "budget"):
-                await self._breakers.move(trip, "close", "the cost is within its budget again")
+                await self._breakers.move(trip, "close", "it is within its budget again")
 
     async def _budgets(self, open_places: set[tuple[str, str]]) -> None:
         """Trip what has broken one of its budgets."""
@@ -147,11 +151,9 @@ class Watcher:
 
     async def _over(self, place: Place, cause: Cause) -> str:
         """Which budget is broken, in words; empty: none. What is not known breaks nothing: alarms tell of that."""
+        if cause == "budget":
+            return self._spent(place.project, place.intent) or ""
         now, safety = self._breakers.clock.now(), place.safety
-        if cause == "budget" and safety.cost_per_day is not None:
-            value, _ = await self._figure("cost", place, now - now % DAY, now)
-            if value is not None and value > safety.cost_per_day:
-                return f"it has cost ${value:.2f} of ${safety.cost_per_day:.2f} today"
         if cause == "policy" and safety.violations_per_hour is not None:
             value, _ = await self._figure("violations", place, now - HOUR, now)
             if value is not None and value > safety.violations_per_hour:

@@ -33,6 +33,11 @@ class Budgets(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     latency_ms: float | None = None
     """Watched, not enforced: how many answers took longer is reported."""
 
+    @property
+    def daily(self) -> bool:
+        """Whether a day can use them up: then it answers as ``safety`` says until the day is over."""
+        return self.tokens_per_day is not None or self.dollars_per_day is not None
+
 
 class Match(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Which requests are of this intent where neither prompt nor header says so.

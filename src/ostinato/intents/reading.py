@@ -11,7 +11,7 @@ from ostinato.breakers.model import Safety
 from ostinato.cache import policy as policies
 from ostinato.core import hashing, money
 from ostinato.core.errors import Invalid
-from ostinato.intents.model import Declaration, Effective, Intent, Requirements, Review
+from ostinato.intents.model import Budgets, Declaration, Effective, Intent, Requirements, Review
 from ostinato.intents.stakes import DEFAULTS
 
 _SECTION: Final = "intents"
@@ -41,7 +41,6 @@ _ALLOWED = {
 }
 _SAFETY = {
     "quality_floor": (0.0, 1.0),
-    "cost_per_day": (0.0, _MOST_DOLLARS),
     "violations_per_hour": (0.0, 1e9),
     "min_samples": (1, 1_000_000),
     "trial_share": (0.0001, 1.0),
@@ -80,11 +79,7 @@ def read(name: str, body: object, checks: Mapping[str, object]) -> Intent:
     _judge_bounds(name, where, declared)
     project = "" if declared.project == "*" else declared.project
     defaults = DEFAULTS[declared.stakes]
-    stated: dict[str, object] = msgspec.to_builtins(declared)
-    if declared.safety == Safety():
-        # As before there were breakers: no open release is void only because Ostinato was upgraded.
-        del stated["safety"]
-    version = hashing.digest_of([key, project, stated, msgspec.to_builtins(defaults)])[:8].hex()
+    version = hashing.digest_of([key, project, _stated(declared), msgspec.to_builtins(defaults)])[:8].hex()
     return Intent(
         name=name,
         key=key,
@@ -281,11 +276,24 @@ def _odd_safety(safety: Safety) -> Iterator[tuple[str, str, str]]:
             yield f"safety.{field}", str(figure), f"Allowed: {least:g} to {most:g}."
 
 
+def _stated(declared: Declaration) -> dict[str, object]:
+    """What is declared; rules that came later are left out where they are not used: no open release is void only
+    because Ostinato was upgraded."""
+    stated: dict[str, Any] = msgspec.to_builtins(declared)
+    if declared.safety == Safety():
+        del stated["safety"]
+    if declared.budgets == Budgets():
+        del stated["budgets"]
+    if declared.cache.holdout is None:
+        del stated["cache"]["holdout"]
+    return stated
+
+
 def safety_effects(safety: Safety) -> tuple[Effective, ...]:
     """How it answers while it is tripped, and what trips it."""
     told = msgspec.structs.asdict(safety)
     usual = msgspec.structs.asdict(Safety())
-    names = ("on_trip", "serve_cache", "quality_floor", "cost_per_day", "violations_per_hour")
+    names = ("on_trip", "serve_cache", "quality_floor", "violations_per_hour")
     return tuple(
         Effective(f"safety.{name}", told[name], "built in" if told[name] == usual[name] else "declared")
         for name in names

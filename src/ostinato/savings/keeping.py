@@ -183,7 +183,7 @@ class Keeping:
 
     async def _days(self) -> None:
         """Which intents are over their budget of today."""
-        limited = [one for one in self._intents.value.all if _daily(one.declared.budgets)]
+        limited = [one for one in self._intents.value.all if one.declared.budgets.daily]
         if not limited:
             self._limits.over_now = MappingProxyType({})
             return
@@ -202,10 +202,6 @@ class Keeping:
 def refuses(declared: Declaration) -> bool:
     """Whether an intent takes no part in the hold-out: it says so, or people look at its answers first."""
     return declared.cache.holdout is False or bool(declared.review.hold)
-
-
-def _daily(declared: budgets.Declared) -> bool:
-    return declared.tokens_per_day is not None or declared.dollars_per_day is not None
 
 
 def _today(connection: sa.Connection, keys: set[str], since: int) -> dict[tuple[str, str], Today]:
