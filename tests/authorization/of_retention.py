@@ -48,7 +48,7 @@ FACTORIES: dict[str, Factory] = {
 
 BODIES: dict[str, Body] = {
     "PUT /retention/rules/{name:str}": lambda plane, tenant, _m: {
-        "keep": {"signals": 35_000 + counted(plane)},
+        "keep": {"signals": 30_000 + counted(plane) / 10},
         "project": _home(plane, tenant),
     },
     "POST /retention/sweeps": lambda plane, tenant, _m: {"project": _home(plane, tenant)},
