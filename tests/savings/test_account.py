@@ -14,7 +14,7 @@ from control import Plane, opened
 from ostinato import signals
 from ostinato.access.permissions import ROLES
 from ostinato.core import ids
-from ostinato.savings import costs, releasing
+from ostinato.savings import costs, releasing, tables
 from ostinato.savings.model import Cost
 from ostinato.traces import CallRow
 from ostinato.wire.model import Usage
@@ -143,6 +143,30 @@ def record(plane: Plane, at: int, **fields: Any) -> str:
     )  # fmt: skip
     plane.app.recorder.call(row)
     return row.request_id
+
+
+async def test_budgets_of_somebody_else_s_intents_are_told_to_nobody(plane: Plane, key: str):
+    beta, side = plane.projects["beta/main"], plane.projects["acme/side"]
+    await plane.world.declare("intents", "theirs", {"project": beta, "budgets": {"tokens_per_request": 7}})
+    await plane.world.declare("intents", "aside", {"project": side, "budgets": {"tokens_per_request": 7}})
+    await plane.world.declare("intents", "shared", {"budgets": {"tokens_per_request": 100}})
+    now = plane.world.clock.now()
+    hour = now - now % HOUR
+    touches = [
+        {"hour": hour, "project": project, "intent": intent, "effect": "refused", "count": count}
+        for project, intent, count in (
+            (beta, "theirs", 3),
+            (beta, "shared", 5),
+            (plane.projects["acme/main"], "shared", 2),
+        )
+    ]
+    await plane.app.ledger_database.run(lambda c: c.execute(tables.touch.insert(), touches))
+    plane.world.clock.advance(1)
+    told = {one["intent"]: one["refused"] for one in await read(plane, key, "/savings/budgets")}
+    assert "theirs" not in told
+    assert told["shared"] == 2
+    bound = await plane.key(frozenset({"kpis:read"}))
+    assert [one["intent"] for one in await read(plane, bound, "/savings/budgets")] == ["shared"]
 
 
 def change(plane: Plane, now: int) -> releasing.Change:

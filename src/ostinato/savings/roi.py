@@ -10,7 +10,7 @@ from ostinato.intents.model import Intent
 from ostinato.savings import tables
 from ostinato.savings.model import Account, HoldOut, Quality
 from ostinato.savings.releasing import Effect
-from ostinato.traces import Filter, Stats, Window
+from ostinato.traces import Stats, Window
 from ostinato.traces import tables as ledger
 
 _DAY = 86_400_000_000
@@ -82,7 +82,7 @@ class BudgetReport(msgspec.Struct, frozen=True, kw_only=True):
     project: str
     declared: Declared
     requests: int
-    """Calls and hits of the intent in the window."""
+    """Calls of the intent in the window; answers from cache spend no budget and are not among them."""
     cut: int
     """Requests that reached the cache's second look-up, or a model, with a shorter answer than they asked for."""
     refused: int
@@ -196,15 +196,16 @@ def has_budget(declared: Declared) -> bool:
     return any(value is not None for value in msgspec.structs.asdict(declared).values())
 
 
-def budget(connection: sa.Connection, intent: Intent, window: Window, filters: Filter) -> BudgetReport:
-    """What one intent's budget did. From ``traces``; blocking."""
+def budget(
+    connection: sa.Connection, intent: Intent, window: Window, projects: Sequence[str], project: str = ""
+) -> BudgetReport:
+    """What one intent's budget did in some projects, to be told of ``project``. From ``traces``; blocking."""
     touch, call = tables.touch, ledger.call
-    project = filters.project or intent.project
     hours = sa.select(touch.c.effect, sa.func.sum(touch.c.count)).where(
         touch.c.intent == intent.key,
         touch.c.hour >= window.since - window.since % 3_600_000_000,
         touch.c.hour < window.until,
-        *([touch.c.project == project] if project else []),
+        touch.c.project.in_(projects),
     )
     touched = {row[0]: int(row[1]) for row in connection.execute(hours.group_by(touch.c.effect))}
     limit = intent.declared.budgets.latency_ms
@@ -220,13 +221,13 @@ def budget(connection: sa.Connection, intent: Intent, window: Window, filters: F
         call.c.request_id >= f"{max(0, window.since) // 1000:012x}",
         call.c.request_id < f"{-(-window.until // 1000):012x}",
         call.c.intent == intent.key,
-        call.c.org == filters.org,
-        *([call.c.project == project] if project else []),
+        call.c.project.in_(projects),
+        call.c.key_id != "",
     )
     requests, late, short, spent, cost = connection.execute(query).one()
     return BudgetReport(
         intent=intent.key,
-        project=project,
+        project=project or intent.project,
         declared=intent.declared.budgets,
         requests=int(requests),
         cut=touched.get("cut", 0),

@@ -8,6 +8,7 @@ import msgspec
 import sqlalchemy as sa
 
 from ostinato.access import Caller
+from ostinato.access import tables as of_access
 from ostinato.core.clock import Clock
 from ostinato.intents import Intents
 from ostinato.savings import accounting, costs, holdout, reconcile, releasing, roi
@@ -110,9 +111,16 @@ class Savings:
             limited = [one for one in limited if one.key == filters.intent]
         if not limited:
             return []
+        # Intents of all organizations are in one snapshot: only those of the asker's own projects may be told of.
+        projects = {filters.project} if filters.project else await self._control.read(partial(_projects, filters.org))
+        own = [
+            (one, sorted(projects & {one.project} if one.project else projects))
+            for one in limited
+            if not one.project or one.project in projects
+        ]
         await asyncio.to_thread(self._catch_up)
         return await self._traces.read(
-            lambda connection: [roi.budget(connection, one, window, filters) for one in limited]
+            lambda connection: [roi.budget(connection, one, window, of, filters.project) for one, of in own if of]
         )
 
     async def _lines(self, window: Window, filters: Filter, stats: Stats) -> list[Line]:
@@ -162,3 +170,9 @@ class Savings:
             accounting.wrong(wrong, declared, window, filters),
             *([] if narrow else accounting.declared(declared, window, filters)),
         ]
+
+
+def _projects(org: str, connection: sa.Connection) -> set[str]:
+    """The projects of an organization."""
+    table = of_access.project
+    return set(connection.scalars(sa.select(table.c.id).where(table.c.org_id == org)))
