@@ -58,22 +58,30 @@ class Nights:
         day = now // DAY
         if now % DAY < self._watch.settings.night_hour * 3_600_000_000:
             return
-        failed: dict[str, str] = {}
-        for one in self._declared():
+        declared = self._declared()
+        failed = {name: why for name, why in self.failed.items() if name in {_name(one) for one in declared}}
+        for one in declared:
             mark = f"night {store.key_of(one.name, one.declared.kind, one.version, Series(one.org, one.project))}"
             if self._watch.night_of(mark) >= day:
                 continue
             try:
                 await (self._probe if one.declared.kind == "probes" else self._judge)(one, mark, day)
+                failed.pop(_name(one), None)
             except OstinatoError as error:
-                failed[f"{one.project}/{one.name}"] = error.code
+                failed[_name(one)] = error.code
                 _log.warning("The detector %s of project %s could not ask: %s", one.name, one.project, error.sentence)
+                await self._silent(one, mark, day)
+            except store.Lost:
+                raise
+            except Exception as error:
+                # Whatever it is, it has had its night: else it would ask, and pay, again at every look.
+                failed[_name(one)] = type(error).__name__
+                _log.warning("The detector %s of project %s failed (%s).", one.name, one.project, type(error).__name__)
                 await self._silent(one, mark, day)
         if self._watch.night_of("night vectors") < day:
             await self._vectors.compare()
             await self._watch.mark({"night vectors": day})
-        if failed or self.failed:
-            self.failed = {**self.failed, **failed} if failed else {}
+        self.failed = failed
 
     async def _silent(self, one: Declared, mark: str, day: int) -> None:
         """It could not ask: after some nights in a row that is an alarm of its own."""
@@ -159,6 +167,10 @@ class Nights:
         series = Series(one.org, one.project, one.declared.intent, part=scorer.name)
         found = Observation(self._watch.clock.now(), told.kappa, n=max(1, told.n))
         await self._watch.observe("gold", series, (found,), {mark: day, f"failed {mark}": 0}, only=one.name)
+
+
+def _name(one: Declared) -> str:
+    return f"{one.project}/{one.name}"
 
 
 def _digest(text: str) -> str:

@@ -112,7 +112,8 @@ def _call(found: Read, row: Mapping[Any, Any]) -> None:
     whole = Series(row["org"], row["project"], row["intent"])
     at, status = row["at"], row["status"]
     if row["family"] and status < 400:
-        found.add("families", whole, Observation(at, label=row["family"]))
+        # A prompt is one thing that is asked, whatever its version: a release is no change of what people want.
+        found.add("families", whole, Observation(at, label=row["prompt"] or row["family"]))
     if row["attempts"] in ("", "[]") or row["reason"] == "held":
         return  # nobody was asked
     failed = status >= 500 or status == 429

@@ -134,6 +134,8 @@ def usable(state: State, batch: Batch, low: float, high: float) -> Iterator[Obse
 def seen(state: State, at: int, until: int) -> float:
     """Days since the newest sample so far; counts a late one. A time that has not come yet is taken for now."""
     at = min(at, until)
+    # What came while a clock was ahead would make everything late until that time has come.
+    state.last = min(state.last, until)
     passed = 0.0
     if not state.last:
         state.first = at

@@ -152,9 +152,9 @@ class Monitoring:
 
     async def judge_failing(self, project: str) -> str:
         """Why this project's judges may not promote by themselves now; empty: they may."""
-        for one in (await self._kept(project, None)).values():
+        for one in (await self._kept(project, None, kind="judge")).values():
             state = one.state
-            if one.kind == "judge" and self._current(one) and state.threshold and state.statistic >= state.threshold:
+            if self._current(one) and state.threshold and state.statistic >= state.threshold:
                 kappa = 1 - state.statistic
                 return f"{one.detector}: {one.series.part} agrees with people by a kappa of {kappa:.2f}"
         return ""
@@ -167,8 +167,10 @@ class Monitoring:
 
     # -- how -------------------------------------------------------------------------------------------------------
 
-    async def _kept(self, project: str, intent: str | None) -> dict[str, Kept]:
-        rows = await self._traces.read(lambda connection: store.rows(connection, project=project, intent=intent))
+    async def _kept(self, project: str, intent: str | None, kind: str = "") -> dict[str, Kept]:
+        rows = await self._traces.read(
+            lambda connection: store.rows(connection, project=project, intent=intent, kind=kind)
+        )
         return {row["key"]: one for row in rows[:_MOST] if (one := opened(row)) is not None}
 
     def _current(self, one: Kept) -> bool:

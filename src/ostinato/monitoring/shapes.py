@@ -105,6 +105,7 @@ def numbers(config: Psi, state: PsiState, batch: Batch, arl: float) -> Found | N
 def _window(config: Psi, state: PsiState, one: Observation, label: str, batch: Batch, arl: float) -> Found | None:
     found: Found | None = None
     at = min(one.at, batch.until)
+    state.opened = min(state.opened, batch.until)
     if state.opened and sum(state.now.values()) >= config.least and at - state.opened >= config.hours * _HOUR:
         found = _close(config, state, arl)
     seen(state, one.at, batch.until)

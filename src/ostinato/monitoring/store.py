@@ -90,7 +90,9 @@ def cursors(connection: sa.Connection) -> dict[str, int]:
     return {row[0]: int(row[1]) for row in connection.execute(sa.select(tables.cursor))}
 
 
-def rows(connection: sa.Connection, *, project: str = "", intent: str | None = None) -> Sequence[sa.RowMapping]:
+def rows(
+    connection: sa.Connection, *, project: str = "", intent: str | None = None, kind: str = ""
+) -> Sequence[sa.RowMapping]:
     """Rows of states."""
     table = tables.state
     query = sa.select(table).order_by(table.c.detector, table.c.key)
@@ -98,6 +100,8 @@ def rows(connection: sa.Connection, *, project: str = "", intent: str | None = N
         query = query.where(table.c.project == project)
     if intent is not None:
         query = query.where(table.c.intent == intent)
+    if kind:
+        query = query.where(table.c.kind == kind)
     return connection.execute(query).mappings().all()
 
 

@@ -326,14 +326,20 @@ class Watch:
     # -- handing on ------------------------------------------------------------------------------------------------
 
     async def _hand_on(self) -> str:
-        """Hand on what waits; why it could not be, or nothing."""
+        """Hand on what waits, past what nobody can take now; why some of it could not be, or nothing."""
+        why = ""
         for alarm in await self.database.read(store.waiting):
             try:
                 await self.raise_alarm(alarm)
             except OstinatoError as error:
-                return f"an alarm could not be handed on: {error.sentence}"
+                why = why or f"an alarm could not be handed on: {error.sentence}"
+                continue
+            except Exception as error:
+                why = why or f"an alarm could not be handed on: {type(error).__name__}"
+                _log.exception("The alarm %s could not be handed on.", alarm.id)
+                continue
             await self.database.run(lambda connection, alarm=alarm: store.handed(connection, alarm.id))
-        return ""
+        return why
 
     # -- what is asked at night ------------------------------------------------------------------------------------
 

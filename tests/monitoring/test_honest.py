@@ -1,0 +1,149 @@
+"""What detectors must not do: take a release for drift, let one alarm keep others waiting, pay twice for a night."""
+
+import random
+import sys
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from feeding import DAY, Alarms, call_row, insert, room, signal_row
+from inside import SYSTEM, inside
+
+from ostinato import monitoring
+from ostinato.cases.model import Alarm
+from ostinato.core.errors import NotFound
+from ostinato.monitoring import kinds
+from ostinato.monitoring.model import DAY as MICROS
+from ostinato.monitoring.model import Batch, Observation
+from ostinato.signals.tables import signal
+from ostinato.traces.tables import call
+
+ONE_ENGINE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+
+
+async def look(watched: Any, clock: Any, times: int = 2) -> None:
+    for _ in range(times):
+        clock.advance(10)
+        await watched.watch.look()
+
+
+@ONE_ENGINE
+async def test_a_new_release_is_no_other_mix_of_questions(control, traces, clock) -> None:
+    alarms = Alarms()
+    watched = room(control, traces, clock, alarms)
+    await watched.start()
+    draw = random.Random(1)
+    for day in range(10):
+        version = 1 if day < 7 else 2
+        rows = []
+        for _ in range(400):
+            prompt = draw.choice(["support", "support", "billing"])
+            family = {"family": f"{prompt}@{version}", "prompt": prompt, "intent": "help"}
+            rows.append(call_row(clock.now() + draw.randrange(MICROS - 10**8), **family))
+        clock.advance(DAY)
+        insert(traces, call, sorted(rows, key=lambda row: row["at"]))
+        await look(watched, clock)
+    assert [one.kind for one in alarms.taken if one.kind == "mix"] == []
+    (mix,) = [one for one in watched.watch.kept.values() if one.kind == "mix"]
+    assert mix.state.windows >= 2
+    assert set(mix.state.usual) == {"support", "billing"}
+
+
+@ONE_ENGINE
+@pytest.mark.parametrize("error", [NotFound("There is no such project."), KeyError("x")])
+async def test_an_alarm_that_nobody_can_take_keeps_no_other_waiting(control, traces, clock, error) -> None:
+    taken: list[Alarm] = []
+
+    async def take(alarm: Alarm) -> None:
+        if alarm.project == "gone":
+            raise error
+        taken.append(alarm)
+
+    watched = room(control, traces, clock, Alarms())
+    watched.watch.raise_alarm = take
+    await watched.start()
+    for project in ("gone", "support"):
+        end, draw = clock.now(), random.Random(1)
+        rows = [
+            signal_row(end - (3_000 - n) * 10**7, float(draw.random() < (0.9 if n < 2_500 else 0.2)), project=project)
+            for n in range(3_000)
+        ]
+        insert(traces, signal, rows)
+        await look(watched, clock, 3)
+    assert {one.project for one in taken} == {"support"}
+    assert "handed on" in watched.watch.failing
+
+
+async def test_a_nightly_detector_that_breaks_has_had_its_night() -> None:
+    async with inside() as world:
+        watched = world.app.governing.monitoring
+        await watched.watch.stop()
+        await world.declare("models", "probed", {"targets": ["fake/plain"]})
+        home = await world.first_project()
+        wish = monitoring.Declaration(kind="probes", config={"model": "probed"})
+        await watched.declare(SYSTEM, "same-model", wish, project=home)
+        tries = 0
+
+        async def broken(*_: object) -> None:
+            nonlocal tries
+            tries += 1
+            raise ValueError("what no one thought of")
+
+        watched.nights._probe = broken
+        world.clock.advance(DAY - world.clock.now() / 1e6 % DAY + 4 * 3_600)
+        assert await watched.watch.look()
+        for _ in range(5):
+            await watched.nights.look()
+        assert tries == 1
+        assert list(watched.nights.failed.values()) == ["ValueError"]
+
+
+def test_a_clock_that_was_ahead_leaves_no_detector_blind() -> None:
+    kind = kinds.find("mix")
+    config, state = kinds.configured(kind, {}), kind.state()
+    draw, found = random.Random(1), []
+
+    def feed(at: int, bad: bool) -> None:
+        good = draw.random() < (0.2 if bad else 0.9)
+        one = Observation(at, float(good), label="a" if good else "b")
+        told = kind.take(config, state, Batch(at, (one,), 0.0), 30.0)
+        if told is not None:
+            found.append(told)
+
+    at = 1_790_000_000_000_000
+    for _ in range(5_000):
+        at += MICROS // 1_000
+        feed(at, bad=False)
+    feed(at + 400 * MICROS, bad=False)  # for a moment, a year ahead
+    found.clear()
+    for _ in range(3_000):
+        at += MICROS // 1_000
+        feed(at, bad=True)
+    assert found
+
+
+@ONE_ENGINE
+async def test_a_judge_that_fails_is_known_among_any_number_of_series(control, traces, clock, monkeypatch) -> None:
+    monkeypatch.setattr("ostinato.monitoring.monitoring._MOST", 3)
+    watched = room(control, traces, clock, Alarms())
+    await watched.start()
+    rows = [signal_row(clock.now(), 1.0, project="p" * 32, name=f"a{n}") for n in range(9)]
+    insert(traces, signal, rows)
+    await look(watched, clock, 3)
+    kind = kinds.find("judge")
+    state = msgspec.structs.replace(kind.state(), learning=False, statistic=0.9, threshold=0.4)
+    watched._current = lambda _: True
+    from ostinato.monitoring import store
+    from ostinato.monitoring.model import Series
+
+    series = Series("acme", "p" * 32, part="strict")
+    kept = {"z": store.Kept("zz-gold", "judge", 1, series, state)}
+    lease = watched.watch.lease
+    assert lease is not None
+    traces.transact(lambda connection: store.write(connection, lease, {}, kept, ()))
+    assert "kappa of 0.10" in await watched.judge_failing("p" * 32)
