@@ -38,12 +38,14 @@ _COMMANDS: dict[str, tuple[str, str]] = {
     "cases": ("ostinato.cli.cases:cases", "What somebody must look into, until it is closed."),
     "breakers": ("ostinato.cli.breakers:breakers", "Intents that answer by their safe behaviour."),
     "triage": ("ostinato.cli.triage:triage", "What to do with each family of requests, and why; the inventory."),
+    "updates": ("ostinato.cli.updates:updates", "Changes of models: who gains, who loses; canaries by intent."),
     "cache": ("ostinato.cli.cache:cache", "Cached entries: list, count, withdraw."),
     "traces": ("ostinato.cli.traces:traces", "The ledger's rows: tail, show."),
     "explain": ("ostinato.cli.explain:explain", "Everything behind one answer, by its request's id."),
     "webhooks": ("ostinato.cli.webhooks:webhooks", "Where messages go: webhooks, Slack, e-mail; dead letters."),
     "retention": ("ostinato.cli.retention:retention", "How long things are kept; holds; forgetting somebody."),
     "audit": ("ostinato.cli.audit:audit", "The audit log: list, prove, export; verify offline."),
+    "assess": ("ostinato.cli.assess:assess", "What it would be worth, from traffic recorded elsewhere."),
     "stats": ("ostinato.cli.traces:stats", "Hit rates, latency, cost and savings."),
 }
 """Name -> where it is (imported when it is called, or its own help is asked for), and its line in the overview."""
