@@ -187,13 +187,15 @@ async def calls(plane: Plane, now: int, *, arm: str = "stable") -> None:
         record(plane, at, **common, prompt_version=1, release="old", arm=arm, usage=Usage(1000, output=100), cost=1100)
 
 
-def told(plane: Plane, now: int, release: str, values: list[float]) -> None:
+def told(
+    plane: Plane, now: int, release: str, values: list[float], *, source: signals.Source = "scorer", name: str = "right"
+) -> None:
     for value in values:
         plane.app.signals.record(
             [
                 signals.Signal(
                     id=ids.new(now), request_id=ids.new(now), at=now + 1, org=plane.organizations["acme/main"],
-                    project=plane.projects["acme/main"], source="scorer", name="right", value=value, release=release,
+                    project=plane.projects["acme/main"], source=source, name=name, value=value, release=release,
                     prompt="greeting",
                 )
             ]
@@ -202,7 +204,9 @@ def told(plane: Plane, now: int, release: str, values: list[float]) -> None:
 
 async def effect(plane: Plane, now: int) -> releasing.Effect:
     assert plane.app.recorder.flush() and plane.app.signals.flush()
-    return await plane.app.ledger_database.read(lambda c: releasing.effect(c, change(plane, now), 0.02))
+    return await plane.app.ledger_database.read(
+        lambda c: releasing.effect(c, change(plane, now), 0.02, plane.app.prices.value)
+    )
 
 
 async def test_a_release_saves_nothing_until_quality_is_shown_to_hold(plane: Plane):
@@ -245,6 +249,68 @@ async def test_a_release_that_costs_more_is_shown_below_zero_whatever_its_qualit
     made = releasing.lines([found])
     assert sum(line.nano or 0 for line in made) == -40_000
     assert made[0].state == "counted"
+
+
+async def test_thirty_good_answers_of_thirty_do_not_show_that_quality_holds(plane: Plane):
+    now = plane.world.clock.now()
+    await calls(plane, now, arm="control")
+    for release in ("new", "old"):
+        told(plane, now, release, [1.0] * 40)
+    found = await effect(plane, now)
+    assert found.quality is not None and found.quality.mean == 0
+    assert not found.quality.holds
+    # Two thousand of two thousand do.
+    for release in ("new", "old"):
+        told(plane, now, release, [1.0] * 2_000)
+    found = await effect(plane, now)
+    assert found.quality is not None and found.quality.holds
+
+
+async def test_how_often_people_had_to_help_is_no_measure_of_quality(plane: Plane):
+    now = plane.world.clock.now()
+    await calls(plane, now, arm="control")
+    for release in ("new", "old"):
+        told(plane, now, release, [1.0] * 2_000, source="outcome", name="escalated")
+    assert (await effect(plane, now)).quality is None
+
+
+async def test_what_the_providers_prefix_cache_spares_is_not_counted_for_the_release_as_well(plane: Plane):
+    body = {"input": 1.0, "cache_read": 0.1, "output": 1.0}
+    await plane.world.declare("prices", "fake/again", body)
+    now = plane.world.clock.now()
+    price = plane.app.prices.value.price
+    for number in range(40):
+        at = now + number * 1_000_000
+        for version, release, usage in ((1, "old", Usage(1_000, output=10)), (2, "new", Usage(100, 900, output=10))):
+            cost = price("fake", "again", usage, at)
+            arm = "control" if release == "old" else "canary"
+            record(
+                plane,
+                at,
+                model="again",
+                prompt="greeting",
+                prompt_version=version,
+                release=release,
+                arm=arm,
+                usage=usage,
+                cost=cost,
+            )
+    found = await effect(plane, now)
+    assert found.new.cost < found.old.cost / 4
+    assert (found.shorter, found.cheaper) == (0, 0)
+
+
+async def test_calls_of_our_own_are_not_among_what_callers_paid_for(plane: Plane, key: str):
+    at = plane.world.clock.now()
+    usage = Usage(100, 900, output=10)
+    record(plane, at, usage=usage, cost=500)
+    record(plane, at, usage=usage, cost=7_000, key_id="", reason="loop", tags="loop:gate", prompt="greeting")
+    plane.world.clock.advance(1)
+    account = await read(plane, key, "/savings")
+    assert (account["cost"], account["counterfactual"]) == (500, 500)
+    assert lines(account)["provider prefix cache"]["count"] == 1
+    narrow = lines(await read(plane, key, "/savings?prompt=greeting"))
+    assert (narrow["optimizer"]["nano"], narrow["optimizer"]["count"]) == (-7_000, 1)
 
 
 async def test_the_report_has_both_sides_and_what_nobody_has_told_is_missing(plane: Plane, key: str):

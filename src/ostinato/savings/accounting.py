@@ -1,9 +1,10 @@
 """The account: every source of savings a line, every overhead a line, negative ones shown. Sums are exact; what is not
 known is missing, never zero."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
+import msgspec
 import sqlalchemy as sa
 
 from ostinato.calls import tables as journal
@@ -34,8 +35,18 @@ _WRONG = 0.5
 def prefix_cache(connection: sa.Connection, prices: PriceBook, window: Window, filters: Filter) -> Line:
     """What the provider's prefix cache saved: what the same tokens would have cost as plain input, less what they did.
 
-    Writing costs extra where providers charge for it, so the line can be below 0. Blocking; reads those calls.
+    Writing costs extra where providers charge for it, so the line can be below 0. Calls of our own are not among them:
+    their overhead is what they really cost. Blocking; reads those calls.
     """
+    saved, count, unknown = discount(connection, prices, *_within(window, filters), ledger.call.c.key_id != "")
+    detail = "tokens read at the cache's price instead of as input, less what writing them cost extra"
+    if unknown:
+        detail += f"; {unknown} calls have no price any more"
+    return Line(name="provider prefix cache", nano=saved, count=count, detail=detail)
+
+
+def discount(connection: sa.Connection, prices: PriceBook, *where: sa.ColumnElement[bool]) -> tuple[int, int, int]:
+    """What the provider's prefix cache took off some calls, over how many; and how many have no price any more."""
     call = ledger.call
     query = sa.select(
         call.c.at,
@@ -47,7 +58,7 @@ def prefix_cache(connection: sa.Connection, prices: PriceBook, window: Window, f
         call.c.output,
         call.c.reasoning,
         call.c.usage_raw,
-    ).where(*_within(window, filters), call.c.cost.is_not(None), call.c.cache_read + call.c.cache_write > 0)
+    ).where(*where, call.c.cost.is_not(None), call.c.cache_read + call.c.cache_write > 0)
     saved = count = unknown = 0
     for row in connection.execution_options(yield_per=2_000).execute(query):
         usage = reconcile.usage_of(row)
@@ -62,10 +73,7 @@ def prefix_cache(connection: sa.Connection, prices: PriceBook, window: Window, f
             continue
         count += 1
         saved += without - with_it
-    detail = "tokens read at the cache's price instead of as input, less what writing them cost extra"
-    if unknown:
-        detail += f"; {unknown} calls have no price any more"
-    return Line(name="provider prefix cache", nano=saved, count=count, detail=detail)
+    return saved, count, unknown
 
 
 def loops(connection: sa.Connection, window: Window, filters: Filter) -> list[Line]:
@@ -86,22 +94,13 @@ def loops(connection: sa.Connection, window: Window, filters: Filter) -> list[Li
     return _by_purpose((row[0], int(row[1]), int(row[2]), int(row[3])) for row in connection.execute(query))
 
 
-def loops_of(connection: sa.Connection, window: Window, filters: Filter) -> list[Line]:
-    """The same for an intent or a prompt: from the ledger's rows, which name them."""
-    call = ledger.call
-    query = (
-        sa.select(
-            call.c.tags,
-            sa.func.count(),
-            sa.func.coalesce(sa.func.sum(call.c.cost), 0),
-            sa.func.sum(sa.case((call.c.cost.is_(None), 1), else_=0)),
-        )
-        .where(*_within(window, filters, releases=False), call.c.key_id == "", call.c.tags.like("loop:%"))
-        .group_by(call.c.tags)
-    )
-    rows = connection.execute(query)
-    purposes = ((row[0].partition(",")[0].removeprefix("loop:"), int(row[1]), int(row[2]), int(row[3])) for row in rows)
-    return _by_purpose(purposes)
+def loops_of(own: Mapping[str, Stats]) -> list[Line]:
+    """The same for an intent or a prompt: from the ledger's sums by purpose, which know both."""
+    lines = _by_purpose((purpose, one.requests, one.cost, 0) for purpose, one in own.items() if purpose)
+    if all(one.pricing_coverage in (None, 1.0) for purpose, one in own.items() if purpose):
+        return lines
+    note = "calls of our own; some of their tokens have no price"
+    return [msgspec.structs.replace(one, detail=note) if one.count else one for one in lines]
 
 
 def _by_purpose(rows: Iterable[tuple[str, int, int, int]]) -> list[Line]:
@@ -231,17 +230,9 @@ def account(window: Window, stats: Stats, lines: Sequence[Line]) -> Account:
     )
 
 
-def _within(window: Window, filters: Filter, *, releases: bool = True) -> list[sa.ColumnElement[bool]]:
+def _within(window: Window, filters: Filter) -> list[sa.ColumnElement[bool]]:
     call = ledger.call
-    names = (
-        "org",
-        "project",
-        "alias",
-        "target",
-        "intent",
-        "prompt",
-        *(("key_id", "release", "arm") if releases else ()),
-    )
+    names = ("org", "project", "alias", "target", "intent", "prompt", "key_id", "release", "arm")
     return [
         call.c.request_id >= f"{max(0, window.since) // 1000:012x}",
         call.c.request_id < f"{-(-max(0, window.until) // 1000):012x}",

@@ -13,9 +13,10 @@ import sqlalchemy as sa
 
 from ostinato import statistics
 from ostinato.releases import tables as release_tables
+from ostinato.savings import accounting
 from ostinato.savings.model import Line, Quality
 from ostinato.signals import tables as signal_tables
-from ostinato.traces import Filter, Window
+from ostinato.traces import Filter, PriceBook, Window
 from ostinato.traces import tables as ledger
 
 LEAST = 30
@@ -23,6 +24,8 @@ LEAST = 30
 _BEFORE = 30 * 86_400_000_000
 _MOST = 100
 _SIGNALS = 20_000
+_OUTCOMES = ("csat", "task_success")
+"""Outcomes that are told of good and bad answers alike, and are the better the higher."""
 
 
 class Change(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,6 +51,13 @@ class Calls(msgspec.Struct, frozen=True, kw_only=True):
     """Nano-dollars a call."""
     us: float = 0.0
     """Upstream microseconds a call."""
+    discount: float = 0.0
+    """Nano-dollars a call that the provider's prefix cache took off: a line of its own."""
+
+    @property
+    def plain(self) -> float:
+        """What a call would cost without the provider's prefix cache."""
+        return self.cost + self.discount
 
 
 class Effect(msgspec.Struct, frozen=True, kw_only=True):
@@ -102,19 +112,20 @@ def changes(connection: sa.Connection, window: Window, filters: Filter) -> list[
     ]
 
 
-def effect(connection: sa.Connection, change: Change, margin: float) -> Effect:
+def effect(connection: sa.Connection, change: Change, margin: float, prices: PriceBook) -> Effect:
     """What one release does. From ``traces``; blocking."""
-    new = _calls(connection, change, change.since, change.until, release=change.id)
-    old = _calls(connection, change, change.since, change.until, control=True)
+    new = _calls(connection, prices, change, change.since, change.until, release=change.id)
+    old = _calls(connection, prices, change, change.since, change.until, control=True)
     randomized = old.n >= LEAST
     if not randomized:
-        old = _calls(connection, change, change.since - _BEFORE, change.since)
+        old = _calls(connection, prices, change, change.since - _BEFORE, change.since)
     shorter = cheaper = 0
     if new.n >= LEAST and old.n >= LEAST:
-        saved = (old.cost - new.cost) * new.n
-        # What an input token costs is what the new calls' tokens did, all classes alike: a split, not another sum.
+        # Without the provider's prefix cache on either side: what that spares is a line of its own, and counted there.
+        saved = (old.plain - new.plain) * new.n
+        # What an input token costs is what the old calls' tokens did, all classes alike: a split, not another sum.
         tokens = old.input + old.output
-        shorter = round((old.input - new.input) * (old.cost / tokens if tokens else 0.0) * new.n)
+        shorter = round((old.input - new.input) * (old.plain / tokens if tokens else 0.0) * new.n)
         cheaper = round(saved) - shorter
     quality = _quality(connection, change, margin)
     return Effect(
@@ -130,12 +141,14 @@ def lines(found: Sequence[Effect]) -> list[Line]:
             "against its control, drawn at random" if one.randomized else "against the calls before it; not randomized"
         )
         why = _withheld(one)
+        # The two lines are a split of one sum: they count, or are withheld, together.
+        withheld = bool(why) and one.shorter + one.cheaper >= 0
         for name, nano in (("shorter prompts", one.shorter), ("cheaper target or answer", one.cheaper)):
             made.append(
                 Line(
                     name=name,
-                    nano=nano if not why or nano < 0 else 0,
-                    state="withheld" if why and nano >= 0 else "counted",
+                    nano=0 if withheld else nano,
+                    state="withheld" if withheld else "counted",
                     count=one.new.n,
                     detail=why or how,
                     project=one.change.project,
@@ -161,17 +174,18 @@ def _withheld(one: Effect) -> str:
 
 
 def _calls(
-    connection: sa.Connection, change: Change, since: int, until: int, *, release: str = "", control: bool = False
+    connection: sa.Connection,
+    prices: PriceBook,
+    change: Change,
+    since: int,
+    until: int,
+    *,
+    release: str = "",
+    control: bool = False,
 ) -> Calls:
     call = ledger.call
     tokens = call.c.input + call.c.cache_read + call.c.cache_write
-    query = sa.select(
-        sa.func.count(),
-        sa.func.sum(tokens),
-        sa.func.sum(call.c.output + call.c.reasoning),
-        sa.func.sum(call.c.cost),
-        sa.func.sum(call.c.upstream_us),
-    ).where(
+    where = [
         call.c.request_id >= f"{max(0, since) // 1000:012x}",
         call.c.request_id < f"{until // 1000:012x}",
         call.c.project == change.project,
@@ -179,56 +193,81 @@ def _calls(
         call.c.status < 400,
         call.c.key_id != "",
         call.c.cost.is_not(None),
-    )
+    ]
     if release:
-        query = query.where(call.c.release == release, call.c.arm != "baseline")
+        where += [call.c.release == release, call.c.arm != "baseline"]
     else:
-        query = query.where(call.c.release == change.base, call.c.prompt_version == change.base_number)
+        where += [call.c.release == change.base, call.c.prompt_version == change.base_number]
         if control:
-            query = query.where(call.c.arm.in_(("control", "baseline")))
-    n, read, made, cost, us = connection.execute(query).one()
+            where.append(call.c.arm.in_(("control", "baseline")))
+    query = sa.select(
+        sa.func.count(),
+        sa.func.sum(tokens),
+        sa.func.sum(call.c.output + call.c.reasoning),
+        sa.func.sum(call.c.cost),
+        sa.func.sum(call.c.upstream_us),
+        sa.func.sum(call.c.cache_read + call.c.cache_write),
+    ).where(*where)
+    n, read, made, cost, us, cached = connection.execute(query).one()
     if not n:
         return Calls()
-    return Calls(n=int(n), input=int(read) / n, output=int(made) / n, cost=int(cost) / n, us=int(us) / n)
+    off = accounting.discount(connection, prices, *where)[0] if cached else 0
+    return Calls(
+        n=int(n), input=int(read) / n, output=int(made) / n, cost=int(cost) / n, us=int(us) / n, discount=off / n
+    )
 
 
 def _quality(connection: sa.Connection, change: Change, margin: float) -> Quality | None:
     """The worst of the signals that are there for both releases."""
-    sides: list[dict[str, tuple[list[float], list[float]]]] = []
+    sides: list[dict[tuple[str, str], tuple[list[float], list[float]]]] = []
     for release, since in ((change.id, change.since), (change.base, change.since - _BEFORE)):
-        found: dict[str, tuple[list[float], list[float]]] = {}
-        for name, value, weight in connection.execute(_signals(change, release, since)):
-            values, weights = found.setdefault(name, ([], []))
-            values.append(float(value))
-            weights.append(float(weight) if weight and weight > 0 else 1.0)
+        found: dict[tuple[str, str], tuple[list[float], list[float]]] = {}
+        known: set[tuple[str, ...]] = set()
+        for row in connection.execute(_signals(change, release, since)):
+            same = row.source, row.name, row.request_id, row.scorer, row.actor
+            if same in known:
+                continue  # said again by the same: the last word, which comes first here, counts
+            known.add(same)
+            values, weights = found.setdefault((row.source, row.name), ([], []))
+            values.append(float(row.value))
+            weights.append(float(row.weight) if row.weight and row.weight > 0 else 1.0)
         sides.append(found)
     worst: Quality | None = None
     for name in sides[0].keys() & sides[1].keys():
         (new, new_weights), (old, old_weights) = sides[0][name], sides[1][name]
         if min(len(new), len(old)) < LEAST:
             continue
-        ours, theirs = statistics.weighted_mean(new, new_weights), statistics.weighted_mean(old, old_weights)
+        ours, theirs = _mean(new, new_weights), _mean(old, old_weights)
         half = (((ours.high - ours.low) / 2) ** 2 + ((theirs.high - theirs.low) / 2) ** 2) ** 0.5
-        mean = ours.mean - theirs.mean
-        told = Quality(n_new=len(new), n_old=len(old), low=mean - half, high=mean + half, mean=mean, margin=margin)
+        middle = ours.mean - theirs.mean
+        mean = statistics.weighted_mean(new, new_weights).mean - statistics.weighted_mean(old, old_weights).mean
+        told = Quality(n_new=len(new), n_old=len(old), low=middle - half, high=middle + half, mean=mean, margin=margin)
         if worst is None or told.low < worst.low:
             worst = told
     return worst
 
 
-def _signals(change: Change, release: str, since: int) -> "sa.Select[Any, Any, Any]":
+def _mean(values: list[float], weights: list[float]) -> statistics.Interval:
+    """With one good and one bad answer added (Agresti and Caffo 2000): thirty of thirty are not known to be perfect."""
+    each = sum(weights) / len(weights)
+    return statistics.weighted_mean([*values, 0.0, 1.0], [*weights, each, each])
+
+
+def _signals(change: Change, release: str, since: int) -> "sa.Select[Any, Any, Any, Any, Any, Any, Any]":
     table = signal_tables.signal
-    return (
-        sa.select(table.c.name, table.c.value, table.c.weight)
-        .where(
-            table.c.release == release,
-            table.c.at >= since,
-            table.c.at < change.until,
-            table.c.project == change.project,
-            table.c.prompt == change.prompt,
-            table.c.value.is_not(None),
-            table.c.value == table.c.value,
-        )
-        .order_by(table.c.at.desc())
-        .limit(_SIGNALS)
+    query = sa.select(
+        table.c.source, table.c.name, table.c.value, table.c.weight, table.c.request_id, table.c.scorer, table.c.actor
+    ).where(
+        table.c.release == release,
+        table.c.at >= since,
+        table.c.at < change.until,
+        table.c.project == change.project,
+        table.c.prompt == change.prompt,
+        table.c.value.is_not(None),
+        table.c.value == table.c.value,
+        # Other outcomes are told where they happen only, or are the worse the more there are.
+        sa.or_(table.c.source != "outcome", table.c.name.in_(_OUTCOMES)),
     )
+    if not release:
+        query = query.where(table.c.prompt_version == change.base_number)
+    return query.order_by(table.c.at.desc(), table.c.seq.desc()).limit(_SIGNALS)

@@ -53,7 +53,7 @@ class Payback(msgspec.Struct, frozen=True, kw_only=True):
     spent: int
     """Optimizer, evaluation and judges, nano-dollars in the window."""
     saved_per_day: float
-    """By released prompts whose quality holds."""
+    """By released prompts whose quality holds, less what others cost more."""
     days: float | None
     """``None``: never at this rate."""
 
@@ -131,7 +131,7 @@ def report(
         latency={"hit": hit.p50, "miss": miss.p50},
         error_rate=stats.errors / stats.requests if stats.requests else None,
         workflow={name: workflow.get(name, Workflow(None)) for name in {**dict.fromkeys(WORKFLOW), **workflow}},
-        payback=_payback(account, effects),
+        payback=payback(account),
     )
 
 
@@ -183,10 +183,11 @@ def _levels(effects: Sequence[Effect]) -> tuple[Level, ...]:
     )
 
 
-def _payback(account: Account, effects: Sequence[Effect]) -> Payback:
+def payback(account: Account) -> Payback:
+    """What was spent on optimization, beside what released prompts save a day: as the account counts it, losses too."""
     spent = -sum(line.nano or 0 for line in account.lines if line.name in ("optimizer", "evaluation", "judge"))
     days = (account.window.until - account.window.since) / _DAY
-    saved = sum(one.shorter + one.cheaper for one in effects if one.counts)
+    saved = sum(line.nano or 0 for line in account.lines if line.release)
     rate = saved / days if days else 0.0
     return Payback(spent=spent, saved_per_day=rate, days=spent / rate if rate > 0 else None)
 

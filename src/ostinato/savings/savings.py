@@ -72,14 +72,19 @@ class Savings:
 
     async def accounted(self, window: Window, filters: Filter) -> Account:
         """What the ledger accounts for, line by line."""
-        stats = await self._ledger.stats(window, filters)
-        return accounting.account(window, stats, await self._lines(window, filters, stats))
+        stats = (await self._ledger.traffic(window, filters))[""]
+        return await self._account(window, filters, stats, await self.effects(window, filters))
+
+    async def _account(self, window: Window, filters: Filter, stats: Stats, effects: Sequence[Effect]) -> Account:
+        return accounting.account(window, stats, await self._lines(window, filters, stats, effects))
 
     async def effects(self, window: Window, filters: Filter) -> list[Effect]:
         """What each release of the window does against the one before."""
         found = await self._control.read(lambda connection: releasing.changes(connection, window, filters))
-        margin = self._settings.margin
-        return await self._traces.read(lambda connection: [releasing.effect(connection, one, margin) for one in found])
+        margin, prices = self._settings.margin, self._prices.value
+        return await self._traces.read(
+            lambda connection: [releasing.effect(connection, one, margin, prices) for one in found]
+        )
 
     async def reconcile(self, actor: Caller, ref: str, project: str = "") -> Reconciliation:
         """The ledger beside an invoice that was handed in; ``project``: id of the only one that the actor reaches."""
@@ -95,9 +100,9 @@ class Savings:
 
     async def roi(self, window: Window, filters: Filter) -> Report:
         """With and without caching, at each level of optimization, model metrics beside those of the workflow."""
-        account = await self.accounted(window, filters)
-        stats = await self._ledger.stats(window, filters)
+        stats = (await self._ledger.traffic(window, filters))[""]
         effects = await self.effects(window, filters)
+        account = await self._account(window, filters, stats, effects)
         estimate = await self.holdout(window, filters)
         workflow: Mapping[str, Workflow] = {}
         if self.figures is not None:
@@ -123,13 +128,13 @@ class Savings:
             lambda connection: [roi.budget(connection, one, window, of, filters.project) for one, of in own if of]
         )
 
-    async def _lines(self, window: Window, filters: Filter, stats: Stats) -> list[Line]:
+    async def _lines(self, window: Window, filters: Filter, stats: Stats, effects: Sequence[Effect]) -> list[Line]:
         embedded = await self._embedded(window, filters)
         made = [
             Line(
                 name="exact cache",
                 nano=stats.saved - (embedded.nano or 0),
-                count=stats.hits,
+                count=stats.hits - (embedded.count or 0),
                 detail="what the calls behind the hits would cost now",
             ),
             Line(name="semantic cache", nano=0, state="off", detail="there is none yet"),
@@ -137,7 +142,7 @@ class Savings:
         ]
         prices = self._prices.value
         made.append(await self._traces.read(lambda c: accounting.prefix_cache(c, prices, window, filters)))
-        made += releasing.lines(await self.effects(window, filters))
+        made += releasing.lines(effects)
         return [*made, *await self._overheads(window, filters)]
 
     async def _embedded(self, window: Window, filters: Filter) -> Line:
@@ -155,7 +160,9 @@ class Savings:
     async def _overheads(self, window: Window, filters: Filter) -> list[Line]:
         narrow = filters.intent or filters.prompt or filters.release
         if narrow:
-            loops = await self._traces.read(lambda c: accounting.loops_of(c, window, filters))
+            loops = accounting.loops_of(
+                await self._ledger.traffic(window, msgspec.structs.replace(filters, release="", arm=""))
+            )
         else:
             loops = await self._work.read(lambda c: accounting.loops(c, window, filters))
 

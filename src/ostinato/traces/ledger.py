@@ -18,7 +18,7 @@ from ostinato.traces import cells as cell_rows
 from ostinato.traces import conversations, rollup, tables
 from ostinato.traces.arms import ArmPage, Arms, Asker
 from ostinato.traces.cells import Segment
-from ostinato.traces.cubes import Layout
+from ostinato.traces.cubes import TRAFFIC, Layout
 from ostinato.traces.interactions import State, Turn
 from ostinato.traces.model import HIT_KINDS, AttemptRow, Filter, Page, RequestEvent, Stats, Window
 from ostinato.traces.rollup import GRAINS, SECOND, Cell, Summed
@@ -140,6 +140,23 @@ class Ledger:
 
         cell, losses = await self._read(read)
         return _stats(covered, cell, losses)
+
+    async def traffic(self, window: Window, filters: Filter | None = None) -> dict[str, Stats]:
+        """The same told apart by what calls were made for: ``""`` what callers asked, else our own calls, by purpose.
+
+        Raises ``Invalid`` for filters by key, alias or target: these sums are not told apart by them.
+        """
+        equal = {name: value for name, value in msgspec.structs.asdict(filters or Filter()).items() if value}
+        if unknown := set(equal) - set(TRAFFIC.dimensions):
+            raise Invalid(f"Traffic is not told apart by {min(unknown)}.", param=min(unknown))
+        covered, segments = self._segments(window)
+
+        def read(connection: sa.Connection) -> tuple[Mapping[tuple[Any, ...], Cell], dict[str, int]]:
+            return cell_rows.read(connection, TRAFFIC, segments, equal, ("purpose",)), _losses(connection, covered)
+
+        cells, losses = await self._read(read)
+        found = {str(purpose): _stats(covered, cell, losses) for (purpose,), cell in cells.items()}
+        return {"": _stats(covered, Cell(), losses), **found}
 
     async def samples(self, release: str, since: int, until: int | None = None) -> dict[str, int]:
         """Requests that a release has answered, by arm: those refused before a look-up are not counted.
