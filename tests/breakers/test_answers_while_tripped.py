@@ -9,7 +9,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from inside import CHAT, MESSAGES, RESPONSES, SYSTEM, World, inside, question
+from inside import CHAT, EMBEDDINGS, MESSAGES, RESPONSES, SYSTEM, World, inside, question
 
 TEXT = "A colleague will answer."
 TOML = f"""
@@ -24,6 +24,8 @@ safety = {{ on_trip = "fail-safe", text = "{TEXT}", serve_cache = true }}
 [intents.moved]
 safety = {{ on_trip = "target", alias = "strict" }}
 [intents.hard]
+[intents.ill]
+safety = {{ on_trip = "target", alias = "broken", text = "Nobody is well." }}
 [intents.gone]
 safety = {{ on_trip = "target", alias = "nowhere", text = "Nobody is there." }}
 """
@@ -112,6 +114,37 @@ async def test_a_key_that_may_use_one_model_is_answered_by_the_stricter_one_too(
 async def test_a_stricter_model_that_is_not_there_leaves_the_text(world: World) -> None:
     await trip(world, "gone")
     assert (await world.chat("hello", of("gone"))).text == "Nobody is there."
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_stricter_model_that_fails_leaves_the_text(world: World, stream: bool) -> None:
+    await trip(world, "ill")
+    got = await world.patiently(CHAT, question("hello", stream=stream), of("ill"))
+    assert (got.status, got.text) == (200, "Nobody is well.")
+    assert got.headers["ostinato-breaker"].startswith("tripped; intent=ill")
+
+
+async def test_vectors_stop_too_and_only_kept_ones_are_given_where_the_intent_says_so(world: World) -> None:
+    async def embed(intent: str, *inputs: str, control: str = "") -> Any:
+        headers = {**of(intent), **({"cache-control": control} if control else {})}
+        return await world.ask(EMBEDDINGS, {"model": "vectors", "input": list(inputs)}, headers)
+
+    for intent in ("hard", "soft", "kept", "moved"):
+        assert (await embed(intent, "known")).status == 200
+    asked = world.fake.calls
+    for intent in ("hard", "soft", "kept", "moved"):
+        await trip(world, intent)
+    for intent in ("hard", "soft", "moved"):
+        for control in ("", "no-store", "only-if-cached"):
+            got = await embed(intent, "known", control=control)
+            assert (got.status, got.json()["error"]["code"]) == (503, "intent_tripped"), (intent, control)
+            assert got.headers["ostinato-breaker"].startswith(f"tripped; intent={intent}")
+    kept = await embed("kept", "known")
+    assert kept.status == 200 and kept.cache == "hit-exact"
+    assert kept.headers["ostinato-breaker"].startswith("tripped; intent=kept")
+    for inputs, control in ((("known", "new"), ""), (("known",), "no-cache"), (("known",), "no-store")):
+        assert (await embed("kept", *inputs, control=control)).status == 503
+    assert world.fake.calls == asked
 
 
 async def test_an_intent_that_declares_nothing_refuses_and_says_so(world: World) -> None:

@@ -9,7 +9,7 @@ import time
 import pytest
 from inside import CHAT, COUNT, EMBEDDINGS, MESSAGES, RESPONSES, SYSTEM, Got, inside, question
 
-from ostinato.core.clock import SystemClock
+from ostinato.core.clock import ManualClock, SystemClock
 
 ARM = 120
 """Samples per arm of the timing audit; the soak takes a thousand."""
@@ -201,3 +201,39 @@ def smirnov(one: list[float], two: list[float]) -> float:
     size = math.sqrt(len(one) * len(two) / (len(one) + len(two)))
     scaled = (size + 0.12 + 0.11 / size) * distance
     return min(1.0, 2 * sum((-1) ** (k - 1) * math.exp(-2 * k * k * scaled * scaled) for k in range(1, 101)))
+
+
+SHARED = """
+[policies.plain]
+alias = "plain"
+scope = "project"
+checks = ["words"]
+[policies.vectors]
+alias = "vectors"
+scope = "project"
+[checks.rules.words]
+kind = "banned"
+terms = ["forbidden"]
+action = "block"
+"""
+
+
+async def test_whoever_is_named_is_written_down_by_digest_where_entries_are_shared_too() -> None:
+    """They are found again when they are to be forgotten; whose entries are read does not change by it."""
+    async with inside(SHARED) as world:
+        ann, bob = {"ostinato-user": "ann"}, {"ostinato-user": "bob"}
+        assert isinstance(world.clock, ManualClock)
+        assert (await world.chat("hello", ann)).cache == "miss"
+        for headers in (bob, bob, ann, ann):  # by the ordinary path, then by the raw body
+            world.clock.advance(0.001)  # rows are listed by their time
+            assert (await world.chat("hello", headers)).cache == "hit-exact"
+        world.clock.advance(0.001)
+        assert (await world.chat("a forbidden word", ann)).status == 400
+        for control in ("no-store", ""):
+            world.clock.advance(0.001)
+            asked = {"model": "vectors", "input": "a", "user": "ann"}
+            assert (await world.ask(EMBEDDINGS, asked, {"cache-control": control} if control else {})).status == 200
+        rows = await world.rows(8)
+        of_ann, of_bob = rows[0].user_digest, rows[1].user_digest
+        assert of_ann and of_bob and of_ann != of_bob
+        assert [row.user_digest for row in rows] == [of_ann, of_bob, of_bob, *[of_ann] * 5]

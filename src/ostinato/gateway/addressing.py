@@ -3,7 +3,7 @@
 import msgspec
 
 from ostinato import families, routing
-from ostinato.cache import admission, directives, fingerprint, scope
+from ostinato.cache import Scope, admission, directives, fingerprint, scope
 from ostinato.core.errors import Invalid
 from ostinato.gateway import controls, lottery, prompting
 from ostinato.gateway.rooms import Rooms
@@ -13,13 +13,19 @@ from ostinato.wire.model import ChatRequest
 _MOST_TAGS = 16
 
 
-def name_parties(turn: Turn, body_user: str | None) -> None:
-    """Read from our headers, and ``user`` of the body, for whom and in which conversation the caller asks."""
+def name_parties(turn: Turn, body_user: str | None, secret: bytes) -> None:
+    """Read from our headers, and ``user`` of the body, for whom and in which conversation the caller asks.
+
+    Whoever is named is written down by digest, whatever the policy's scope, and before anything can refuse the request:
+    it is how their rows are found when they are to be forgotten.
+    """
     read = turn.controls
+    turn.user = (controls.text(read, b"ostinato-user") if read.ours is not None else "") or body_user or ""
+    caller = turn.caller
+    if turn.user and caller is not None:
+        turn.user_digest = scope.user_digest(Scope(caller.org, caller.project, turn.user), secret)
     if read.ours is None:
-        turn.user = body_user or ""
         return
-    turn.user = controls.text(read, b"ostinato-user") or body_user or ""
     turn.session = controls.text(read, b"ostinato-session")
     turn.context = controls.text(read, b"ostinato-context")
     tags = tuple(tag for tag in (part.strip() for part in controls.text(read, b"ostinato-tags").split(",")) if tag)
@@ -61,7 +67,6 @@ def address(turn: Turn, rooms: Rooms, request: ChatRequest) -> None:
     turn.generation = fingerprint.generation(
         release=prompting.generation(turn), route_digest=drawn, policy_version=policy.version, epoch=rooms.cache.epoch
     )
-    turn.user_digest = scope.user_digest(within, rooms.secret) if within.user else ""
     turn.scope_digest = scope.digest(within)
     turn.key = fingerprint.key(
         within, turn.fingerprint, alias=route.alias, route_digest=drawn, generation=turn.generation

@@ -115,7 +115,15 @@ class Pipeline:
         if found is not None:
             return self.repeat(turn, *found)
         safe = tripping.safe(turn, self._rooms)
-        return await self.ask(turn) if safe is None else safe
+        if safe is not None:
+            return safe
+        try:
+            return await self.ask(turn)
+        except (UpstreamFailed, Unavailable):
+            instead = tripping.instead(turn, self._rooms)
+            if instead is None:
+                raise
+            return instead
 
     def authenticate(self, turn: Turn) -> None:
         """Who calls, and whether they may now."""
@@ -137,7 +145,7 @@ class Pipeline:
         turn.request = request
         turn.stream = request.stream
         turn.model = request.model
-        addressing.name_parties(turn, request.user)
+        addressing.name_parties(turn, request.user, self._rooms.secret)
 
     async def look_up(self, turn: Turn) -> tuple[Entry, int] | None:
         """The entry that answers this request, and from which tier; ``None`` on a miss."""

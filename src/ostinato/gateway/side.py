@@ -27,7 +27,7 @@ async def count_tokens(turn: Turn, rooms: Rooms, data: bytes) -> Reply:
     assert caller is not None
     turn.request = wire.codec("anthropic.messages").read_request({"max_tokens": 1, **body.read(data, turn.controls)})
     turn.model = turn.request.model
-    addressing.name_parties(turn, turn.request.user)
+    addressing.name_parties(turn, turn.request.user, rooms.secret)
     prompting.render(turn, rooms)
     route = resolving.resolve(turn, rooms, "chat")
     inspecting.inspect(turn, rooms)

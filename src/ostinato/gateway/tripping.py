@@ -10,6 +10,7 @@ from blake3 import blake3
 
 from ostinato import wire
 from ostinato.breakers import Trip
+from ostinato.core import ids
 from ostinato.core.errors import Invalid, NotFound, Unavailable
 from ostinato.gateway import controls, prompting, recording
 from ostinato.gateway.replies import JSON_TYPE, SSE_TYPE, Header, Reply
@@ -65,7 +66,34 @@ def safe(turn: Turn, rooms: Rooms) -> Reply | None:
     if declared.on_trip != "refuse" and declared.text:
         recording.record(turn, rooms, cache="bypass", reason="tripped")
         return _told(turn, declared.text)
-    raise Tripped(
+    raise refusal(turn, trip)
+
+
+def instead(turn: Turn, rooms: Rooms) -> Reply | None:
+    """The text of a tripped intent whose stricter model has failed, too; ``None`` where there is none."""
+    trip = turn.trip
+    if trip is None or trip.safety.on_trip != "target" or not trip.safety.text:
+        return None
+    if turn.recorded:
+        # The failed call keeps its row; this answer gets one of its own.
+        turn.request_id, turn.recorded = ids.new(rooms.clock.now()), False
+    recording.record(turn, rooms, cache="bypass", reason="tripped")
+    return _told(turn, trip.safety.text)
+
+
+def must_answer(turn: Turn) -> None:
+    """Refuse vectors of a tripped intent: no text stands in for them, and those of another model cannot be compared
+    with them. Where it says ``serve_cache``, those that are kept are given, and no model is asked."""
+    trip = turn.trip
+    if trip is None:
+        return
+    if not trip.safety.serve_cache or turn.directives is None or turn.bypass or turn.directives.no_cache:
+        raise refusal(turn, trip)
+
+
+def refusal(turn: Turn, trip: Trip) -> Tripped:
+    """What the caller is told where nothing else is declared, or nothing is to be had."""
+    return Tripped(
         f"The intent {turn.intent!r} does not answer now: its breaker is open ({trip.code}).",
         hint="Try again later. Whoever keeps the intent can say what is answered meanwhile: `safety`.",
         retry_after=max(1.0, (trip.cool_until - turn.at) / 1e6),

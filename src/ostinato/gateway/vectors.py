@@ -14,7 +14,7 @@ from ostinato import routing, wire
 from ostinato.cache import EmbeddingCache, Entry, EntryMeta, Fetched, admission, directives, fingerprint, scope
 from ostinato.cache.embeddings import Embedded
 from ostinato.core.errors import OstinatoError
-from ostinato.gateway import addressing, asking, body, controls, inspecting, recording, resolving
+from ostinato.gateway import addressing, asking, body, controls, inspecting, prompting, recording, resolving, tripping
 from ostinato.gateway.asking import PriceUnknown
 from ostinato.gateway.pipeline import NotCached
 from ostinato.gateway.replies import JSON_TYPE, Header, Reply
@@ -43,10 +43,12 @@ class Vectors:
         assert caller is not None
         request = wire.embeddings.read_request(body.read(data, turn.controls))
         turn.model = request.model
-        addressing.name_parties(turn, request.user)
+        addressing.name_parties(turn, request.user, rooms.secret)
         resolving.resolve(turn, rooms, "embedding")
+        tripping.heed(turn, rooms)
         batch = Batch(turn, rooms, inspecting.inspect_embedding(turn, rooms, request))
         batch.address()
+        tripping.must_answer(turn)
         rooms.access.enter(caller)
         try:
             return batch.reply(await batch.embedded(self._cache))
@@ -98,6 +100,7 @@ class Batch:
             turn.bypass = "no-end-user" if caller.end_user_required else "no-session"
         else:
             turn.bypass = turn.no_store
+        tripping.bar(turn)
         if turn.bypass or within is None:
             return
         drawn = routing.key_digest(route, turn.targets[0])
@@ -105,7 +108,6 @@ class Batch:
             release="", route_digest=drawn, policy_version=policy.version, epoch=rooms.cache.epoch
         )
         turn.scope_digest = scope.digest(within)
-        turn.user_digest = scope.user_digest(within, rooms.secret)
         request, extra = self.request, self.request.extra
         headers = controls.forwarded(turn.controls)
         if headers:
@@ -123,11 +125,13 @@ class Batch:
         def accepts(entry: Entry) -> bool:
             return directives.accepts(asked, created=entry.created, expires=entry.expires, now=turn.at)
 
-        if asked.only_if_cached:
+        if asked.only_if_cached or turn.trip is not None:
             found = None
             if not (turn.bypass or asked.no_cache):
                 found = await cache.recall(self.keys, turn.scope_digest, accepts=accepts)
             if found is None:
+                if turn.trip is not None:
+                    raise tripping.refusal(turn, turn.trip)
                 raise NotCached("Not every input's vector is in the cache, and only-if-cached was asked.")
         elif turn.bypass:
             fetched = await self.fetch(list(range(len(self.request.inputs))))
@@ -279,6 +283,7 @@ class Batch:
             (b"ostinato-target", target.encode()),
             *recording.money_headers(self.cost, self.saved),
             *recording.rate_headers(turn),
+            *prompting.headers(turn),
             recording.timing(turn, recording.since(turn, self.rooms), self.upstream_us),
         ]
         for name, value in routed.headers.items() if routed is not None else ():
