@@ -18,6 +18,7 @@ from ostinato import (
     cases,
     datasets,
     embeddings,
+    evals,
     explaining,
     families,
     intents,
@@ -37,6 +38,7 @@ from ostinato import (
     storage,
     traces,
     triaging,
+    updating,
 )
 from ostinato.audit import Keeper, Log
 from ostinato.cache.policy import Policies
@@ -48,6 +50,7 @@ from ostinato.core.clock import Clock
 from ostinato.intents.model import Kpi as Wanted
 from ostinato.monitoring import forgetting as of_vectors
 from ostinato.optimization.forgetting import rewrite_runs
+from ostinato.releases.rights import standing_rights
 from ostinato.savings.roi import Workflow
 from ostinato.storage import Current, Database
 from ostinato.triage import Decision
@@ -92,6 +95,7 @@ class Parts(Protocol):
     watcher: releases.Watcher
     releases: releases.Releases
     optimizations: optimization.Optimizations
+    experiments: evals.Experiments
     calls: calls.Calls
     declarations: storage.Declarations
     intent_changes: intents.Changes
@@ -141,9 +145,13 @@ class Governing:
         self.kpis.bind("drift_index", kpis.told.drift(self.monitoring.index))
 
         self.retention = self._retention()
+        self.updating = self._updating()
+        self.update_watcher = updating.Watcher(self.updating)
 
     async def start(self, later: Later) -> None:
         """Before the first request: what the gateway asks is loaded."""
+        self._parts.standing.candidates = self.updating.candidates
+        await self._parts.standing.follow("models")
         await self.notifying.start()
         later("notifying", self.notifying.stop)
         await self._parts.keeper.resume(notifying.TEST, self.notifying.effects.carry_out_test)
@@ -164,6 +172,8 @@ class Governing:
 
     async def go_on(self, later: Later) -> None:
         """When everything stands: background work begins."""
+        self.update_watcher.start()
+        later("changes of models", self.update_watcher.stop)
         await self.retention.start()
         later("retention", self.retention.stop)
         self.trials.start()
@@ -264,6 +274,35 @@ class Governing:
             await asyncio.to_thread(self.families.forget, one.project, one.digest)
 
         return retention.Bound("families", ("traces.family",), nothing, forget)
+
+    def _updating(self) -> updating.Updating:
+        parts = self._parts
+        registry, catch_up = parts.prompts, parts.recorder.catch_up
+        room = updating.Updating(
+            parts.control,
+            parts.ledger_database,
+            parts.clock,
+            parts.notices,
+            parts.audit,
+            planner=updating.Planner(registry, parts.experiments, self._runs, parts.datasets),
+            observing=updating.Observing(parts.ledger_database, parts.signals.query, parts.ledger.askers, catch_up),
+            experiments=parts.experiments,
+            declarations=parts.declarations,
+            standing=parts.standing,
+            catalog=parts.catalog,
+            intents=parts.intents,
+            prices=parts.prices,
+            rights=standing_rights,
+            settings=parts.config.updates,
+        )
+        room.tell = self._tell
+        return room
+
+    async def _runs(self, project: str, after: str, limit: int) -> list[tuple[str, updating.Yardstick]]:
+        """By what optimization runs have judged prompts."""
+        system = access.SystemActor("updates")
+        runs = await self._parts.optimizations.list(system, project=project, after=after, limit=limit)
+        return [(one.prompt, updating.Yardstick(one.dataset, one.wish.scorers, one.resource)) for one in runs]
 
     def _savings(self) -> savings.Savings:
         parts = self._parts

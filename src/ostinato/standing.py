@@ -139,6 +139,8 @@ class Standing:
         """Held from judging a declaration until it stands, so that two cannot pass that exclude each other."""
         self._unsettled: dict[str, bool] = {}
         self._ambiguous: set[tuple[str, str]] = set()
+        self.candidates: Callable[[], Awaitable[Sequence[routing.Candidate]]] | None = None
+        """Changes of models that are tried, or stand beside what is declared."""
         self._snapshots: dict[str, Snapshot[Any]] = {}
         self._unsubscribe: Callable[[], None] | None = None
 
@@ -234,7 +236,14 @@ class Standing:
         return snapshot
 
     async def _load_catalog(self) -> routing.Catalog:
-        return routing.compile_routes(await self._standing("models"), self._digests)
+        catalog = routing.compile_routes(await self._standing("models"), self._digests)
+        tried = await self.candidates() if self.candidates is not None else ()
+        return routing.trials.with_candidates(catalog, tried, self._digests) if tried else catalog
+
+    def judge_candidate(self, candidate: routing.Candidate) -> routing.Route:
+        """The route that a candidate would be. Raises ``NotFound`` or ``Invalid`` naming what cannot be obeyed."""
+        base = self.catalog.value.route(candidate.project, candidate.alias)
+        return routing.trials.route_of(base, candidate, self._digests)
 
     async def _load_rulings(self) -> Rulings:
         rules = await self._declarations.load("rules")

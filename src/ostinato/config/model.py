@@ -33,6 +33,7 @@ from ostinato.scorers import Settings as ScorersSettings
 from ostinato.signals import Settings as SignalsSettings
 from ostinato.traces import Settings as TracesSettings
 from ostinato.triage import Settings as TriageSettings
+from ostinato.updating import Settings as UpdatesSettings
 from ostinato.web.settings import Settings as ServerSettings
 from ostinato.wire.model import Json
 
@@ -89,6 +90,7 @@ class Config(msgspec.Struct, frozen=True):
     retention: RetentionSettings = RetentionSettings()
     savings: SavingsSettings = SavingsSettings()
     triage: TriageSettings = TriageSettings()
+    updates: UpdatesSettings = UpdatesSettings()
     providers: dict[str, ProviderSettings] = {}
     retrievers: dict[str, RetrieverSettings] = {}
     models: dict[str, Json] = {}
@@ -133,6 +135,7 @@ SECTIONS: dict[str, type[msgspec.Struct]] = {
     "retention": RetentionSettings,
     "savings": SavingsSettings,
     "triage": TriageSettings,
+    "updates": UpdatesSettings,
     "scorers": ScorersSettings,
 }
 """Sections with fixed keys."""

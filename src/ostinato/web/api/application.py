@@ -38,6 +38,7 @@ from ostinato.web.api import (
     signals,
     traces,
     triage,
+    updates,
     webhooks,
 )
 from ostinato.web.api.document import Document
@@ -74,6 +75,7 @@ HANDLERS = (
     *signals.HANDLERS,
     *traces.HANDLERS,
     *triage.HANDLERS,
+    *updates.HANDLERS,
     *webhooks.HANDLERS,
 )
 

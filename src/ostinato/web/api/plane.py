@@ -31,6 +31,7 @@ from ostinato.signals import Signals
 from ostinato.storage import Change, Current, Declarations, Declared
 from ostinato.traces import Ledger
 from ostinato.triage import Inventory, Triage
+from ostinato.updating import Updating
 from ostinato.web.api.desk import Desk
 
 
@@ -92,6 +93,9 @@ class Governing(Protocol):
 
     @property
     def retention(self) -> Retention: ...
+
+    @property
+    def updating(self) -> Updating: ...
 
 
 class ControlPlane(Protocol):
