@@ -52,3 +52,16 @@ async def test_what_was_seen_is_there_after_a_restart_and_fades() -> None:
         await world.ask(CHAT, asked("You are a bank.", "What is 1?"))
         (again,) = (await told(world)).values()
         assert again.requests > after.requests + 0.9
+
+
+async def test_what_is_looked_at_costs_no_more_than_it_may() -> None:
+    async with inside("[families]\nlooked_per_second = 2\n") as world:
+        for number in range(5):
+            await world.ask(CHAT, asked("You are a bank.", f"What is {number}?"))
+        (bank,) = (await told(world)).values()
+        families = world.app.governing.families
+        assert families.dropped == 3
+        assert bank.requests == 5.0, "sums are exact all the same"
+        world.clock.advance(1)
+        await world.ask(CHAT, asked("You are a bank.", "What is 6?"))
+        assert families.dropped == 3

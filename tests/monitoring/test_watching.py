@@ -320,3 +320,19 @@ async def test_what_is_long_idle_is_forgotten(control, traces, clock, monkeypatc
     assert watched.watch.kept == {}
     for table in (tables.state, tables.alarm):
         assert traces.query(lambda c, table=table: c.execute(sa.select(table)).all()) == []
+
+
+@ONE_ENGINE
+async def test_of_many_observations_an_even_part_is_taken_and_a_drop_is_still_found(control, traces, clock) -> None:
+    alarms = Alarms()
+    watched = room(control, traces, clock, alarms, observations_per_look=700)
+    await watched.start()
+    insert(traces, signal, scores(clock, 3_000, 0.9, 1, days=3))
+    await look(watched, clock, 3)
+    assert alarms.taken == []
+    (kept,) = [one for one in watched.watch.kept.values() if one.kind == "quality"]
+    assert 400 <= kept.state.n <= 700, kept.state
+    clock.advance(DAY)
+    insert(traces, signal, scores(clock, 2_000, 0.5, 2, days=0.5))
+    await look(watched, clock, 3)
+    assert [one.kind for one in alarms.taken if one.kind == "quality"] == ["quality"]

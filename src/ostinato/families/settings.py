@@ -15,6 +15,9 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Families of all projects together, in the memory of one process."""
     queue: int = 2_000
     """Answers that wait to be looked at; beyond it they are passed over, and counted."""
+    looked_per_second: int = 100
+    """Answers that are compared with others, at most: each takes some hundred microseconds of a core. Sums are exact
+    all the same; what is beyond is passed over, and counted."""
     write_seconds: float = 10.0
     """How often what was seen is written down: what a figure may lag."""
     window_hours: float = 24.0
@@ -24,7 +27,8 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     samples: int = 512
     """Requests with their answers that are held in memory, for comparing them with later ones."""
     sample_chars: int = 32_768
-    """Characters of one of them at most; longer ones are not compared."""
+    """Characters of one of them at most, with all that was said before; longer ones are not compared, nor are those
+    with other than texts in them."""
 
     def check(self) -> None:
         """Raise ``Invalid`` for what cannot be."""

@@ -21,6 +21,8 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A series of which nothing came for so long has no part of the budget any more."""
     keep_days: float = 180.0
     """And after this it is forgotten."""
+    observations_per_look: int = 1_000
+    """Of one series, at one look: of more, every so manieth is taken. Each costs a detector some microseconds."""
     vectors_per_look: int = 20
     """Most questions that are turned into vectors at one look: each takes a few milliseconds."""
 

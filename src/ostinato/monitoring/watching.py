@@ -246,10 +246,15 @@ class Watch:
                     continue
                 room -= key not in changed and key not in self.kept
                 changed[key] = kept
-                batch = Batch(now, tuple(observations), watched)
+                batch = Batch(now, tuple(self._thinned(observations)), watched)
                 self._take(kept, detector, kind, batch, days, alarms)
         self._tick(changed, now, watched, days, alarms)
         return changed, alarms
+
+    def _thinned(self, observations: Sequence[Observation]) -> Sequence[Observation]:
+        """Evenly drawn where there are more than a look may cost: what they say of a share or a mean stays the same."""
+        step = -(-len(observations) // self.settings.observations_per_look)
+        return observations if step <= 1 else observations[::step]
 
     def _plan(self, project: str, intent: str, prompt: str) -> dict[Feed, list[tuple[Declared, Kind]]]:
         found: dict[Feed, list[tuple[Declared, Kind]]] = {}
