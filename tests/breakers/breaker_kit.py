@@ -43,6 +43,8 @@ class Process:
         self.log = audit.Log(self.database, clock, secret=b"s" * 32)
         self.figures: dict[str, tuple[float | None, int]] = {}
         self.scored: dict[str, float] = {}
+        self.violations: list[int] = []
+        """When something was blocked, where that is told one by one."""
         self.spent = ""
         self.told: list[tuple[str, str]] = []
         self.breakers = Breakers(
@@ -65,7 +67,10 @@ class Process:
     async def _told(self, verb: str, trip: Trip) -> None:
         self.told.append((verb, trip.state))
 
-    async def _figure(self, name: str, _place: Place, _since: int, _until: int) -> tuple[float | None, int]:
+    async def _figure(self, name: str, _place: Place, since: int, until: int) -> tuple[float | None, int]:
+        if name == "violations" and self.violations:
+            found = sum(since <= at < until for at in self.violations)
+            return float(found), found
         return self.figures.get(name, (None, 0))
 
     async def _scores(self, request_ids: Sequence[str]) -> Mapping[str, float]:

@@ -5,8 +5,9 @@ import itertools
 import random
 
 import pytest
-from breaker_kit import ANN, PROJECT, READER, ROOT, STRANGER, SYSTEM, Process
+from breaker_kit import ANN, OTHER, PROJECT, READER, ROOT, STRANGER, SYSTEM, Process
 
+from ostinato.breakers import Trip
 from ostinato.breakers.breakers import ACTOR
 from ostinato.core.errors import Conflict, Denied, Invalid, NotFound
 
@@ -191,3 +192,39 @@ async def test_by_itself_it_changes_once_a_minute_at_most(one: Process) -> None:
             await one.trip()
             await one.breakers.close(SYSTEM, (await one.breakers.standing())[0].id)
         await one.breakers.trip(ACTOR, PROJECT, "soft", cause="quality", code="again")
+
+
+async def test_what_was_judged_does_not_trip_it_again(one: Process) -> None:
+    """The hour that tripped it is not over when its trials have closed it, or somebody has."""
+    now = one.clock.now()
+    one.violations = [now + at for at in range(10)]
+    tripped = await one.look(1)
+    assert tripped is not None and tripped.cause == "policy"
+    again = await one.look(121)
+    assert again is not None and again.state == "half-open"
+    for at in range(60):
+        one.watcher.report(again, f"{at}", one.clock.now(), ok=True)
+    assert await one.look(61) is None
+    for _ in range(20):
+        assert await one.look(100) is None, "nothing new has happened"
+    one.violations += [one.clock.now() + at for at in range(6)]
+    fresh = await one.look(1)
+    assert fresh is not None and fresh.id != tripped.id
+    await one.breakers.close(ANN, fresh.id)
+    assert await one.look(100) is None, "whoever closed it knew"
+
+
+async def test_lists_of_the_open_ones_are_of_the_project_and_intent_that_were_asked_for(one: Process) -> None:
+    trip = await one.trip()
+    assert await one.breakers.list(ROOT, state="open", intent="other") == []
+    assert await one.breakers.list(ROOT, state="open", project=OTHER) == []
+    assert await one.breakers.list(ROOT, state="open", project=PROJECT, intent="soft") == [trip]
+
+
+async def test_a_listener_that_fails_does_not_undo_what_was_changed(one: Process) -> None:
+    async def broken(verb: str, trip: Trip) -> None:
+        raise RuntimeError(verb, trip)
+
+    one.breakers.told.insert(0, broken)
+    trip = await one.trip()
+    assert trip.state == "tripped" and one.told == [("trip", "tripped")], "others are told all the same"

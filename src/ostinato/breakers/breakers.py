@@ -1,7 +1,8 @@
 """The room's one object with a life: :class:`Breakers` trips, closes and tells what stands."""
 
+import logging
 import re
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TypeVar
 
 import msgspec
@@ -14,9 +15,10 @@ from ostinato.breakers.model import Cause, Safety, Trip, Trips
 from ostinato.breakers.settings import Settings
 from ostinato.breakers.turn import Turn
 from ostinato.core.clock import Clock
-from ostinato.core.errors import Conflict, Denied, Invalid, NotFound
+from ostinato.core.errors import Conflict, Denied, Invalid, NotFound, OstinatoError
 
 T = TypeVar("T")
+_log = logging.getLogger(__name__)
 
 TOPIC = "breakers"
 """Of notices."""
@@ -166,6 +168,10 @@ class Breakers:
         """All that are open, as the database has them."""
         return await self._database.read(store.standing)
 
+    async def closed_since(self, since: int) -> Mapping[tuple[str, str], int]:
+        """When breakers of (project, intent) were closed last, of those that were since then."""
+        return await self._database.read(lambda c: store.closed_since(c, since))
+
     async def count(self, trip: Trip, good: float, bad: float) -> None:
         """Add what trials came to, those of one half-open time."""
         await self._database.run(lambda c: store.count(c, trip, good, bad))
@@ -227,10 +233,19 @@ class Breakers:
         if verb:
             self._notices.publish(TOPIC, marked=True)
             await self.snapshot.reload()
-            for told in self.told:
-                if isinstance(result, Trip):
-                    await told(verb, result)
+            if isinstance(result, Trip):
+                await self._tell(verb, result)
         return result
+
+    async def _tell(self, verb: str, trip: Trip) -> None:
+        """Whoever listens. The change stands whatever becomes of that: its caller is not told that it failed."""
+        for told in self.told:
+            try:
+                await told(verb, trip)
+            except OstinatoError as error:
+                _log.warning("That the breaker of %s has changed could not be told: %s", trip.slot, error.sentence)
+            except Exception:
+                _log.exception("That the breaker of %s has changed could not be told.", trip.slot)
 
 
 def _may_hold(actor: Actor) -> None:

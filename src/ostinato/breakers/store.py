@@ -66,6 +66,14 @@ def last_change(connection: sa.Connection, project: str, intent: str, target: st
     return connection.execute(sa.select(sa.func.max(table.c.changed_at)).where(*where)).scalar() or 0
 
 
+def closed_since(connection: sa.Connection, since: int) -> dict[tuple[str, str], int]:
+    """When intents' breakers were closed last, by project and intent, of those that were since then."""
+    table = tables.trip
+    query = sa.select(table.c.project, table.c.intent, sa.func.max(table.c.closed_at)).where(table.c.closed_at >= since)
+    rows = connection.execute(query.group_by(table.c.project, table.c.intent))
+    return {(str(project), str(intent)): int(at) for project, intent, at in rows}
+
+
 def standing(connection: sa.Connection) -> tuple[Trip, ...]:
     """All that are open."""
     query = sa.select(tables.trip).where(tables.trip.c.open_slot.is_not(None)).order_by(tables.trip.c.id)
@@ -85,11 +93,11 @@ def page(
     """Trips within the actor's reach, the newest first, from behind ``after``."""
     table = tables.trip
     query = sa.select(table).where(_reach(actor))
-    for column, wanted in ((table.c.project, project), (table.c.intent, intent), (table.c.state, state)):
+    if state:
+        query = query.where(table.c.open_slot.is_not(None) if state == "open" else table.c.state == state)
+    for column, wanted in ((table.c.project, project), (table.c.intent, intent)):
         if wanted:
             query = query.where(column == wanted)
-    if state == "open":
-        query = sa.select(table).where(_reach(actor), table.c.open_slot.is_not(None))
     if after:
         query = query.where(table.c.id < after)
     return [_trip(row) for row in connection.execute(query.order_by(table.c.id.desc()).limit(limit)).mappings()]

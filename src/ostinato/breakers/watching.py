@@ -135,13 +135,15 @@ class Watcher:
 
     async def _budgets(self, open_places: set[tuple[str, str]]) -> None:
         """Trip what has broken one of its budgets."""
+        # What was found wrong before it was closed has been judged: else the same hour would trip it again at once.
+        closed = await self._breakers.closed_since(self._breakers.clock.now() - HOUR)
         places = self._places()
         for place in await places if isinstance(places, Awaitable) else places:
             if (place.project, place.intent) in open_places:
                 continue
             causes: tuple[Cause, ...] = ("policy", "budget", "quality")
             for cause in causes:
-                broken = await self._over(place, cause)
+                broken = await self._over(place, cause, closed.get((place.project, place.intent), 0))
                 if broken:
                     with contextlib.suppress(Conflict, NotFound):
                         await self._breakers.trip(
@@ -149,17 +151,19 @@ class Watcher:
                         )
                     break
 
-    async def _over(self, place: Place, cause: Cause) -> str:
-        """Which budget is broken, in words; empty: none. What is not known breaks nothing: alarms tell of that."""
+    async def _over(self, place: Place, cause: Cause, closed_at: int = 0) -> str:
+        """Which budget is broken, in words; empty: none. What is not known breaks nothing: alarms tell of that.
+        ``closed_at``: when it was closed last; the hour of quality and violations begins no earlier."""
         if cause == "budget":
             return self._spent(place.project, place.intent) or ""
         now, safety = self._breakers.clock.now(), place.safety
+        since = max(now - HOUR, closed_at)
         if cause == "policy" and safety.violations_per_hour is not None:
-            value, _ = await self._figure("violations", place, now - HOUR, now)
+            value, _ = await self._figure("violations", place, since, now)
             if value is not None and value > safety.violations_per_hour:
                 return f"{value:g} were blocked within an hour, of {safety.violations_per_hour:g}"
         if cause == "quality" and safety.quality_floor is not None:
-            value, samples = await self._figure("quality", place, now - HOUR, now)
+            value, samples = await self._figure("quality", place, since, now)
             if value is not None and samples >= safety.min_samples and value < safety.quality_floor:
                 return f"its quality was {value:.3f} over {samples} scores, below {safety.quality_floor:g}"
         return ""
