@@ -123,12 +123,14 @@ class Caching(msgspec.Struct, frozen=True):
         own = next((one for one in found if one.family == decision.family), None)
         if own is None:
             raise NotFound("Nothing is known of this family any more.", code="triage_not_found")
-        name = getattr(own, by)
+        # What it is of by now may be another than when it was decided on: the rule is the one that was decided.
+        name = decision.intent if by == "intent" else str(decision.figures.get("alias", ""))
         under = sum(one.per_month for one in found if getattr(one, by) == name)
-        if under and own.per_month / under < _MOSTLY:
+        mine = own.per_month if getattr(own, by) == name else 0.0
+        if mine < _MOSTLY * under or not mine:
             raise Conflict(
                 f"The rule for the {by} {name!r} holds for other families too: this one is "
-                f"{100 * own.per_month / under:.0f} % of the requests under it.",
+                f"{100 * mine / under if under else 0:.0f} % of the requests under it.",
                 code="triage_shared",
                 hint="Give these requests an intent of their own (header ostinato-intent, or a prompt with it), "
                 "then approve again.",

@@ -26,7 +26,7 @@ from ostinato.storage import Database
 from ostinato.traces import CallRow, HitRow
 from ostinato.traces.rollup import Cells, Origin
 from ostinato.traces.write import find_origins
-from ostinato.wire.model import Answer, ChatRequest
+from ostinato.wire.model import Answer, ChatRequest, Text
 
 _LOG = logging.getLogger(__name__)
 
@@ -34,6 +34,10 @@ _BATCHES = 1_000
 """Batches of the ledger that may wait; a database that is away for longer costs counts, and says so."""
 _GRACE = 600_000_000
 """Microseconds after its end in which a window may still be written to by slower processes."""
+_LARGE = 65_536
+"""Characters of a request from which on no more than ``_LARGE_ONES`` may wait: bodies have megabytes."""
+_LARGE_ONES = 50
+_ANY = 1 << 62
 _PAUSE = 0.2
 _RETRY = 1.0
 """Seconds, at least, between two tries of a database that fails."""
@@ -54,6 +58,8 @@ class _Answered(msgspec.Struct, frozen=True, gc=False):
     request: ChatRequest
     answer: Answer
     at: int
+    size: int
+    """Characters of the whole request, as far as it is text; what is not, counts as too much."""
 
 
 class _Compared(msgspec.Struct, frozen=True, gc=False):
@@ -87,10 +93,11 @@ class Families:
         self._stopping = False
         self._thread: threading.Thread | None = None
         self._tried_at = clock.monotonic()
-        self.answered_count = 0
-        """Answers of models that were told of."""
+        self.answered_by: dict[str, int] = {}
+        """Answers of models that were told of, by project."""
         self.dropped = 0
-        """Batches and answers that were passed over because too many waited."""
+        """Batches and answers that were passed over because too many came or waited."""
+        self._second = self._looks = 0
         self.late = 0
         """Families of a window that this process could not write before it was closed."""
         self.failing = ""
@@ -133,8 +140,10 @@ class Families:
         """A model has answered. The texts stay in memory, and only for as long as they are compared."""
         if not self.settings.enabled or not family:
             return
-        self.answered_count += 1
-        if len(self._answers) >= self.settings.queue:
+        self.answered_by[project] = self.answered_by.get(project, 0) + 1
+        waiting, size = len(self._answers), _size(request)
+        full = waiting >= self.settings.queue or (size > _LARGE and waiting >= _LARGE_ONES)
+        if full or not self._may_look():
             self.dropped += 1
             return
         self._answers.append(
@@ -151,25 +160,35 @@ class Families:
                 request,
                 answer,
                 self.clock.now(),
+                size,
             )
         )
+
+    def _may_look(self) -> bool:
+        """Whether this second has room for one more."""
+        second = int(self.clock.monotonic())
+        if second != self._second:
+            self._second, self._looks = second, 0
+        self._looks += 1
+        return self._looks <= self.settings.looked_per_second
 
     def compared(self, org: str, project: str, family: str, age_us: int, agreed: bool) -> None:
         """An answer was asked for again, and says the same or not."""
         self._answers.append(_Compared(org, project, family, age_us, agreed))
 
-    def samples(self, most: int) -> list[Sample]:
-        """Requests of different families with their answers, to be asked again."""
+    def samples(self, most: int, project: str = "") -> list[Sample]:
+        """Requests of different families with their answers, to be asked again; left out: of all projects. Blocking."""
         with self._lock:
-            return self._reservoir.some(most)
+            return self._reservoir.some(most, project)
 
     def forget(self, project: str, user: str) -> int:
         """Drop what an end user (digest) asked; gives how many requests there were. Blocking, shortly."""
         with self._lock:
-            waiting = [one for one in self._answers if isinstance(one, _Answered) and one.user == user]
-            for one in waiting:
-                if one.project == project:
-                    self._answers.remove(one)
+            # Meanwhile more may be appended: once around, and what is not theirs is appended again.
+            for _ in range(len(self._answers)):
+                one = self._answers.popleft()
+                if not (isinstance(one, _Answered) and (one.project, one.user) == (project, user)):
+                    self._answers.append(one)
             return self._reservoir.forget(project, user)
 
     # -- life ------------------------------------------------------------------------------------------------------
@@ -245,7 +264,7 @@ class Families:
         if one.request.tools:
             return  # an answer that calls a tool is not compared by its text
         said = wire.text_of(one.answer)
-        if not said or len(said) + len(text) > self.settings.sample_chars:
+        if not said or len(said) + one.size > self.settings.sample_chars:
             return
         found = self._reservoir.take(
             Sample(
@@ -291,8 +310,11 @@ class Families:
         """The families of a project, those that cost most first: of all processes, of this one to the moment."""
         await asyncio.to_thread(self.flush)
         now = self.clock.now()
-        loaded = await self._database.read(lambda connection: store.load(connection, self._clockwork, project, now))
-        return _figures(project, loaded, now, self.settings.half_life_days * 86_400)
+        half_life = self.settings.half_life_days * 86_400
+        # All of it in the thread that reads: two thousand families take a second to work out.
+        return await self._database.read(
+            lambda connection: _figures(project, store.load(connection, self._clockwork, project, now), now, half_life)
+        )
 
     async def projects(self) -> Sequence[tuple[str, str]]:
         """Organization and project of everything that is known."""
@@ -305,6 +327,17 @@ class Families:
             return {name: one.family for name, one in find_origins(connection, request_ids).items() if one.family}
 
         return await self._database.read(read)
+
+
+def _size(request: ChatRequest) -> int:
+    """Characters of a request; one with other than texts in it (pictures, calls of tools) is larger than any limit."""
+    total = 0
+    for message in request.messages:
+        for block in message.content:
+            if not isinstance(block, Text):
+                return _ANY
+            total += len(block.text)
+    return total
 
 
 def _figures(project: str, loaded: Mapping[str, tuple[str, Sketch]], now: int, half_life: float) -> tuple[Figures, ...]:

@@ -57,9 +57,13 @@ class Reservoir:
         mine.append(place)
         self._kept[place] = sample
 
-    def some(self, most: int) -> list[Sample]:
-        """Different samples of as many families as can be, each as likely as its fellows."""
-        families = [self._rng.sample(places, min(most, len(places))) for places in self._families.values() if places]
+    def some(self, most: int, project: str = "") -> list[Sample]:
+        """Different samples of as many families as can be, each as likely as its fellows; of a project, or of all."""
+        families = [
+            self._rng.sample(places, min(most, len(places)))
+            for (home, _), places in self._families.items()
+            if places and project in ("", home)
+        ]
         self._rng.shuffle(families)
         found: list[Sample] = []
         while families and len(found) < most:

@@ -35,9 +35,9 @@ class Audits:
         self._clock = clock
         self._settings = settings
         self._rng = random.Random(seed)  # noqa: S311 - draws samples, guards nothing
-        self._budgets: dict[tuple[int, str], Budget] = {}
-        self._owed = 0.0
-        self._answered = 0
+        self._budgets: dict[str, Budget] = {}
+        self._owed: dict[str, float] = {}
+        self._answered: dict[str, int] = {}
         self._task: asyncio.Task[None] | None = None
         self.asked = 0
         """Requests asked again since the start."""
@@ -70,28 +70,45 @@ class Audits:
                 _log.exception("Answers could not be compared.")
 
     async def round(self) -> int:
-        """Ask again as many as the share of what was answered since the last round allows; gives how many."""
-        answered = self._families.answered_count
-        self._owed = min(_AT_ONCE, self._owed + (answered - self._answered) * self._settings.audit_share)
-        self._answered = answered
-        count = int(self._owed)
-        self._owed -= count
-        asked = 0
-        for sample in self._families.samples(count):
-            asked += await self._again(sample)
+        """Ask again as many as the share of what was answered since the last round allows; gives how many.
+
+        Each project's calls allow for its own: nobody pays because others ask much.
+        """
+        asked, left = 0, _AT_ONCE
+        due = list(self._due().items())
+        self._rng.shuffle(due)
+        for project, owed in due:
+            count = min(int(owed), left)
+            if not count:
+                continue
+            self._owed[project] = owed - count
+            left -= count
+            # In a thread: whoever adds up may be waiting for a database.
+            samples = await asyncio.to_thread(self._families.samples, count, project)
+            budget = await self._budget(project) if samples else None
+            for sample in samples:
+                assert budget is not None
+                asked += await self._again(sample, budget)
         return asked
 
-    async def _again(self, sample: Sample) -> int:
+    def _due(self) -> dict[str, float]:
+        """How many of each project's calls may be made again by now."""
+        for project, answered in self._families.answered_by.items():
+            new = answered - self._answered.get(project, 0)
+            self._answered[project] = answered
+            owed = self._owed.get(project, 0.0) + new * self._settings.audit_share
+            self._owed[project] = min(float(_AT_ONCE), owed)
+        return self._owed
+
+    async def _again(self, sample: Sample, budget: Budget) -> int:
         """Ask one sample again; 1 where an answer came."""
-        day = self._clock.now() // _DAY
-        namespace = f"{PASSING}audit-{sample.project}-{day}"
         asked = Asked(
             org=sample.org,
             project=sample.project,
             alias=sample.alias,
             request=sample.request,
             purpose="probe",
-            namespace=namespace,
+            namespace=self._namespace(sample.project),
             # The journal keeps no answers of such a namespace; two at once must not be one call either.
             replicate=self._rng.randrange(1, 1 << 40),
             prompt=sample.prompt,
@@ -100,7 +117,7 @@ class Audits:
             fallbacks=False,
         )
         try:
-            called = await self._calls.ask(asked, await self._budget(day, sample.project, namespace), timeout=_TIMEOUT)
+            called = await self._calls.ask(asked, budget, timeout=_TIMEOUT)
         except Exhausted:
             return 0
         except OstinatoError as error:
@@ -114,12 +131,18 @@ class Audits:
         self._families.compared(sample.org, sample.project, sample.family, age, agreed)
         return 1
 
-    async def _budget(self, day: int, project: str, namespace: str) -> Budget:
-        """What may be spent on a project today: from the journal, so that a restart does not begin it anew."""
-        known = self._budgets.get((day, project))
-        if known is None:
-            limits = Limits(nano=int(self._settings.audit_budget_dollars * 1e9))
-            for old in [key for key in self._budgets if key[0] != day]:
-                del self._budgets[old]
-            known = self._budgets[day, project] = calls.Budget(limits, await self._calls.journal(namespace))
-        return known
+    def _namespace(self, project: str) -> str:
+        return f"{PASSING}audit-{project}-{self._clock.now() // _DAY}"
+
+    async def _budget(self, project: str) -> Budget:
+        """What may be spent on a project today: from the journal, which knows what other processes spent, and what
+        this one did before a restart."""
+        namespace = self._namespace(project)
+        spent, known = await self._calls.journal(namespace), self._budgets.get(namespace)
+        if known is not None and known.spent.nano > spent.nano:
+            spent = known.spent  # of which not all is written down yet
+        today = namespace.rpartition("-")[2]
+        self._budgets = {name: one for name, one in self._budgets.items() if name.endswith(f"-{today}")}
+        limits = Limits(nano=int(self._settings.audit_budget_dollars * 1e9))
+        self._budgets[namespace] = calls.Budget(limits, spent)
+        return self._budgets[namespace]

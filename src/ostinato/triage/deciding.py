@@ -63,14 +63,16 @@ def decide(evidence: Evidence, settings: Settings) -> Verdict:
     )
 
 
-def changes(standing: Decision, verdict: Verdict, settings: Settings) -> bool:
+def changes(standing: Decision, verdict: Verdict, settings: Settings, evidence: Evidence | None = None) -> bool:
     """Whether a verdict takes the place of the decision that stands: it is surely better by the margin, or a rule says
-    so. Whatever stands is valued by what is known now."""
-    if _ruled(standing, verdict):
+    so. Whatever stands is valued by what is known now; ``evidence``: what the verdict was made of."""
+    if _barely_unknown(standing, verdict):
+        return False
+    if _ruled(standing, verdict) or _cache_ruled(standing.policy, verdict):
         return True
     new, old = verdict.worth.get(verdict.choice), verdict.worth.get(standing.choice)
     if verdict.choice == standing.choice:
-        return _other_life(standing, verdict, settings)
+        return _other_life(standing, verdict, settings, evidence)
     if new is None or old is None:
         return verdict.choice == "review" or standing.choice == "review"
     # What two choices have in common does not count for their difference.
@@ -96,12 +98,33 @@ def _difference(worth: dict[str, Money], one: str, other: str) -> float:
     return sum(worth[name].error ** 2 for name in differing if name in worth) ** 0.5
 
 
-def _other_life(standing: Decision, verdict: Verdict, settings: Settings) -> bool:
-    """Whether answers shall live for another time, and that is worth a change."""
-    old, new = _life(standing.policy), _life(verdict.policy)
-    if old is None or new is None or old == new:
+def _barely_unknown(standing: Decision, verdict: Verdict) -> bool:
+    """Whether quality was known of a family of high stakes, and as samples fade is only just not known any more."""
+    if verdict.choice != "review" or standing.choice == "review" or standing.stakes not in _HIGH:
         return False
-    return abs(verdict.saving.expected - standing.saving.expected) >= settings.margin_dollars or new < old
+    return any(one.name == "quality-unknown" and one.figure >= one.bound / 2 for one in verdict.reasons)
+
+
+def _cache_ruled(standing: Json, verdict: Verdict) -> bool:
+    """Whether a hard rule asks for what was never proposed: each user's own answers, or no cache."""
+    old: Any = standing.get("cache") or {}
+    new: Any = verdict.policy.get("cache") or {}
+    own = "scope" in new and "scope" not in old
+    return own or (bool(verdict.forbidden) and new.get("mode") == "off" and old.get("mode") != "off")
+
+
+def _other_life(standing: Decision, verdict: Verdict, settings: Settings, evidence: Evidence | None) -> bool:
+    """Whether answers shall live for another time, and that surely is worth a change."""
+    old, new = _life(standing.policy), _life(verdict.policy)
+    if old is None and evidence is not None and evidence.policy.mode != "off":
+        old = evidence.policy.ttl  # it was as good as the best then, and was left as it was
+    if old is None or new is None or old == new or evidence is None:
+        return False
+    before, after = value.caching(evidence, old, settings), value.caching(evidence, new, settings)
+    if before.stability_at_best < settings.least_stability <= after.stability_at_best:
+        return True
+    sure = NormalDist().inv_cdf(settings.confidence) * value.plus(before.worth, after.worth).error
+    return after.worth.expected - before.worth.expected - sure >= settings.margin_dollars
 
 
 def _life(policy: Json) -> float | None:
@@ -234,7 +257,11 @@ def _policy(evidence: Evidence, kept: Caching | None, improves: bool, forbidden:
             cache["scope"] = "user"
         if "scope" in cache or not _good_enough(evidence, kept, settings):
             found["cache"] = cache
-    elif now.mode != "off" and (forbidden or value.caching(evidence, now.ttl, settings).worth.high < 0):
+    elif now.mode != "off" and (
+        forbidden
+        # Without a price nobody knows what the cache saves: then wrong answers alone do not turn it off.
+        or (figures.cost is not None and value.caching(evidence, now.ttl, settings).worth.high < 0)
+    ):
         found["cache"] = {"mode": "off"}
     if improves:
         found["optimize"] = {"prompt": figures.prompt} if figures.prompt else {}

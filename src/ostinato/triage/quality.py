@@ -36,13 +36,16 @@ async def by_family(signals: Signals, families: Families, project: str, now: int
     found: dict[str, list[Signal]] = defaultdict(list)
     after = ""
     for _ in range(_PAGES):
-        page = await signals.query(Filter(project=project, since=now - _WINDOW), after, _PAGE)
+        # From the newest back: where there are more than are read, it is the oldest that are left out.
+        page = await signals.query(Filter(project=project, since=now - _WINDOW), after, _PAGE, newest=True)
         for one in page.signals:
             if one.value is not None and 0.0 <= one.value <= 1.0:
                 found[one.origin or one.request_id].append(one)
         if len(page.signals) < _PAGE:
             break
         after = page.after
+    for told in found.values():
+        told.reverse()  # as they were written: the last word of each counts
     named = await families.of_requests([name for name, told in found.items() if not told[0].prompt])
     sums: dict[str, tuple[_Sum, _Sum]] = defaultdict(lambda: (_Sum(), _Sum()))
     for name, told in found.items():

@@ -71,6 +71,12 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
                     f"[triage] {name} gives a number of at least 0 for each of low, medium, high and critical.",
                     param=f"triage.{name}",
                 )
+        if set(self.automatic) - {"low"}:
+            raise Invalid(
+                "[triage] automatic lets decisions pass by themselves at low stakes only.",
+                param="triage.automatic",
+                hint='automatic = ["low"], or leave it out: then somebody approves.',
+            )
         shares = ("least_stability", "personal_share", "achievable", "review_share", "audit_share", "low_quality")
         if not all(0 <= getattr(self, name) <= 1 for name in shares) or not 0.5 <= self.confidence < 1:
             raise Invalid("Shares of [triage] lie between 0 and 1, its confidence from 0.5.", param="triage")

@@ -113,21 +113,21 @@ class Triage:
         for evidence in await self._evidence(project):
             verdict = deciding.decide(evidence, self.settings)
             old = standing.get(evidence.figures.family)
-            if not self._is_news(old, verdict):
+            if not self._is_news(old, verdict, evidence):
                 continue
             decision = await self._write(org, project, evidence, verdict, old)
             if decision is not None:
                 made.append(await self._by_itself(decision))
         return made
 
-    def _is_news(self, old: Decision | None, verdict: Verdict) -> bool:
+    def _is_news(self, old: Decision | None, verdict: Verdict, evidence: Evidence) -> bool:
         if old is None:
             return bool(verdict.worth)  # too little is known of it: nothing is written down
         if not verdict.worth:
             return False  # what faded away keeps its last word
         if old.state == "rejected" and old.choice == verdict.choice:
             return False
-        return deciding.changes(old, verdict, self.settings)
+        return deciding.changes(old, verdict, self.settings, evidence)
 
     async def _write(
         self, org: str, project: str, evidence: Evidence, verdict: Verdict, old: Decision | None
