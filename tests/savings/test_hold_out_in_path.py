@@ -12,8 +12,10 @@ from hypothesis import strategies as st
 from inside import CHAT, Got, World, inside, question
 
 from ostinato.access import RateLimit
+from ostinato.kpis import Scope
 from ostinato.prompts import Draft
 from ostinato.releases import Proposal
+from ostinato.traces import Filter, Window
 
 DRAWN = "[savings]\nholdout_share = 0.3\n"
 
@@ -241,9 +243,9 @@ async def released() -> AsyncIterator[World]:
         yield world
 
 
-async def release(world: World, caller: Any, number: int) -> None:
+async def release(world: World, caller: Any, number: int, prompt: str = "greeting") -> None:
     room = world.app.releases
-    made = await room.propose(caller, Proposal(prompt="greeting", number=number, reason="to see"))
+    made = await room.propose(caller, Proposal(prompt=prompt, number=number, reason="to see"))
     secret = await world.new_key(permissions=frozenset({"releases:approve", "releases:read"}))
     other = world.app.access.authenticate(secret, world.clock.now())
     await room.approve(other, made.id, made.digest)
@@ -251,8 +253,8 @@ async def release(world: World, caller: Any, number: int) -> None:
     assert made.state == "active"
 
 
-async def greet(world: World, name: str, **headers: str) -> Got:
-    body = {"model": "prompt:greeting", "messages": [{"role": "user", "content": "I am here."}]}
+async def greet(world: World, name: str, prompt: str = "greeting", **headers: str) -> Got:
+    body = {"model": f"prompt:{prompt}", "messages": [{"role": "user", "content": "I am here."}]}
     return await world.ask(CHAT, body, {"ostinato-session": name, **headers})
 
 
@@ -291,6 +293,62 @@ async def test_high_stakes_and_a_release_that_was_taken_back_are_never_gone_back
     await world.app.governing.keeping.reload()
     assert world.app.governing.keeping.before() == {}
     assert "version=1" in (await greet(world, name)).headers["ostinato-prompt"]
+
+
+async def test_an_intent_that_forbids_it_is_heeded_however_the_request_comes_to_it(released: World):
+    world, project = released, await released.first_project()
+    caller = world.app.access.authenticate(world.key, world.clock.now())
+    await world.app.prompts.create(caller, None, "loose")
+    for number, text in enumerate(("Say hello.", "Say hi."), 1):
+        content = {"messages": [{"role": "system", "template": text}], "params": {"model": "plain"}}
+        await world.app.prompts.add_version(caller, None, "loose", msgspec.convert(content, Draft))
+        await release(world, caller, number, "loose")
+    await world.app.governing.keeping.reload()
+    await world.declare("intents", "grave", {"stakes": "high", "owner": "somebody"})
+    name = drawn(world, project, True)
+    assert "version=1" in (await greet(world, name, prompt="loose")).headers["ostinato-prompt"]
+    got = await greet(world, name, prompt="loose", **{"ostinato-intent": "grave"})
+    assert (got.headers["ostinato-intent"], "version=2" in got.headers["ostinato-prompt"]) == ("grave", True)
+    await world.declare("intents", "grave", {"stakes": "high", "owner": "somebody", "match": {"aliases": ["plain"]}})
+    assert "version=2" in (await greet(world, name, prompt="loose")).headers["ostinato-prompt"]
+
+
+async def test_the_short_cut_does_not_outrun_what_is_known_of_the_release_before(released: World):
+    world, project = released, await released.first_project()
+    name, keeping = drawn(world, project, True), released.app.governing.keeping
+    await keeping.stop()  # it reads again by itself
+    known, keeping._before = keeping.before(), {}
+    for _ in range(3):
+        assert "version=2" in (await greet(world, name)).headers["ostinato-prompt"]
+    keeping._before = known
+    assert "version=1" in (await greet(world, name)).headers["ostinato-prompt"]
+
+
+# --- what is fetched behind an answer past its time ------------------------------------------------------------------
+
+
+async def test_an_answer_past_its_time_saves_nothing_as_its_call_is_made_all_the_same():
+    policy = "[policies.p]\nttl = 10.0\nttl_jitter = 0.0\nstale_while_revalidate = 50.0\n"
+    async with inside(DRAWN + policy) as world:
+        project = await world.first_project()
+        headers = {"ostinato-session": session(world, project, False)}
+        since = world.clock.now()
+        assert (await world.chat("q", headers)).cache == "miss"
+        world.clock.advance(20)
+        assert (await world.chat("q", headers)).cache == "stale"
+        rows = await world.rows(3)
+        behind = next(row for row in rows if row.reason == "refresh")
+        assert (behind.trial, behind.saved, behind.counterfactual) == ("treated", -(behind.cost or 0), 0)
+        org = rows[0].org
+        window, mine = Window(since - 1, world.clock.now() + 1), Filter(org=org)
+        stats = await world.app.ledger.stats(window, mine)
+        assert (stats.requests, stats.misses, stats.hits) == (2, 1, 1)
+        assert stats.saved == 0
+        assert stats.counterfactual == stats.cost > 0
+        side = (await world.app.governing.savings.holdout(window, mine)).treated
+        assert side.requests == 2
+        page = await world.app.governing.kpis.figures(Scope(org=org), window, names=["first_pass_success"])
+        assert page.figures[0].detail["conversations"] == 1
 
 
 # --- budgets ----------------------------------------------------------------------------------------------------------
@@ -334,7 +392,10 @@ async def test_a_day_s_budget_is_over_within_a_round_and_with_the_next_day_it_is
 async def test_what_took_no_part_and_what_budgets_touched_is_written_down(world: World):
     await world.declare("intents", "faq", {"budgets": {"tokens_per_request": 200}, "cache": {"holdout": False}})
     await world.chat("q", {"ostinato-intent": "faq"})
-    await world.chat("q", {"cache-control": "only-if-cached"})
+    known = session(world, await world.first_project(), False)
+    await world.chat("q", {"ostinato-session": known})
+    await world.chat("q", {"ostinato-session": known, "cache-control": "only-if-cached"})
+    await world.chat("never asked", {"cache-control": "only-if-cached"})  # its row shows it
     await world.app.governing.keeping.round()
 
     def rows(name: str) -> Any:

@@ -8,6 +8,7 @@ import msgspec
 
 from ostinato.cache import fingerprint
 from ostinato.cache.directives import Directives
+from ostinato.core.errors import OstinatoError
 from ostinato.gateway.rooms import Rooms
 from ostinato.gateway.turn import Turn
 from ostinato.prompts import Resolved
@@ -35,10 +36,7 @@ def draw(turn: Turn, rooms: Rooms, asked: Directives) -> None:
     held = lottery.held(caller.project, turn.session.encode() or turn.fingerprint)
     if held:
         turn.raw_key = b""
-    if asked.no_cache:
-        return
-    if asked.only_if_cached:
-        lottery.leave_out(turn.request_id, turn.at)
+    if asked.no_cache or asked.only_if_cached:
         return
     rate = turn.rate
     if lottery.rests(caller, rate.limit if rate else 0, rate.remaining if rate else 0, turn.at):
@@ -48,24 +46,46 @@ def draw(turn: Turn, rooms: Rooms, asked: Directives) -> None:
         turn.bypass = HOLDOUT
 
 
+def hit(turn: Turn, rooms: Rooms) -> None:
+    """Write down a hit that is on neither side though its row does not show it: its calls are left out as well."""
+    asked, lottery = turn.directives, rooms.lottery
+    if lottery is None or not lottery.holds_out or asked is None:
+        return
+    if asked.only_if_cached or turn.trip is not None:
+        lottery.leave_out(turn.request_id, turn.at)
+
+
 def before(turn: Turn, rooms: Rooms, found: Resolved, request: ChatRequest) -> Resolved:
     """The version that answers: the release before, where this session is drawn for it and its intent allows it."""
     lottery, caller = rooms.lottery, turn.caller
     if lottery is None or not lottery.has_baseline or not found.release or found.arm or caller is None:
         return found
+    if not lottery.baseline(caller.project, turn.session.encode() or fingerprint.fingerprint(request)):
+        return found
+    turn.raw_key = b""  # first: which release was before is known a moment later than which one is in force
     last = rooms.baselines().get(found.release)
-    if last is None or not lottery.baseline(caller.project, turn.session.encode() or fingerprint.fingerprint(request)):
+    if last is None:
         return found
-    turn.raw_key = b""
-    intents = rooms.intents.value
-    if found.intent and intents.of(caller.project, found.intent) is None:
-        return found
+    earlier = rooms.prompts.value.stable(caller.project, f"{found.prompt}@{last.number}")
     rate = turn.rate
-    if not intents.requirements(caller.project, found.intent).baseline_holdout or lottery.rests(
+    if not (_allowed(turn, rooms, found) and _allowed(turn, rooms, earlier)) or lottery.rests(
         caller, rate.limit if rate else 0, rate.remaining if rate else 0, turn.at
     ):
         return found
-    earlier = rooms.prompts.value.stable(caller.project, f"{found.prompt}@{last.number}")
     return msgspec.structs.replace(
         earlier, release=last.release, arm=BASELINE, label=found.label, generation=last.release
     )
+
+
+def _allowed(turn: Turn, rooms: Rooms, version: Resolved) -> bool:
+    """Whether the intent that a version would be asked under allows it: the prompt's, the header's, or its alias's."""
+    caller = turn.caller
+    assert caller is not None
+    alias = version.compiled.content.params.get("model") or ""
+    try:
+        intent = rooms.intents.value.for_request(caller.project, turn.intent, version.intent, str(alias), turn.tags)
+    except OstinatoError:
+        return False  # whoever asked is told so in a moment
+    if intent is None:
+        return rooms.intents.value.requirements(caller.project, "").baseline_holdout
+    return intent.requirements.baseline_holdout

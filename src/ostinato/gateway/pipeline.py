@@ -24,6 +24,7 @@ from ostinato.gateway import (
     holding,
     inspecting,
     limiting,
+    lottery,
     prompting,
     recording,
     resolving,
@@ -170,10 +171,11 @@ class Pipeline:
                 else:
                     stale = entry
         turn.lookup_us = recording.since(turn, rooms) - turn.auth_us
+        if found is None and stale is not None and turn.trip is None and self._serve_stale(turn, stale):
+            found = stale, KIND_STALE
         if found is not None:
+            lottery.hit(turn, rooms)
             return found
-        if stale is not None and turn.trip is None and self._serve_stale(turn, stale):
-            return stale, KIND_STALE
         if asked.only_if_cached:
             raise NotCached("The answer is not in the cache, and only-if-cached was asked.")
         return None
@@ -374,6 +376,7 @@ class Pipeline:
             request_id=ids.new(turn.at),
             stream=False,
             lookup_us=0,
+            background=True,
             started=rooms.clock.monotonic(),
             controls=Controls(forwarded=turn.controls.forwarded),
         )

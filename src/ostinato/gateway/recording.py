@@ -9,6 +9,7 @@ from ostinato.gateway.rooms import Rooms
 from ostinato.gateway.turn import Turn
 from ostinato.providers.model import ProviderFailure
 from ostinato.traces import AttemptRow, CallRow
+from ostinato.traces.rollup import REFRESH
 from ostinato.wire.model import Answer, Json, Usage
 
 CALLER_LEFT = 499
@@ -52,6 +53,9 @@ def record(
     provider, _, model = target.partition("/")
     total_us = since(turn, rooms)
     controls, route, prompt = turn.controls, turn.route, turn.prompt
+    if turn.background:
+        # The hit that it was fetched behind is told to have saved a call: this is that call.
+        reason, saved = REFRESH, -(cost or 0)
     # The recorder redacts texts, in its own thread.
     keeps_text = caller is not None and caller.store_text and turn.request is not None
     row = CallRow(

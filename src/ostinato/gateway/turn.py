@@ -99,6 +99,8 @@ class Turn(msgspec.Struct):
     scope_digest: bytes = b""
     user_digest: str = ""
     lookup_us: int = 0
+    background: bool = False
+    """Whether a new answer is fetched for an entry past its time: nobody asked this, and nobody waits for it."""
     asking: bool = False
     """Whether a model is asked with this caller's means: the call then writes the row, whoever waits for it."""
     recorded: bool = False

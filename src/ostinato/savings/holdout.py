@@ -18,13 +18,14 @@ from ostinato.savings.estimate import Cluster
 from ostinato.savings.model import HoldOut, Side
 from ostinato.statistics import Interval
 from ostinato.traces import Filter, Window
+from ostinato.traces.rollup import REFRESH
 
 _CHAT = "('openai.chat', 'openai.responses', 'anthropic.messages')"
 _CALLER_LEFT = 499
 _MILLI = 1_000
 _DAY = 86_400_000_000
 _KEPT = 200_000
-"""Hits whose sessions are all kept by themselves; of more, a part."""
+"""Rows whose sessions are all kept by themselves; of more, a part."""
 
 
 class Span(msgspec.Struct, frozen=True):
@@ -87,8 +88,11 @@ class Reading:
     def plan(self, connection: sa.Connection) -> list[Span]:
         """The chunks, in order. Blocking."""
         bounds = _bounds(self._window.since, self._window.until)
-        count = sa.text("SELECT count(*) FROM hit WHERE request_id >= :low AND request_id < :high")
-        self._one_in = max(1, int(connection.execute(count, bounds).scalar() or 0) // _KEPT)
+        rows = 0
+        for table in ("hit", "call"):
+            count = sa.text(f"SELECT count(*) FROM {table} WHERE request_id >= :low AND request_id < :high")  # noqa: S608 - constants
+            rows += int(connection.execute(count, bounds).scalar() or 0)
+        self._one_in = max(1, rows // _KEPT)
         found = spans(connection, self._window)
         self._share = found[-1].share if found else 0.0
         return [
@@ -171,16 +175,19 @@ def _bounds(since: int, until: int) -> dict[str, Any]:
 
 def _calls(connection: sa.Connection, span: Span, filters: Filter, stratum: Stratum) -> None:
     more, values = _conditions("call", filters)
+    # What is fetched in the background costs, and is nobody's request: the hit before it was.
+    asked = f"CASE WHEN reason = '{REFRESH}' THEN 0 ELSE 1 END"
     text = f"""
-        SELECT project, session, CASE WHEN session = '' THEN fingerprint ELSE '' END AS alike, trial, count(*),
-          coalesce(sum(cost), 0), sum(CASE WHEN status >= 400 AND status <> {_CALLER_LEFT} THEN 1 ELSE 0 END),
-          sum(CASE WHEN cost IS NULL AND status < 400 THEN 1 ELSE 0 END)
+        SELECT project, session, CASE WHEN session = '' THEN fingerprint ELSE '' END AS alike, trial,
+          sum({asked}), coalesce(sum(cost), 0), sum(saved),
+          sum(CASE WHEN status >= 400 AND status <> {_CALLER_LEFT} THEN {asked} ELSE 0 END),
+          sum(CASE WHEN cost IS NULL AND status < 400 THEN {asked} ELSE 0 END)
         FROM call WHERE request_id >= :low AND request_id < :high AND at >= :since AND at < :until
           AND trial <> ''{more} GROUP BY 1, 2, 3, 4"""  # noqa: S608 - constants; values are bound
-    for project, session, alike, trial, count, cost, errors, unpriced in connection.execute(
+    for project, session, alike, trial, count, cost, saved, errors, unpriced in connection.execute(
         sa.text(text), {**_bounds(span.since, span.until), **values}
     ):
-        more_of_it = Cluster(requests=int(count), cost=int(cost), errors=int(errors))
+        more_of_it = Cluster(requests=int(count), cost=int(cost), saved=int(saved), errors=int(errors))
         stratum.add(trial, (project, session or f"\x00{alike}"), more_of_it)
         stratum.unpriced[trial == "held"] += int(unpriced)
 

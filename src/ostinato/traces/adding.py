@@ -12,7 +12,7 @@ from ostinato.traces import interactions, rollup
 from ostinato.traces.cubes import CellsOf
 from ostinato.traces.interactions import Tallies, Turn
 from ostinato.traces.model import CallRow, HitRow
-from ostinato.traces.rollup import CHAT, FINEST, UNKNOWN, Cell, Cells, Origin, bucket_of
+from ostinato.traces.rollup import CHAT, FINEST, REFRESH, UNKNOWN, Cell, Cells, Origin, bucket_of
 
 _SERVED = ("hit-exact", "stale")
 LOOP = "loop"
@@ -46,7 +46,7 @@ def add_up(hits: Sequence[HitRow], calls: Iterable[CallRow], origins: Mapping[st
         rollup.add_call(added.cells, row)
         if row.reason == LOOP and not row.key_id:
             _add_own(added, row)
-        elif row.wire in CHAT and row.key_id and (row.status < 400 or row.attempts):
+        elif row.wire in CHAT and row.key_id and row.reason != REFRESH and (row.status < 400 or row.attempts):
             _add_question(added, row)
     return added
 

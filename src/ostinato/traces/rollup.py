@@ -28,6 +28,9 @@ Key = TypeVar("Key")
 CHAT = frozenset({"openai.chat", "openai.responses", "anthropic.messages"})
 """Wires whose requests are questions: what an interaction is made of."""
 
+REFRESH = "refresh"
+"""``CallRow.reason`` of calls in the background, for an entry that was served past its time: nobody's request."""
+
 ASKED = 16
 """Digits of a fingerprint that tell questions of one session apart."""
 
@@ -235,6 +238,10 @@ def add_call(cells: Cells, row: CallRow) -> None:
 def add_to(cell: Cell, row: CallRow) -> None:
     """Add one call to a cell."""
     sums, detail = cell.sums, cell.detail
+    if row.reason == REFRESH:
+        _count(detail.reasons, REFRESH)
+        _add_tokens(sums, row)
+        return
     sums[_REQUESTS] += 1
     if row.cache == "hit-exact":
         sums[_FIRST_KIND + 1] += 1
