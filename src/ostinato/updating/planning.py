@@ -1,7 +1,7 @@
 """Who is concerned by a change of models: prompts, intents, traffic, and by what each can be judged."""
 
+import contextlib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any
 
 import msgspec
 
@@ -91,12 +91,16 @@ class Planner:
                 break
         return found
 
-    def _use(self, project: str, prompt: Any, alias: str, calls: Sequence[Traffic]) -> Use | None:
-        try:
-            resolved = self._prompts.snapshot.value.stable(project, prompt.name)
-        except OstinatoError:
-            return None  # archived meanwhile, or without a version
-        if resolved.kind == "partial":
+    def _resolved(self, project: str, prompt: prompts.Prompt) -> prompts.Resolved | None:
+        """The version in production; where there is none, the newest. ``None``: archived meanwhile, or empty."""
+        for reference in (prompt.name, f"{prompt.name}@{prompt.latest}"):
+            with contextlib.suppress(OstinatoError):
+                return self._prompts.snapshot.value.stable(project, reference)
+        return None
+
+    def _use(self, project: str, prompt: prompts.Prompt, alias: str, calls: Sequence[Traffic]) -> Use | None:
+        resolved = self._resolved(project, prompt)
+        if resolved is None or resolved.kind == "partial":
             return None
         if resolved.compiled.content.params.get("model", "") != alias and not calls:
             return None

@@ -1,0 +1,148 @@
+"""Canaries by intent: harm takes one back, proof lets it go on, and the declaration follows where all have passed."""
+
+from typing import Any
+
+import pytest
+from inside import SYSTEM, World
+from updating_kit import QUICK, begun, planned, room, world
+
+from ostinato import audit, updating
+from ostinato.core.errors import Conflict, Denied, Invalid
+
+ASKED = 120
+"""Sessions of one step."""
+
+
+async def traffic(at: World, name: str, intent: str = "", count: int = ASKED) -> None:
+    """One question of each of many conversations; ledger written, and the minute of a step over."""
+    headers = {"ostinato-intent": intent} if intent else {}
+    for n in range(count):
+        await at.chat(f"{name} {n}", {**headers, "ostinato-session": f"{name}{n}"}, model="used")
+    at.clock.advance(61)
+
+
+async def told(at: World, update: updating.Update) -> updating.Update:
+    await room(at).look()
+    return await room(at).show(SYSTEM, update.id)
+
+
+async def through(at: World, update: updating.Update, intents: tuple[str, ...] = ("",)) -> updating.Update:
+    """The update after as many steps as it takes."""
+    for step in range(6):
+        for intent in intents:
+            await traffic(at, f"{intent}{step}-", intent)
+        update = await told(at, update)
+        if update.state != "canary":
+            return update
+    return update
+
+
+async def test_targets_that_harm_nothing_get_all_and_the_declaration_names_them() -> None:
+    async with world() as at:
+        project = await at.first_project()
+        await at.declare("models", "own", {"targets": ["fake/plain"], "alias": "mine", "project": project})
+        made = await planned(at, alias="mine")
+        await room(at).start(SYSTEM, made.id, updating.Start(rollout=QUICK))
+        shares: list[float] = []
+        for step in range(5):
+            now = await room(at).show(SYSTEM, made.id)
+            if now.state != "canary":
+                break
+            shares.append(now.rollout.steps[now.arms[0].step].share)
+            for n in range(ASKED):
+                await at.chat(f"{step} {n}", {"ostinato-session": f"{step}-{n}"}, model="mine")
+            at.clock.advance(61)
+            await room(at).look()
+        done = await room(at).show(SYSTEM, made.id)
+        assert (shares, done.state, done.declared) == ([0.05, 0.25, 0.5, 1.0], "done", True)
+        declared = await at.app.declarations.show("models", "own")
+        assert declared.body == {"targets": ["other/plain"], "alias": "mine", "project": project}
+        route = at.app.catalog.value.route(project, "mine")
+        assert (route.targets[0].name, route.trials) == ("other/plain", ())
+        back = await room(at).abandon(SYSTEM, made.id, "we do not like it")
+        assert back.state == "abandoned"
+        assert (await at.app.declarations.show("models", "own")).body["targets"] == ["fake/plain"]  # type: ignore[index]
+
+
+async def test_harm_takes_an_intent_back_and_leaves_the_other() -> None:
+    async with world() as at:
+        made = await begun(at, "other/fail500", intents=("", "billing"))
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(at.app.providers["other"], "chat", _right_for(at, "billing"))
+            ended = await through(at, made, ("", "billing"))
+        states = {one.intent: one.state for one in ended.arms}
+        assert states == {"": "failed", "billing": "passed"}
+        assert ended.state == "done" and not ended.declared and "beside the declaration" in ended.hint
+        left = await at.chat("after", {"ostinato-session": "z"}, model="used")
+        moved = await at.chat("after", {"ostinato-session": "z", "ostinato-intent": "billing"}, model="used")
+        assert (left.headers["ostinato-target"], moved.headers["ostinato-target"]) == ("fake/plain", "other/fail500")
+        actions = [one.leaf.action for one in await at.app.audit.page(audit.Filter(), limit=500)]
+        assert actions.count("updates:roll_back") == 1 and actions.count("updates:pass") == 1
+
+
+def _right_for(at: World, marker: str) -> Any:
+    """A model that answers where the question holds ``marker``, and else fails."""
+    from ostinato.providers.model import ChatCall, ChatReply, ProviderFailure
+    from ostinato.wire.model import Text
+
+    async def chat(call: ChatCall) -> ChatReply:
+        block = call.request.messages[-1].content[0]
+        assert isinstance(block, Text)
+        if marker in block.text or block.text == "after":
+            return await at.fake.chat(ChatCall(request=call.request, model="plain", timeout=9.0))
+        raise ProviderFailure("no", failure="request", provider="other", upstream_status=400)
+
+    return chat
+
+
+async def test_nobody_asks_so_it_waits_and_then_goes_back() -> None:
+    async with world() as at:
+        made = await begun(at)
+        assert (await told(at, made)).arms[0].step == 0
+        at.clock.advance(13 * 3_600)
+        ended = await told(at, made)
+        assert (ended.state, ended.arms[0].state) == ("abandoned", "failed")
+        assert (await at.chat("x", model="used")).headers["ostinato-target"] == "fake/plain"
+
+
+async def test_high_stakes_wait_for_somebody_else() -> None:
+    async with world() as at:
+        made = await planned(at)
+        wish = updating.Start(rollout=QUICK, intents=("legal",))
+        waiting = await room(at).start(SYSTEM, made.id, wish)
+        assert waiting.state == "waiting"
+        with pytest.raises(Conflict, match="approvals"):
+            await room(at).start(SYSTEM, made.id, wish)
+        with pytest.raises(Denied):
+            await room(at).approve(SYSTEM, made.id, waiting.digest)
+        assert (await at.chat("x", {"ostinato-intent": "legal"}, model="used")).headers[
+            "ostinato-target"
+        ] == "fake/plain"
+
+
+async def test_what_cannot_be_is_refused() -> None:
+    async with world() as at:
+        for targets in (("nowhere/plain",), (), ("fake/plain",)):
+            with pytest.raises(Invalid):
+                wish = updating.NewUpdate(alias="used", targets=targets, project=await at.first_project())
+                await room(at).plan(SYSTEM, wish)
+        with pytest.raises(Invalid):
+            await planned(at, "other/vectors", alias="vectors")
+        await planned(at)
+        with pytest.raises(Conflict, match="already"):
+            await planned(at)
+
+
+async def test_a_suspected_model_is_looked_into_once_and_moves_nothing() -> None:
+    async with world() as at:
+        project = await at.first_project()
+        (first,) = [
+            one
+            for one in await room(at).suspect("fake/plain", {"statistic": 9.5}, project=project)
+            if one.alias == "used"
+        ]
+        again = await room(at).suspect("fake/plain", {"statistic": 11.0}, project=project)
+        assert first.id in {one.id for one in again}
+        assert (first.kind, first.evidence) == ("silent", {"statistic": 9.5})
+        with pytest.raises(Conflict):
+            await room(at).start(SYSTEM, first.id, updating.Start())
