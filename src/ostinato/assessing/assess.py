@@ -19,7 +19,7 @@ from ostinato.assessing.shelf import TTLS, Shelf, Tally
 from ostinato.assessing.sources import Source
 from ostinato.core.clock import Clock
 from ostinato.core.errors import Invalid
-from ostinato.families import OTHER, Families
+from ostinato.families import OTHER, Families, Figures
 from ostinato.families import tables as family_tables
 from ostinato.families.figures import share
 from ostinato.intents.model import Stakes
@@ -160,7 +160,7 @@ def assess(
     return _assessment(replay, reading, rules, found, top)
 
 
-def _families(replay: Replay, rules: Rules, figures: Sequence[triage.model.Figures]) -> list[Family]:
+def _families(replay: Replay, rules: Rules, figures: Sequence[Figures]) -> list[Family]:
     """Each family with what triage would decide of it, those that cost most first."""
     spent, whole = replay.counts.spent, replay.counts.requests
     found: list[Family] = []

@@ -5,18 +5,21 @@ OpenTelemetry; it is told by its keys. Each reader gives :class:`Raw`, which :fu
 its wire. Whatever cannot be used raises ``Unusable`` with a reason that holds nothing of the texts.
 """
 
-from collections.abc import Iterator
-from typing import Any, cast
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any, TypeVar
 
 import msgspec
 
 from ostinato import wire
 from ostinato.assessing import moments, of_langfuse, of_otlp
 from ostinato.assessing.model import Exchange
-from ostinato.assessing.raw import Raw, Unusable, part, string
+from ostinato.assessing.raw import Raw, Unusable, as_object, part, string
 from ostinato.core.errors import OstinatoError
 from ostinato.wire.model import Answer, Finish, Json, WireName
 from ostinato.wire.usage import read_anthropic, read_openai, read_responses
+
+T = TypeVar("T")
 
 _WIRES: dict[str, WireName] = {
     "openai": "openai.chat",
@@ -42,20 +45,20 @@ def raws(record: Json, form: str, now: int, batch: "Batch") -> Iterator[tuple[st
         raise Unusable("it is in no format that is known; say --format if it is")
     if found == "langfuse":
         for one in of_langfuse.observations(record):
-            yield found, _tried(lambda one=one: of_langfuse.read(one, now))
+            yield found, _tried(partial(of_langfuse.read, one, now))
     elif found == "otlp":
         for span in of_otlp.spans(record):
-            told = _tried(lambda span=span: of_otlp.read(span, now))
+            told = _tried(partial(of_otlp.read, span, now))
             if told is not None:
                 yield found, told
     elif found == "openai-batch":
         for told in batch.line(record, now):
             yield found, told
     else:
-        yield found, _tried(lambda: _plain(record, _WIRES[found], now))
+        yield found, _tried(partial(_plain, record, _WIRES[found], now))
 
 
-def _tried(read: Any) -> Any:
+def _tried(read: Callable[[], T]) -> T | Unusable:
     try:
         return read()
     except Unusable as error:
@@ -73,15 +76,15 @@ def detect(record: Json) -> str:
     body, answer = _parts(record)
     if body is None:
         return ""
-    return _NAMES[_wire_of(body, answer if isinstance(answer, dict) else {})]
+    return _NAMES[_wire_of(body, as_object(answer))]
 
 
 def _parts(record: Json) -> tuple[Json | None, Any]:
     """The request's body and the answer of a record that holds both, or the first alone."""
     for name in _REQUEST:
-        body = record.get(name)
-        if isinstance(body, dict):
-            body = part(body, "body") or cast("Json", body)
+        body = as_object(record.get(name))
+        if body:
+            body = part(body, "body") or body
             answer = next((record[key] for key in _RESPONSE if record.get(key) is not None), None)
             return body, _body(answer)
     if "messages" in record or ("model" in record and "input" in record):
@@ -95,8 +98,7 @@ def _parts(record: Json) -> tuple[Json | None, Any]:
 
 def _body(answer: Any) -> Any:
     """The answer itself, where it is wrapped as an HTTP response is."""
-    inner = part(answer, "body") if isinstance(answer, dict) else {}
-    return inner or answer
+    return part(answer, "body") or answer
 
 
 def _wire_of(body: Json, answer: Json) -> WireName:
@@ -117,12 +119,13 @@ def _plain(record: Json, name: WireName, now: int) -> Raw:
     if body is None:
         raise Unusable("it holds no request")
     apart = body is not record
-    response = next((part(record, key) for key in _RESPONSE if isinstance(record.get(key), dict)), {})
+    empty: Json = {}
+    response = next((found for key in _RESPONSE if (found := part(record, key))), empty)
     return Raw(
         wire=name,
         body=body if apart else _bare(body),
         answer=answer,
-        at=moments.of(record, now) or (moments.of(answer, now) if isinstance(answer, dict) else 0),
+        at=moments.of(record, now) or moments.of(as_object(answer), now),
         provider=string(record, "provider") if apart else "",
         user=string(record, "user", "user_id", "userId", "end_user") if apart else string(record, "user_id", "userId"),
         session=string(record, "session", "session_id", "sessionId", "conversation_id", "thread_id"),
@@ -144,7 +147,7 @@ def _status(record: Json, response: Json) -> int:
     for value in (record.get("status"), record.get("status_code"), response.get("status_code"), response.get("status")):
         if isinstance(value, int) and not isinstance(value, bool) and 100 <= value < 600:
             return value
-    failed = record.get("error") or ("choices" not in response and isinstance(response.get("error"), dict))
+    failed = record.get("error") or ("choices" not in response and part(response, "error"))
     return 500 if failed else 200
 
 
@@ -155,9 +158,9 @@ def exchange(raw: Raw, number: int, at: int, *, timed: bool) -> Exchange:
         request = codec.read_request(raw.body)
     except OstinatoError as error:
         named = getattr(error, "param", "") or ""
-        raise Unusable(f"its request is wrong{f' at {named[:60]}' if named else ''}") from None
+        raise Unusable(f"a gateway refuses its request{f': {named[:60]}' if named else ''}") from None
     except (RecursionError, TypeError, ValueError, KeyError, AttributeError):
-        raise Unusable("its request is wrong") from None
+        raise Unusable("a gateway refuses its request") from None
     answer, status = _answer(raw)
     model = ""
     if answer is not None:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, cast
 
 from ostinato.assessing import moments
-from ostinato.assessing.raw import Raw, Unusable, count, decoded, part, string
+from ostinato.assessing.raw import Raw, Unusable, as_object, count, decoded, part, string
 from ostinato.wire.model import Json
 
 _GENERATION = "GENERATION"
@@ -184,10 +184,8 @@ def _completion(message: Json, reason: str) -> Json:
 
 
 def _usage(record: Json) -> Json | None:
-    told = decoded(record.get("usageDetails") or record.get("usage_details") or record.get("usage")) or {}
-    if not isinstance(told, dict):
-        told = {}
-    told = {**record, **cast("Json", told)}
+    details = as_object(decoded(record.get("usageDetails") or record.get("usage_details") or record.get("usage")))
+    told = {**record, **details}
     cached = count(told, "input_cached_tokens", "cache_read_input_tokens", "input_cache_read")
     written = count(told, "cache_creation_input_tokens", "input_cache_creation")
     fresh = count(told, "input", "prompt_tokens", "promptTokens", "inputTokens", "input_tokens", "inputUsage")

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import Any, cast
 
 from ostinato.assessing import moments
-from ostinato.assessing.raw import Raw, Unusable, count, decoded, part, string
+from ostinato.assessing.raw import Raw, Unusable, as_list, count, decoded, part, string
 from ostinato.traces import semconv
 from ostinato.wire.model import Json
 
@@ -42,12 +42,10 @@ def looks_like(record: Json) -> bool:
     """Whether this is an export of spans, or a span of the GenAI conventions."""
     if "resourceSpans" in record or "resource_spans" in record or "scopeSpans" in record:
         return True
-    attributes = record.get("attributes")
+    attributes: object = record.get("attributes")
     if isinstance(attributes, dict):
         return any(str(name).startswith("gen_ai.") for name in cast("Json", attributes))
-    if isinstance(attributes, list):
-        return any("gen_ai." in str(cast("Json", one).get("key", "")) for one in _dicts(attributes))
-    return False
+    return any("gen_ai." in str(one.get("key", "")) for one in _dicts(attributes))
 
 
 def spans(record: Json) -> Iterator[Json]:
@@ -120,11 +118,7 @@ def _times(span: Json, now: int) -> tuple[int, int]:
 
 
 def _dicts(value: object) -> list[Json]:
-    return (
-        [cast("Json", one) for one in cast("list[object]", value) if isinstance(one, dict)]
-        if isinstance(value, list)
-        else []
-    )
+    return [cast("Json", one) for one in as_list(value) if isinstance(one, dict)]
 
 
 def _attributes(span: Json) -> Json:
@@ -262,8 +256,8 @@ def _joined(parts: object) -> str:
 def _answered(said: Json, events: list[tuple[str, Json]]) -> tuple[Json | None, bool]:
     """The answer in OpenAI's shape, and whether it says why it ended."""
     told = decoded(said.get("gen_ai.output.messages"))
-    reasons = said.get(semconv.FINISH_REASONS)
-    first = cast("list[object]", reasons)[0] if isinstance(reasons, list) and reasons else reasons
+    reasons: object = said.get(semconv.FINISH_REASONS)
+    first = next(iter(as_list(reasons)), None) or (reasons if isinstance(reasons, str) else None)
     if isinstance(told, list) and told:
         outer = _dicts(cast("object", told))
         if outer:

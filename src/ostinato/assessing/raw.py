@@ -32,12 +32,19 @@ class Raw(msgspec.Struct, frozen=True, kw_only=True):
     ended: bool = True
 
 
+def as_object(value: object) -> Json:
+    """``value`` if it is an object of JSON; else an empty one."""
+    return cast("Json", value) if isinstance(value, dict) else {}
+
+
+def as_list(value: object) -> list[Any]:
+    """``value`` if it is a list of JSON; else an empty one."""
+    return cast("list[Any]", value) if isinstance(value, list) else []
+
+
 def part(value: object, name: str) -> Json:
     """A member that is an object; empty where there is none."""
-    if not isinstance(value, Mapping):
-        return {}
-    found = cast("Mapping[str, Any]", value).get(name)
-    return cast("Json", found) if isinstance(found, dict) else {}
+    return as_object(as_object(value).get(name))
 
 
 def string(record: Mapping[str, Any], *names: str) -> str:
