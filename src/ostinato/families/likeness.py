@@ -5,6 +5,7 @@ coefficient, standard error at most 0.09). It finds what differs in a word, a na
 same in other words: that takes an encoder.
 """
 
+import operator
 import zlib
 from array import array
 from collections.abc import Sequence
@@ -37,7 +38,7 @@ def signature(text: str) -> Signature:
 
 def likeness(one: Signature, other: Signature) -> float:
     """From 0 (nothing in common) to 1."""
-    return sum(map(int.__eq__, one, other)) / BINS
+    return sum(map(operator.eq, one, other)) / BINS
 
 
 def _filled(bins: list[int]) -> Signature:
