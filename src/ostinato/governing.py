@@ -196,7 +196,8 @@ class Governing:
             newest=parts.audit.newest,
             now=parts.clock.now,
         )
-        kpis.told.bind_savings(room, self.savings.accounted, self.savings.holdout)
+        room_of = self.savings
+        kpis.told.bind_savings(room, room_of.accounted, room_of.holdout, room_of.qualities, room_of.payback)
         self.savings.figures = self._workflow
         return room
 
@@ -427,6 +428,7 @@ class Governing:
             about=acting.about(parts.intents),
             settings=parts.config.cases,
             tell=self._tell,
+            serves=acting.serves(parts.prompts.snapshot, parts.releases),
         )
         acting.Effects(
             responses=lambda: parts.cache,

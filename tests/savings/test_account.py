@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from control import Plane, opened
 
-from ostinato import signals
+from ostinato import releases, signals
 from ostinato.access.permissions import ROLES
 from ostinato.core import ids
 from ostinato.savings import costs, releasing, tables
@@ -311,6 +312,46 @@ async def test_calls_of_our_own_are_not_among_what_callers_paid_for(plane: Plane
     assert lines(account)["provider prefix cache"]["count"] == 1
     narrow = lines(await read(plane, key, "/savings?prompt=greeting"))
     assert (narrow["optimizer"]["nano"], narrow["optimizer"]["count"]) == (-7_000, 1)
+
+
+async def test_what_optimization_paid_back_and_whether_quality_holds_are_figures(plane: Plane, key: str):
+    def figures(found: Any) -> dict[str, Any]:
+        return {one["name"]: one for one in found["figures"]}
+
+    path = "/kpis?names=quality_noninferiority,optimization_payback"
+    told_of = figures(await read(plane, key, path))
+    assert "no release" in told_of["quality_noninferiority"]["missing"]
+    assert "nothing was spent" in told_of["optimization_payback"]["missing"]
+    now = plane.world.clock.now()
+    await calls(plane, now, arm="control")
+    for release in ("new", "old"):
+        told(plane, now, release, [1.0] * 2_000)
+    record(plane, now, cost=25_000, key_id="", reason="loop", tags="loop:gate", prompt="greeting")
+    row = {
+        "id": "new", "org": plane.organizations["acme/main"], "project": plane.projects["acme/main"],
+        "prompt": "greeting", "base_release": "old", "base_number": 1, "state": "active", "started_at": now,
+    }  # fmt: skip
+    await plane.app.control.run(lambda c: c.execute(filled(releases.tables.release, row)))
+    plane.world.clock.advance(3600)
+    since = plane.world.clock.now() - 24 * HOUR
+    told_of = figures(await read(plane, key, f"{path}&since={since}&prompt=greeting"))
+    quality, payback = told_of["quality_noninferiority"], told_of["optimization_payback"]
+    assert (quality["value"], quality["n"], quality["detail"]["holds"]) == (0.0, 4_000, True)
+    assert quality["low"] > -0.02
+    # A day's saving is what was spent; the window is widened to whole buckets.
+    assert payback["value"] == pytest.approx(1.0, rel=0.1)
+
+
+def filled(table: sa.Table, row: dict[str, Any]) -> sa.Insert:
+    """A row with something in every column that must have something."""
+    blank: dict[type, Any] = {int: 0, str: "", float: 0.0, bool: False}
+    for column in table.columns:
+        if column.name not in row and not column.nullable:
+            try:
+                row[column.name] = blank[column.type.python_type]
+            except (NotImplementedError, KeyError):
+                row[column.name] = {}
+    return table.insert().values(**row)
 
 
 async def test_the_report_has_both_sides_and_what_nobody_has_told_is_missing(plane: Plane, key: str):

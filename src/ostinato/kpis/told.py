@@ -62,6 +62,37 @@ class Account(Protocol):
     def overheads(self) -> int: ...
 
 
+class Quality(Protocol):
+    @property
+    def n_new(self) -> int: ...
+
+    @property
+    def n_old(self) -> int: ...
+
+    @property
+    def low(self) -> float: ...
+
+    @property
+    def high(self) -> float: ...
+
+    @property
+    def mean(self) -> float: ...
+
+    @property
+    def margin(self) -> float: ...
+
+
+class Payback(Protocol):
+    @property
+    def spent(self) -> int: ...
+
+    @property
+    def saved_per_day(self) -> float: ...
+
+    @property
+    def days(self) -> float | None: ...
+
+
 def within(scope: Scope) -> Filter:
     """The scope as rooms of the ledger take it."""
     return Filter(
@@ -284,6 +315,44 @@ def held_out(holdout: Callable[[Window, Filter], Awaitable[Any]], which: str) ->
     return read
 
 
+def noninferiority(qualities: Callable[[Window, Filter], Awaitable[Sequence[Quality | None]]]) -> Source:
+    """Quality of new releases less that of the ones before: of the release whose lower bound is the lowest."""
+
+    async def read(scope: Scope, window: Window) -> Reading:
+        found = await qualities(window, within(scope))
+        known = [one for one in found if one is not None]
+        if not found:
+            return none("no release replaced another in this window")
+        if not known:
+            return none("no signal of quality tells a release and the one before apart", {"releases": len(found)})
+        worst = min(known, key=lambda one: one.low)
+        detail = {
+            "margin": worst.margin,
+            "holds": worst.low > -worst.margin,
+            "releases": len(found),
+            "hold": sum(one.low > -one.margin for one in known),
+        }
+        n = worst.n_new + worst.n_old
+        return Reading(value=worst.mean, n=n, low=worst.low, high=worst.high, detail=detail)
+
+    return read
+
+
+def paid_back(payback: Callable[[Window, Filter], Awaitable[Payback]]) -> Source:
+    """Days until what was spent on optimization in the window is saved by what was released."""
+
+    async def read(scope: Scope, window: Window) -> Reading:
+        found = await payback(window, within(scope))
+        detail = {"spent": dollars(found.spent), "saved_per_day": found.saved_per_day * 1e-9}
+        if not found.spent:
+            return none("nothing was spent on optimization in this window", detail)
+        if found.days is None:
+            return none("never at this rate: no release saves anything that counts", detail)
+        return Reading(value=found.days, n=1, detail=detail)
+
+    return read
+
+
 def drift(index: Callable[[str, str | None], Awaitable[float | None]]) -> Source:
     """The largest statistic of a detector over its threshold."""
 
@@ -319,8 +388,12 @@ def bind_savings(
     room: Kpis,
     account: Callable[[Window, Filter], Awaitable[Account]],
     holdout: Callable[[Window, Filter], Awaitable[Any]],
+    qualities: Callable[[Window, Filter], Awaitable[Sequence[Quality | None]]],
+    payback: Callable[[Window, Filter], Awaitable[Payback]],
 ) -> None:
     """Bind what savings tell."""
+    room.bind("quality_noninferiority", noninferiority(qualities))
+    room.bind("optimization_payback", paid_back(payback))
     room.bind("accounted_saving", accounted(account))
     room.bind("holdout_saving", held_out(holdout, "saving"))
     room.bind("saving_ratio", held_out(holdout, "ratio"))

@@ -13,9 +13,9 @@ from ostinato.core.clock import Clock
 from ostinato.intents import Intents
 from ostinato.savings import accounting, costs, holdout, reconcile, releasing, roi
 from ostinato.savings.costs import Costs
-from ostinato.savings.model import Account, HoldOut, Line, Reconciliation
+from ostinato.savings.model import Account, HoldOut, Line, Quality, Reconciliation
 from ostinato.savings.releasing import Effect
-from ostinato.savings.roi import BudgetReport, Report, Workflow
+from ostinato.savings.roi import BudgetReport, Payback, Report, Workflow
 from ostinato.savings.settings import Settings
 from ostinato.storage import Current, Database
 from ostinato.traces import Filter, Ledger, PriceBook, Stats, Window
@@ -80,11 +80,20 @@ class Savings:
 
     async def effects(self, window: Window, filters: Filter) -> list[Effect]:
         """What each release of the window does against the one before."""
+        await asyncio.to_thread(self._catch_up)
         found = await self._control.read(lambda connection: releasing.changes(connection, window, filters))
         margin, prices = self._settings.margin, self._prices.value
         return await self._traces.read(
             lambda connection: [releasing.effect(connection, one, margin, prices) for one in found]
         )
+
+    async def qualities(self, window: Window, filters: Filter) -> list[Quality | None]:
+        """What is known of the quality of each release of the window beside the one before."""
+        return [one.quality for one in await self.effects(window, filters)]
+
+    async def payback(self, window: Window, filters: Filter) -> Payback:
+        """When optimization has paid for itself."""
+        return roi.payback(await self.accounted(window, filters))
 
     async def reconcile(self, actor: Caller, ref: str, project: str = "") -> Reconciliation:
         """The ledger beside an invoice that was handed in; ``project``: id of the only one that the actor reaches."""
