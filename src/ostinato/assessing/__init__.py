@@ -10,10 +10,13 @@ from ostinato.assessing.assess import assess
 from ostinato.assessing.model import Assessment, FileReport, Rates, Rules, Share, Simulated, Skipped, Told
 from ostinato.assessing.page import page
 from ostinato.assessing.sources import FORMATS
+from ostinato.assessing.whatif import Change, Course, WhatIf, what_if
 
 __all__ = [
     "FORMATS",
     "Assessment",
+    "Change",
+    "Course",
     "FileReport",
     "Rates",
     "Rules",
@@ -21,6 +24,8 @@ __all__ = [
     "Simulated",
     "Skipped",
     "Told",
+    "WhatIf",
     "assess",
     "page",
+    "what_if",
 ]

@@ -46,6 +46,7 @@ _COMMANDS: dict[str, tuple[str, str]] = {
     "retention": ("ostinato.cli.retention:retention", "How long things are kept; holds; forgetting somebody."),
     "audit": ("ostinato.cli.audit:audit", "The audit log: list, prove, export; verify offline."),
     "assess": ("ostinato.cli.assess:assess", "What it would be worth, from traffic recorded elsewhere."),
+    "what-if": ("ostinato.cli.what_if:what_if", "Recorded traffic of the ledger again, under another policy."),
     "stats": ("ostinato.cli.traces:stats", "Hit rates, latency, cost and savings."),
 }
 """Name -> where it is (imported when it is called, or its own help is asked for), and its line in the overview."""

@@ -40,6 +40,7 @@ from ostinato.web.api import (
     triage,
     updates,
     webhooks,
+    what_if,
 )
 from ostinato.web.api.document import Document
 from ostinato.web.api.occasion import Edge
@@ -61,6 +62,7 @@ HANDLERS = (
     *explain.HANDLERS,
     *intents.HANDLERS,
     *kpis.HANDLERS,
+    *what_if.HANDLERS,
     *monitoring.HANDLERS,
     *optimizations.HANDLERS,
     *principals.HANDLERS,

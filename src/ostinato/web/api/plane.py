@@ -29,7 +29,7 @@ from ostinato.savings import Savings
 from ostinato.scorers import Registry
 from ostinato.signals import Signals
 from ostinato.storage import Change, Current, Declarations, Declared
-from ostinato.traces import Ledger
+from ostinato.traces import Ledger, PriceBook
 from ostinato.triage import Inventory, Triage
 from ostinato.updating import Updating
 from ostinato.web.api.desk import Desk
@@ -134,6 +134,9 @@ class ControlPlane(Protocol):
 
     @property
     def intents(self) -> Current[Intents]: ...
+
+    @property
+    def prices(self) -> Current[PriceBook]: ...
 
     @property
     def provider_kinds(self) -> Mapping[str, str]:
