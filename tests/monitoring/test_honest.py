@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 import pytest
+import sqlalchemy as sa
 
 sys.path.insert(0, str(Path(__file__).parent))
 sys.path.insert(0, str(Path(__file__).parents[1]))
@@ -147,3 +148,25 @@ async def test_a_judge_that_fails_is_known_among_any_number_of_series(control, t
     assert lease is not None
     traces.transact(lambda connection: store.write(connection, lease, {}, kept, ()))
     assert "kappa of 0.10" in await watched.judge_failing("p" * 32)
+
+
+@ONE_ENGINE
+async def test_another_snapshot_behind_a_name_is_told_of_without_any_fingerprint(control, traces, clock) -> None:
+    alarms = Alarms()
+    watched = room(control, traces, clock, alarms)
+    await watched.start()
+    insert(traces, call, [call_row(clock.now() - 1000 + at, answered_by="plain-2026-05-13") for at in range(300)])
+    await look(watched, clock)
+    insert(traces, call, [call_row(clock.now() + at, answered_by="plain-2026-08-06") for at in range(60)])
+    await look(watched, clock, 3)
+    (alarm,) = [one for one in alarms.taken if one.kind == "model"]
+    assert (alarm.target, alarm.evidence["new"]) == ("fake/plain", "plain-2026-08-06")
+
+
+async def test_the_ledger_keeps_what_the_provider_says_has_answered() -> None:
+    async with inside() as world:
+        await world.chat("hello")
+        await world.rows(1)
+        query = sa.select(call.c.answered_by, call.c.model)
+        ((answered_by, model),) = await world.app.ledger_database.read(lambda c: c.execute(query).all())
+        assert answered_by and model

@@ -278,6 +278,7 @@ class Call:
             cost=cost,
             finish=summary.finish or "",
             system_fingerprint=summary.system_fingerprint,
+            answered_by=summary.model,
             upstream_us=self.upstream_us,
             first_token_us=self.first_token_us,
             answer=answer,

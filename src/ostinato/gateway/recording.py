@@ -14,6 +14,8 @@ from ostinato.wire.model import Answer, Json, Usage
 
 CALLER_LEFT = 499
 """The status that is written down for a request whose caller did not wait for the answer."""
+_NAME = 120
+"""Characters of the name that a provider gives to what answered."""
 
 
 def elapsed(turn: Turn, now: float) -> int:
@@ -42,6 +44,7 @@ def record(
     error: str = "",
     finish: str = "",
     system_fingerprint: str = "",
+    answered_by: str = "",
     upstream_us: int = 0,
     first_token_us: int = 0,
     answer: Answer | None = None,
@@ -101,6 +104,7 @@ def record(
         first_token_us=first_token_us,
         total_us=total_us,
         system_fingerprint=system_fingerprint,
+        answered_by=answered_by[:_NAME],
         input_text=wire.input_text(turn.request) if keeps_text and turn.request else None,
         output_text=wire.text_of(answer) if keeps_text and answer else None,
         extra=_extra(turn, keeps_text=keeps_text),

@@ -48,6 +48,7 @@ _CALL = (
     "upstream_us",
     "total_us",
     "system_fingerprint",
+    "answered_by",
     "family",
     "user_digest",
 )
@@ -129,9 +130,10 @@ def _call(found: Read, row: Mapping[Any, Any]) -> None:
     found.add("latency", of, Observation(at, float(row["total_us"])))
     if row["cost"] is not None:
         found.add("cost", of, Observation(at, float(row["cost"])))
-    if row["system_fingerprint"]:
+    if row["system_fingerprint"] or row["answered_by"]:
+        # A dated snapshot behind a name, or the configuration that a provider tells of it: either is another model.
         target = Series(row["org"], row["project"], part=row["target"])
-        label = f"{row['model']} {row['system_fingerprint']}"
+        label = f"{row['answered_by'] or row['model']} {row['system_fingerprint']}".rstrip()
         found.add("fingerprints", target, Observation(at, label=label))
     if row["kept"]:
         found.candidates.append(Candidate(row["request_id"], at, whole, row["user_digest"]))

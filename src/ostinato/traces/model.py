@@ -100,6 +100,8 @@ class CallRow(msgspec.Struct, frozen=True, kw_only=True):
     """What it belongs to: see ``families``."""
     trial: str = ""
     """``treated`` or ``held`` (answered without cache) where the hold-out drew it; empty where it was left out."""
+    answered_by: str = ""
+    """The provider's own name for what answered, such as a dated snapshot; empty: it did not say."""
 
 
 HIT_KINDS = ("raw", "memory", "shared", "joined", "stale")

@@ -101,6 +101,7 @@ call = sa.Table(
     _text("arm"),
     _text("family"),
     _text("trial"),
+    _text("answered_by"),
     sa.UniqueConstraint("request_id"),
 )
 

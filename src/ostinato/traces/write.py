@@ -97,6 +97,7 @@ def call_values(row: CallRow, text_chars: int) -> Values:
         row.arm,
         row.family,
         row.trial,
+        row.answered_by,
     )
 
 
