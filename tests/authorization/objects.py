@@ -25,6 +25,7 @@ import of_runs
 import of_savings
 import of_scorers
 import of_triage
+import of_updates
 import of_webhooks
 from control import Plane, Route
 from governed import Body, Factory, Made, counted, fixed
@@ -147,6 +148,7 @@ FACTORIES: dict[str, Factory] = {
     **of_triage.FACTORIES,
     **of_savings.FACTORIES,
     **of_retention.FACTORIES,
+    **of_updates.FACTORIES,
     "/signals/{request_id:str}": request,
     "/principals/{ref:str}": principal,
     "/bindings/{ref:str}": binding,
@@ -176,8 +178,13 @@ def outcome(plane: Plane, tenant: str, _made: Made) -> Any:
     return {"outcomes": [{"request_id": "0" * 32, "type": "resolved"}], "project": plane.projects[tenant]}
 
 
+def what_if(plane: Plane, tenant: str, _made: Made) -> Any:
+    return {"project": plane.projects[tenant], "ttl": 60.0}
+
+
 BODIES: dict[str, Body] = {
     "POST /audit/bundles": fixed({}),
+    "POST /what-if": what_if,
     "POST /outcomes": outcome,
     "POST /audit/witnesses": witnessed,
     **governed.BODIES,
@@ -192,6 +199,7 @@ BODIES: dict[str, Body] = {
     **of_triage.BODIES,
     **of_savings.BODIES,
     **of_retention.BODIES,
+    **of_updates.BODIES,
     "POST /organizations": lambda plane, _t, _m: {"key": f"made-{counted(plane)}", "name": "Made"},
     "POST /projects": lambda plane, tenant, _m: {
         "key": f"made-{counted(plane)}",
@@ -242,6 +250,7 @@ NAMED_IN_BODY = frozenset(
         "POST /bindings",
         "POST /cache/invalidations",
         "POST /outcomes",
+        "POST /what-if",
         *of_cases.NAMED_IN_BODY,
         *of_reviews.NAMED_IN_BODY,
         *of_runs.NAMED_IN_BODY,
@@ -249,6 +258,7 @@ NAMED_IN_BODY = frozenset(
         *of_triage.NAMED_IN_BODY,
         "POST /savings/costs",
         *of_retention.NAMED_IN_BODY,
+        *of_updates.NAMED_IN_BODY,
     }
 )
 """Routes without an object in their path that name a tenant in their body."""
@@ -270,6 +280,7 @@ OWN_ORGANIZATION_ONLY = (
     "/outcomes",
     "/approvals",
     "/retention",
+    "/what-if",
 )
 """Where even who may act everywhere sees no other organization than the key's own."""
 
@@ -281,6 +292,7 @@ LEAVES: dict[str, int] = {
     **of_reviews.LEAVES,
     **of_webhooks.LEAVES,
     **of_triage.LEAVES,
+    **of_updates.LEAVES,
     "POST /cache/invalidations": 2,  # what is not in `control`: one leaf intends it, another says what came of it
 }
 """Route -> leaves of its change, where that is not one."""
@@ -301,7 +313,9 @@ QUERIES: dict[str, Callable[[Plane, str], str]] = {
 }
 """Beginning of a path -> its query; the longest holds."""
 
-READS: frozenset[str] = frozenset({"POST /prompts/lint", "POST /prompts/{ref:str}/render", *of_runs.READS})
+READS: frozenset[str] = frozenset(
+    {"POST /prompts/lint", "POST /prompts/{ref:str}/render", "POST /what-if", *of_runs.READS}
+)
 """Routes that change nothing although their method could."""
 
 

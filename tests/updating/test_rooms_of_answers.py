@@ -1,4 +1,4 @@
-"""Answers of different models never lie under one key, in whichever tier, and the old ones are warm after a way back."""
+"""Answers of different models never lie under one key, in whichever tier; after a way back the old ones are warm."""
 
 from inside import SYSTEM
 from updating_kit import only, planned, room, world

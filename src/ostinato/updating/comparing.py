@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from ostinato import access, evals, routing
 from ostinato.access import Actor, Caller, Resource, manage, permissions
 from ostinato.core import ids
-from ostinato.core.errors import Conflict, Denied, Invalid, NotFound, OstinatoError
+from ostinato.core.errors import Conflict, Denied, Invalid, NotFound
 from ostinato.releases import Reading
 from ostinato.updating import reporting, store, traffic
 from ostinato.updating.model import NewUpdate, Report, Trial, Update, Wish
@@ -89,8 +89,8 @@ class Comparing(Turns):
         refused: dict[str, str] = {}
         for use in able:
             try:
-                made.append(await self._compare(found, use.prompt, wish))
-            except OstinatoError as error:
+                made.append(await self._compare(actor, found, use.prompt, wish))
+            except (Invalid, NotFound, Conflict) as error:
                 refused[use.prompt] = error.sentence
         if not made:
             prompt, why = next(iter(refused.items()))
@@ -150,7 +150,7 @@ class Comparing(Turns):
         seen = {one.intent for one in used} | {one.intent for one in uses}
         return msgspec.structs.replace(update, uses=uses, traffic=tuple(used), intents=tuple(sorted(seen | {""})))
 
-    async def _compare(self, update: Update, prompt: str, wish: Wish) -> Trial:
+    async def _compare(self, actor: Actor, update: Update, prompt: str, wish: Wish) -> Trial:
         use = next(one for one in update.uses if one.prompt == prompt)
         named = f"{prompt}@{use.number}"
         variants: tuple[evals.Contender, ...] = (evals.Contender(name="old", prompt=named, model=update.alias),)
@@ -162,7 +162,7 @@ class Comparing(Turns):
             other = routing.trials.name_of(update.alias, update.id)
             variants += (evals.Contender(name="new", prompt=named, model=other),)
         made = await self._experiments.create(
-            ACTOR,
+            actor,
             evals.Wish(
                 name=f"update {update.alias}: {prompt}"[:200],
                 dataset=use.dataset,

@@ -33,15 +33,15 @@ class Rolling(Comparing):
         found = await self._own(actor, update_id, "updates:run", version)
         if found.kind == "silent" or found.state not in ("planned", "waiting"):
             raise wrong_state(found, "begun")
-        if found.state == "planned":
-            found = await self._ready(actor, found, wish)
-            if found.state == "waiting":
-                return found
-        return await self._begin(actor, found)
+        if found.state == "waiting":
+            await self._free(found)
+            return await self._begin(actor, found, wish.reason)
+        wanted = await self._ready(found, wish)
+        return await (self._ask if self._strict(wanted) else self._begin)(actor, wanted, wish.reason)
 
     async def approve(self, actor: Actor, update_id: str, digest: str, comment: str = "") -> Update:
         """Agree to what waits. It takes ``releases:approve`` on every intent of high or critical stakes."""
-        found = await self._own(actor, update_id, "updates:read")
+        found = await self._own(actor, update_id, "releases:approve")
         if found.state != "waiting":
             raise wrong_state(found, "approved")
         for one in self._strict(found):
@@ -99,8 +99,8 @@ class Rolling(Comparing):
             if all(arm.state != "canary" for arm in standing.arms):
                 await self._conclude(standing)
 
-    async def _ready(self, actor: Actor, found: Update, wish: Start) -> Update:
-        """The update with how it begins; ``waiting`` where others must agree first."""
+    async def _ready(self, found: Update, wish: Start) -> Update:
+        """The update with how it shall begin; nothing is written yet. Raises what stands in the way."""
         wish.rollout.plan.check()
         if not wish.rollout.steps:
             raise Invalid("A canary needs at least one step.", code="invalid_plan", param="rollout.steps")
@@ -113,73 +113,85 @@ class Rolling(Comparing):
         accepted = reason_of(wish.accept)
         if not accepted:
             _must_be_proven((await self.report(ACTOR, found.id)), chosen)
-        taken = await self._control.read(store.candidates)
-        for other in taken:
-            both = set(other.shares) & set(chosen)
-            if other.id != found.id and (other.project, other.alias) == (found.project, found.alias) and both:
+        wanted = msgspec.structs.replace(found, intents=chosen, rollout=wish.rollout, accepted=accepted)
+        wanted = msgspec.structs.replace(wanted, digest=wanted.bundle())
+        await self._free(wanted)
+        return wanted
+
+    async def _free(self, wanted: Update) -> None:
+        """Raise ``Conflict`` where the alias stands otherwise by now, or another update has some of the traffic."""
+        route = self._catalog.value.route(wanted.project, wanted.alias)
+        if tuple(one.name for one in route.targets) != wanted.old:
+            raise Conflict(
+                f"{wanted.alias!r} stands for {', '.join(one.name for one in route.targets)} by now.",
+                code="alias_moved",
+                hint="Abandon this update and plan it again: it was compared with something else.",
+            )
+        for other in await self._control.read(store.candidates):
+            both = set(other.shares) & set(wanted.intents)
+            if other.id != wanted.id and (other.project, other.alias) == (wanted.project, wanted.alias) and both:
                 raise Conflict(
-                    f"The update {other.id} still answers {named(sorted(both))} of {found.alias!r} by its targets.",
+                    f"The update {other.id} still answers {named(sorted(both))} of {wanted.alias!r} by its targets.",
                     code="update_in_force",
                     hint="Write its targets into the alias's declaration, or abandon it; then begin.",
                 )
-        wanted = msgspec.structs.replace(found, intents=chosen, rollout=wish.rollout, accepted=accepted)
-        digest, strict = wanted.bundle(), self._strict(wanted)
+
+    async def _ask(self, actor: Actor, wanted: Update, reason: str) -> Update:
+        """Ask others to agree to exactly this."""
+        asked = [self._intents.value.requirements(wanted.project, one).approvals for one in self._strict(wanted)]
 
         def work(connection: sa.Connection, standing: Update) -> tuple[Update, str]:
-            changes: dict[str, object] = {
-                "intents": chosen,
-                "rollout": wish.rollout,
-                "accepted": accepted,
-                "digest": digest,
-            }
-            if strict:
-                now = self.clock.now()
-                request = approvals.open_request(
-                    connection,
-                    now=now,
-                    actor=actor,
-                    kind="update",
-                    target=standing.resource,
-                    digest=digest,
-                    body={"alias": standing.alias, "old": list(standing.old), "new": list(standing.names)},
-                    needed=max(1, *(self._intents.value.requirements(found.project, one).approvals for one in strict)),
-                    org=standing.org,
-                    project=standing.project,
-                    expires=now + _APPROVAL,
-                )
-                changes |= {"state": "waiting", "request_id": request.id}
-            return store.change(connection, standing, **changes), "updates:ask" if strict else "updates:prepare"
+            now = self.clock.now()
+            request = approvals.open_request(
+                connection,
+                now=now,
+                actor=actor,
+                kind="update",
+                target=standing.resource,
+                digest=wanted.digest,
+                body={"alias": standing.alias, "old": list(standing.old), "new": list(standing.names)},
+                needed=max([1, *asked]),
+                org=standing.org,
+                project=standing.project,
+                expires=now + _APPROVAL,
+            )
+            changes = {**_how(wanted), "state": "waiting", "request_id": request.id}
+            return store.change(connection, standing, **changes), "updates:ask"
 
-        return await self._change(actor, found, work, wish.reason)
+        return await self._change(actor, wanted, work, reason)
 
-    async def _begin(self, actor: Actor, found: Update) -> Update:
-        strict = self._strict(found)
-        if strict and not found.request_id:
+    async def _begin(self, actor: Actor, wanted: Update, reason: str) -> Update:
+        """The first step of every intent."""
+        strict = self._strict(wanted)
+        if strict and not wanted.request_id:
             raise Conflict("Its stakes were raised meanwhile.", code="approval_needed", hint="Abandon it, plan again.")
 
         def work(connection: sa.Connection, standing: Update) -> tuple[Update, str]:
             now = self.clock.now()
-            if standing.request_id:
-                may = self._rights(connection, now)
+            if wanted.request_id:
+                self._must_be_agreed(connection, standing, strict, now)
+            arms = tuple(Arm(intent=one, step_since=now, started_at=now) for one in wanted.intents)
+            return store.change(connection, standing, **_how(wanted), state="canary", arms=arms), "updates:start"
 
-                def allowed(principal: str) -> bool:
-                    return all(
-                        may(principal, "releases:approve", Resource(project=standing.project, intent=one), standing.org)
-                        for one in strict
-                    )
+        return await self._change(actor, wanted, work, reason)
 
-                tally = approvals.tally(connection, standing.request_id, now=now, allowed=allowed)
-                if not tally.reached:
-                    raise Conflict(
-                        f"The update waits: {tally.sentence}.",
-                        code="approvals_missing",
-                        hint=f"Somebody else agrees by `ostinato updates approve {standing.id}`.",
-                    )
-                approvals.complete(connection, standing.request_id, now=now)
-            arms = tuple(Arm(intent=one, step_since=now, started_at=now) for one in standing.intents)
-            return store.change(connection, standing, state="canary", arms=arms), "updates:start"
+    def _must_be_agreed(self, connection: sa.Connection, standing: Update, strict: Sequence[str], now: int) -> None:
+        may = self._rights(connection, now)
 
-        return await self._change(actor, found, work)
+        def allowed(principal: str) -> bool:
+            return all(
+                may(principal, "releases:approve", Resource(project=standing.project, intent=one), standing.org)
+                for one in strict
+            )
+
+        tally = approvals.tally(connection, standing.request_id, now=now, allowed=allowed)
+        if not tally.reached:
+            raise Conflict(
+                f"The update waits: {tally.sentence}.",
+                code="approvals_missing",
+                hint=f"Somebody else agrees by `ostinato updates approve {standing.id}`.",
+            )
+        approvals.complete(connection, standing.request_id, now=now)
 
     async def _step(self, update: Update, arm: Arm) -> Update:
         """One intent's next step, or its way back."""
@@ -258,6 +270,11 @@ class Rolling(Comparing):
             await self._experiments.cancel(ACTOR, experiment, "The update was abandoned.")
         except OstinatoError:
             return  # over already
+
+
+def _how(wanted: Update) -> dict[str, object]:
+    """What is written down of how it begins."""
+    return {name: getattr(wanted, name) for name in ("intents", "rollout", "accepted", "digest")}
 
 
 def _seen(update: Update) -> set[str]:
