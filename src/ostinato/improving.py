@@ -35,6 +35,9 @@ from ostinato.gateway.sampling import Sampler
 from ostinato.intents import Intents, Requirements
 from ostinato.storage import Current, Database, DataDirectory, Notices
 
+_OF_LATE = 28 * 86_400_000_000
+"""Microseconds."""
+
 Later = Callable[[str, Callable[[], Awaitable[None]]], None]
 """``later(name, undo)``: what is to be undone when the process stops, in reverse order."""
 
@@ -198,7 +201,14 @@ class Improving:
             reviews=parts.reviews,
             settings=parts.config.optimization,
             registry=lambda: self.scorers,
+            heard=self._heard,
         )
+
+    async def _heard(self, project: str, prompt: str) -> bool:
+        """Whether a value was told of some answer of a prompt, of late."""
+        since = self._parts.clock.now() - _OF_LATE
+        chosen = signals.Filter(project=project, prompt=prompt, since=since, least=0.0)
+        return bool((await self._parts.signals.query(chosen, limit=1, newest=True)).signals)
 
     async def _erase_copies(self, payload: Any) -> dict[str, str | int]:
         """Erase what was made of examples that are erased; once intended, it is done in the end."""

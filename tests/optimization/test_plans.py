@@ -4,15 +4,19 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 sys.path.insert(0, str(Path(__file__).parent))
 
-from run_kit import Kit, opened
+from run_kit import PROMPT, Kit, opened
 
+from ostinato import releases
 from ostinato.calls.model import Limits
+from ostinato.core import ids
 from ostinato.prompts.model import Turn
+from ostinato.signals import Signal
 
 LONG = "Look at the thing that is named below. Think of how it looks. Say the colour. Say it in one word. " * 4
 
@@ -72,3 +76,26 @@ async def test_a_larger_limit_makes_a_larger_search() -> None:
             assert detail.spent.calls <= (calls or run.plan.calls)
     assert found[0][0] <= 300 < 450 <= found[1_200][0], found
     assert found[1_200][1] > found[0][1], "more is tried, not the same more often"
+
+
+async def test_a_canary_that_would_wait_for_quality_in_vain_is_told_of() -> None:
+    async with opened() as kit:
+        app, ann = kit.world.app, await kit.caller()
+        kit.runs._rooms = msgspec.structs.replace(kit.runs._rooms, heard=app.improving._heard)
+
+        async def codes(**more: Any) -> set[str]:
+            return {one.code for one in (await kit.runs.plan(ann, kit.wish(**more), kit.project)).notices}
+
+        assert "no_quality_signals" in await codes()
+        blind = releases.Plan(
+            steps=(releases.Step(0.5, 10),), control=0.5, guardrails=releases.Guardrails(watch=("error",))
+        )
+        assert "no_quality_signals" not in await codes(rollout=blind)
+        assert "no_quality_signals" not in await codes(rollout=releases.Plan())
+        now = app.clock.now()
+        told = Signal(
+            id=ids.new(now), request_id=ids.new(now), at=now, org="o", project=kit.project, source="scorer", name="exact",
+            value=0.0, prompt=PROMPT,
+        )  # fmt: skip
+        app.signals.record([told])
+        assert "no_quality_signals" not in await codes()

@@ -275,6 +275,7 @@ def build(
     reviews: reviews.Reviews | None = None,
     registry: Callable[[], scorers.Registry] | None = None,
     settings: Settings | None = None,
+    heard: Callable[[str, str], Awaitable[bool]] | None = None,
 ) -> Optimizations:
     """Optimization runs over the rooms of a process, registered as a job: before ``jobs`` is started."""
     chosen = settings or Settings()
@@ -307,6 +308,7 @@ def build(
             jobs=jobs,
             settings=chosen,
             reviewing=None if reviews is None else Reviewing(reviews),
+            heard=heard,
         )
     )
     jobs.register(JOB, runs.carrier.phases())

@@ -212,3 +212,5 @@ class Rooms(msgspec.Struct, frozen=True, kw_only=True):
     jobs: Jobs
     settings: Settings = Settings()
     reviewing: Reviewing | None = None
+    heard: Callable[[str, str], Awaitable[bool]] | None = None
+    """(Project, prompt) -> whether anybody says how good its answers are, of late; left out: that is not known."""

@@ -73,6 +73,8 @@ class Ground(msgspec.Struct, frozen=True, kw_only=True):
     settings: Settings
     provable: Provable
     now: int
+    unheard: bool = False
+    """Whether its release would be watched for quality, of which nobody has told anything of late."""
 
 
 def make(ground: Ground) -> RunPlan:
@@ -98,6 +100,7 @@ def make(ground: Ground) -> RunPlan:
         *_of_examples(ground),
         *_of_budget(ground, search, proof * each + looks, each, stages),
         *_of_proof(ground, pairs, alpha, needed or (_MOST_PAIRS + 1 if wish.gain is not None else None)),
+        *_of_release(ground),
         *ground.findings,
     ]
     priced = [one.nano for one in stages]
@@ -277,6 +280,22 @@ def _references_missing(ground: Ground, missing: int) -> Notice:
         message=f"{message}, and a scorer compares with it: such answers stay unscored.",
         hint=hint,
     )
+
+
+def _of_release(ground: Ground) -> list[Notice]:
+    """What its canary would wait for in vain."""
+    if not ground.unheard:
+        return []
+    return [
+        Notice(
+            level="warning",
+            code="no_quality_signals",
+            message="Nobody has told in the last 28 days how good this prompt's answers are: what the run finds would "
+            "be watched for quality as a canary, see nothing, and go back.",
+            hint="Let answers be scored or rated (declare a scorer with sampling, or send feedback), or wish a rollout "
+            "without quality among what is watched.",
+        )
+    ]
 
 
 def _contradictions(ground: Ground) -> list[Notice]:

@@ -8,7 +8,7 @@ from typing import TypeVar
 import msgspec
 import sqlalchemy as sa
 
-from ostinato import access, audit, prompts
+from ostinato import access, audit, prompts, releases
 from ostinato.access import Actor, Resource, manage, permissions
 from ostinato.calls.model import Limits
 from ostinato.core import ids
@@ -352,9 +352,19 @@ class Optimizations:
             settings=rooms.settings,
             provable=rooms.provable,
             now=rooms.clock.now(),
+            unheard=await self._unheard(wish, found),
         )
         # Powers are computed exactly, with libraries that take a second to import.
         return await asyncio.to_thread(planning.make, ground), wish, found, version
+
+    async def _unheard(self, wish: Wish, found: _Found) -> bool:
+        """Whether its release would be watched for quality (see ``releasing.rollout``) that nobody tells of."""
+        guardrails = releases.Guardrails() if found.assigned is not None else None
+        if wish.rollout is not None:
+            guardrails = wish.rollout.guardrails
+        if guardrails is None or "quality" not in guardrails.watch or self._rooms.heard is None:
+            return False
+        return not await self._rooms.heard(found.project, found.prompt.name)
 
     async def _find(self, actor: Actor, run_id: str) -> Run:
         run = await self._rooms.control.read(lambda connection: store.find(connection, run_id))
