@@ -430,14 +430,15 @@ class Governing:
             tell=self._tell,
             serves=acting.serves(parts.prompts.snapshot, parts.releases),
         )
-        acting.Effects(
+        self._actions = acting.Effects(
             responses=lambda: parts.cache,
             breakers=self.breakers,
             releases=parts.releases,
             registry=parts.improving.scorers,
             optimizations=parts.optimizations,
             tell=self._tell,
-        ).bind(room)
+        )
+        self._actions.bind(room)
         return room
 
     def _case_watcher(self) -> cases.Watcher:
@@ -450,10 +451,13 @@ class Governing:
             keeper=parts.keeper,
             room=parts.reviews,
             on_alarm=self.cases.on_alarm,
+            trips=lambda: self.breakers.snapshot.value.all,
         )
         watcher.watch("broken glass", watches.glass)
         watcher.watch("the audit log", watches.audit)
-        watcher.watch("releases", watches.rolled_back)
+        watcher.watch("releases", watches.rolled_back, lasting=False)
         watcher.watch("reviews", watches.overdue_reviews)
+        watcher.watch("breakers", watches.breakers)
+        watcher.watch("raised sampling", self._actions.lower_sampling, lasting=False)
         self.breakers.told.append(watches.tripped)
         return watcher

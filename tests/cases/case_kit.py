@@ -15,7 +15,17 @@ from ostinato.core.clock import ManualClock
 from ostinato.traces import Filter, Stats, Window
 
 ORG, PROJECT, OTHER = "a" * 32, "b" * 32, "c" * 32
-EVERYTHING = frozenset({"cases:read", "cases:write", "cases:act", "projects:read"})
+EVERYTHING = frozenset(
+    {
+        "cases:read",
+        "cases:write",
+        "cases:act",
+        "projects:read",
+        "breakers:operate",
+        "releases:operate",
+        "policies:write",
+    }
+)
 SYSTEM = SystemActor("test")
 STAKES: dict[str, tuple[str, Any]] = {
     "small": ("", "low"),
@@ -60,6 +70,7 @@ class Process:
             about=lambda _project, intent: STAKES.get(intent),
             settings=self.settings,
             tell=self._tell,
+            serves=self._serves,
         )
         for name in ("notify", "open-breaker", "roll-back"):
             self.cases.bind(name, self._carry_out)
@@ -67,6 +78,11 @@ class Process:
             self.database, clock, self.log, Figures(self._stats, self._quality, self._figure), self.settings
         )
         self.watcher = Watcher(self.cases, self.alerts)
+
+    async def _serves(self, _project: str, prompt: str, release: str) -> tuple[str, str]:
+        """Prompts and releases are called as the intents that they serve."""
+        served = (release or prompt).partition(".")[0]
+        return (served if served in STAKES else ""), prompt
 
     async def _tell(self, _org: str, _project: str, event: str, _subject: str, data: object, key: str) -> None:
         self.told[key] = (event, data)

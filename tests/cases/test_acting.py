@@ -132,6 +132,19 @@ async def test_more_is_sampled(world: World) -> None:
     made = rules[str(action.facts["rule"])]
     assert made.share == pytest.approx(0.05) and made.intent == "soft" and made.scorers == ("long",)
 
+    async def left() -> set[str]:
+        await world.app.governing.case_watcher.look()
+        return {one.name for one in await world.app.scorers.rules(SYSTEM, project=home)}
+
+    assert await left() == {"some", made.name}
+    timed = await acted(world, await raised(world, detector="another"), "raise-sampling", hours=2)
+    assert await left() == {"some", made.name, str(timed.facts["rule"])}
+    world.clock.advance(2 * 3_600)
+    assert await left() == {"some", made.name}, "the hours are over"
+    for _ in range(3):  # verified, closed
+        names = await left()
+    assert names == {"some"}, "the case has ended"
+
 
 async def test_blocked_requests_trip_the_intent_and_open_a_case(world: World) -> None:
     for number in range(3):

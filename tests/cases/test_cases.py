@@ -3,10 +3,12 @@
 import asyncio
 from typing import Any
 
+import msgspec
 import pytest
-from case_kit import ALICE, BOB, PROJECT, READER, STRANGER, SYSTEM, Process
+from case_kit import ALICE, BOB, PROJECT, READER, STRANGER, SYSTEM, Process, caller
 
-from ostinato.cases import Case, Settings
+from ostinato.access import Caller
+from ostinato.cases import Alarm, Case, Settings
 from ostinato.cases.settings import Automatic
 from ostinato.core.errors import Conflict, Denied, Invalid, NotFound
 
@@ -93,6 +95,7 @@ async def test_an_action_that_fails_takes_the_case_back(one: Process) -> None:
     back = await acted(one, case)
     assert back.state == "triaged" and back.escalated == 1
     one.fails = False
+    one.clock.advance(0.001)  # ids of one moment are in no order
     assert (await acted(one, case)).state == "executed"
     states = [(action.state, action.facts.get("code")) for action in (await one.cases.show(SYSTEM, case.id)).actions]
     assert states == [("failed", "internal_error"), ("done", None)]
@@ -272,3 +275,85 @@ async def test_people_open_cases_too(one: Process) -> None:
     assert (case.state, case.severity, case.title) == ("detected", "high", "Users complain")
     with pytest.raises(Invalid, match="no intent"):
         await one.cases.open(ALICE, PROJECT, kind="other", title="x", intent="nowhere")
+
+
+@pytest.mark.parametrize(
+    ("about", "action", "params"),
+    [
+        ({"intent": "small"}, "open-breaker", {"intent": "grave"}),
+        ({"intent": ""}, "open-breaker", {"intent": "grave"}),
+        ({"intent": "small"}, "roll-back", {"release": "grave.1"}),
+        ({"intent": "small", "prompt": "grave.p"}, "roll-back", {}),
+        ({"intent": "", "release": "grave.1"}, "roll-back", {}),
+    ],
+)
+async def test_the_stakes_are_those_of_what_is_reached_not_of_the_case(
+    one: Process, about: dict[str, str], action: Any, params: dict[str, Any]
+) -> None:
+    case = await opened(one, **about)
+    await one.cases.propose(ALICE, case.id, action, params)
+    again = Caller(**{**msgspec.structs.asdict(ALICE), "key_id": "alice-2", "key_prefix": "alice-2"})
+    for self_again in (ALICE, again):
+        with pytest.raises(Denied, match="somebody else"):
+            await one.cases.approve(self_again, case.id)
+    assert one.done == []
+    assert (await one.cases.approve(BOB, case.id)).state == "executed"
+
+
+async def test_the_stakes_of_a_prompts_case_are_those_of_its_intent(one: Process) -> None:
+    case = await opened(one, intent="", prompt="grave.p")
+    assert (case.stakes, case.severity, case.owner) == ("high", "high", "eva")
+
+
+async def test_nothing_that_reaches_high_stakes_goes_by_itself(one: Process) -> None:
+    rule = Automatic(kind="quality", action="open-breaker", params={"intent": "grave"})
+    one.cases.settings = msgspec.structs.replace(one.settings, automatic=(rule,))
+    case = await opened(one, intent="small")
+    await one.watcher.look()
+    assert (await one.cases.show(SYSTEM, case.id)).case.state == "proposed" and one.done == []
+
+
+async def test_a_case_is_no_way_around_a_right_that_somebody_lacks(one: Process) -> None:
+    case = await opened(one)
+    await one.cases.propose(ALICE, case.id, "roll-back")
+    with pytest.raises(Denied, match="releases:operate"):
+        await one.cases.approve(caller("carl", without="releases:operate"), case.id)
+    assert one.done == []
+    assert (await one.cases.approve(BOB, case.id)).state == "executed"
+
+
+async def test_what_still_stands_has_not_been_helped_and_is_not_closed(one: Process, other: Process) -> None:
+    """A watch tells of a state once: that it is silent afterwards does not mean that it is over."""
+    stands = [one.alarm("review:late", kind="review", intent="usual")]
+
+    async def look() -> list[Alarm]:
+        return stands
+
+    for process in (one, other):
+        process.watcher.watch("reviews", look)
+        await process.watcher.look()
+    (case,) = await one.cases.list(SYSTEM)
+    assert case.alarms == 1, "what another process has told already is not told again"
+    await acted(one, case)
+    one.clock.advance(901)
+    await one.watcher.look()
+    back = (await one.cases.show(SYSTEM, case.id)).case
+    assert (back.state, back.escalated) == ("triaged", 1)
+    await one.cases.propose(ALICE, back.id, "notify")
+    await one.cases.approve(BOB, back.id)
+    stands.clear()
+    one.clock.advance(901)
+    for _ in range(2):
+        await one.watcher.look()
+    assert (await one.cases.show(SYSTEM, case.id)).case.state == "closed"
+
+
+async def test_of_what_people_found_no_machine_says_that_it_helped(one: Process) -> None:
+    case = await one.cases.open(ALICE, PROJECT, kind="other", title="Users complain")
+    await acted(one, case)
+    one.clock.advance(901)
+    await one.watcher.look()
+    assert (await one.cases.show(SYSTEM, case.id)).case.state == "executed"
+    one.clock.advance(3_000)
+    await one.watcher.look()
+    assert (await one.cases.show(SYSTEM, case.id)).case.state == "triaged"

@@ -5,7 +5,7 @@ these. An action may be carried out twice with the same order, and then does onc
 """
 
 from ostinato.acting.effects import Effects
-from ostinato.acting.measuring import SYSTEM, about, budget_figure, places, quality, safety_of, scores
+from ostinato.acting.measuring import SYSTEM, about, budget_figure, places, quality, safety_of, scores, serves
 from ostinato.acting.watches import Watches
 
 __all__ = [
@@ -18,4 +18,5 @@ __all__ = [
     "quality",
     "safety_of",
     "scores",
+    "serves",
 ]

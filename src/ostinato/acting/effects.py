@@ -1,13 +1,15 @@
 """The actions of cases, each an idempotent effect in the room that has it."""
 
-from collections.abc import Awaitable, Callable
+import contextlib
+from collections.abc import Awaitable, Callable, Sequence
 
 import msgspec
 
 from ostinato import breakers, cache, optimization, releases, scorers
 from ostinato.acting.measuring import SYSTEM
-from ostinato.cases import Cases, Order
-from ostinato.cases.model import Fact
+from ostinato.cases import Action, Alarm, Case, Cases, Order
+from ostinato.cases.model import ENDED, Fact
+from ostinato.core import ids
 from ostinato.core.errors import Conflict, Invalid, NotFound
 from ostinato.optimization.run import OPEN as RUNNING
 
@@ -38,9 +40,11 @@ class Effects:
         self._registry = registry
         self._optimizations = optimizations
         self._tell = tell
+        self._cases: Cases | None = None
 
     def bind(self, room: Cases) -> None:
         """Have cases' actions carried out here."""
+        self._cases = room
         room.bind("flush-scope", self.flush_scope)
         room.bind("close-semantic", self.close_semantic)
         room.bind("raise-sampling", self.raise_sampling)
@@ -91,6 +95,22 @@ class Effects:
         )
         await self._registry.put_rule(SYSTEM, wish, project=case.project, reason=f"case {case.id}")
         return {"rule": wish.name, "share": share, "scorers": len(names)}
+
+    async def lower_sampling(self) -> Sequence[Alarm]:
+        """Take away what :meth:`raise_sampling` has made once its case has ended, or its ``hours`` are over: scoring
+        may cost money. No alarm comes of it."""
+        cases = self._cases
+        if cases is None:
+            return ()
+        for project, standing in list(self._registry.sampling.value.rules.items()):
+            for name in [one.rule.name for one in standing if one.rule.name.startswith(_RAISED)]:
+                identifier = name.removeprefix(_RAISED)
+                found = await cases.of_action(identifier) if ids.is_id(identifier) else None
+                if found is None or not _is_over(*found, cases.clock.now()):
+                    continue
+                with contextlib.suppress(NotFound):  # another process was quicker
+                    await self._registry.remove_rule(SYSTEM, name, project=project, reason=f"case {found[0].id}")
+        return ()
 
     async def open_breaker(self, order: Order) -> dict[str, Fact]:
         """Trip the intent, or have a target not asked by anybody."""
@@ -158,3 +178,13 @@ class Effects:
             if found:
                 return found[-1]
         raise NotFound(f"No release of {case.prompt!r} is in force.", code="release_not_found")
+
+
+def _is_over(case: Case, action: Action, now: int) -> bool:
+    """Whether more need not be sampled any more."""
+    if case.state in ENDED:
+        return True
+    hours = action.params.get("hours")
+    if not isinstance(hours, int | float) or action.executed_at is None:
+        return False
+    return now >= action.executed_at + int(hours * 3_600_000_000)

@@ -2,10 +2,11 @@
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
-from ostinato import access, intents, signals
+from ostinato import access, intents, prompts, releases, signals
 from ostinato.breakers import Place, Safety
 from ostinato.cases.figures import Figure, Measured
 from ostinato.cases.model import Scope, Severity
+from ostinato.core.errors import NotFound
 from ostinato.storage import Current
 
 SYSTEM = access.SystemActor("cases")
@@ -29,6 +30,25 @@ def about(current: Current[intents.Intents]) -> Callable[[str, str], tuple[str, 
     def find(project: str, key: str) -> tuple[str, Severity] | None:
         found = current.value.of(project, key)
         return None if found is None else (found.declared.owner, found.stakes)
+
+    return find
+
+
+def serves(
+    prompted: Current[prompts.PromptSnapshot], room: releases.Releases
+) -> Callable[[str, str, str], Awaitable[tuple[str, str]]]:
+    """The intent and the prompt of a release, else of a prompt."""
+
+    async def find(project: str, prompt: str, release: str) -> tuple[str, str]:
+        intent = ""
+        if release:
+            try:
+                found = (await room.show(SYSTEM, release)).release
+            except NotFound:
+                found = None
+            if found is not None and found.project == project:
+                intent, prompt = found.intent, found.prompt
+        return intent or prompted.value.intent_of(project, prompt), prompt
 
     return find
 

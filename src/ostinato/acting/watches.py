@@ -27,6 +27,7 @@ class Watches:
         keeper: audit.Keeper,
         room: reviews.Reviews,
         on_alarm: Callable[[Alarm], Awaitable[object]],
+        trips: Callable[[], Sequence[Trip]] = tuple,
     ) -> None:
         self._clock = clock
         self._glasses = glasses
@@ -34,6 +35,7 @@ class Watches:
         self._keeper = keeper
         self._reviews = room
         self._on_alarm = on_alarm
+        self._trips = trips
 
     async def glass(self) -> Sequence[Alarm]:
         """Somebody has every right of an organization."""
@@ -101,14 +103,25 @@ class Watches:
 
     async def tripped(self, verb: str, trip: Trip) -> None:
         """A breaker has tripped by itself, or its trials have failed."""
-        if verb not in ("trip", "reopen") or not trip.intent or trip.cause not in ("quality", "policy", "budget"):
-            return
-        alarm = self._alarm(
+        alarm = self._of_trip(trip) if verb in ("trip", "reopen") else None
+        if alarm is not None:
+            await self._on_alarm(alarm)
+
+    async def breakers(self) -> Sequence[Alarm]:
+        """Breakers that have tripped by themselves and are open: also those whose tripping a crash left untold."""
+        found = [self._of_trip(one) for one in self._trips()]
+        return [one for one in found if one is not None]
+
+    def _of_trip(self, trip: Trip) -> Alarm | None:
+        if not trip.intent or trip.cause not in ("quality", "policy", "budget"):
+            return None
+        return self._alarm(
             trip.cause,
             f"breaker:{trip.cause}",
             org=trip.org,
             project=trip.project,
             intent=trip.intent,
+            at=trip.changed_at,
             title=f"The breaker of {trip.intent} is open: {trip.reason}"[:500],
             evidence={
                 "trip": trip.id,
@@ -119,7 +132,6 @@ class Watches:
                 "bad": trip.bad,
             },
         )
-        await self._on_alarm(alarm)
 
     def _alarm(
         self,

@@ -24,7 +24,7 @@ from ostinato.cases.model import (
     Kind,
     Severity,
 )
-from ostinato.cases.moves import About
+from ostinato.cases.moves import About, Touched
 from ostinato.cases.settings import Settings
 from ostinato.cases.turn import Turn, text_of
 from ostinato.core import ids
@@ -34,6 +34,8 @@ from ostinato.core.errors import Conflict, Invalid, LimitReached, OstinatoError
 T = TypeVar("T")
 
 ACTOR = SystemActor("cases")
+PEOPLE = "people:"
+"""Of the detectors of cases that somebody opened."""
 _log = logging.getLogger(__name__)
 
 
@@ -51,6 +53,8 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
 
 Effect = Callable[[Order], Awaitable[dict[str, Fact]]]
 """Carries an action out; gives what it did, in figures and ids. Raises ``OstinatoError`` where it cannot."""
+Serves = Callable[[str, str, str], Awaitable[tuple[str, str]]]
+"""``serves(project, prompt, release)``: the intent and the prompt of a release, else of a prompt; empty: none."""
 Tell = Callable[[str, str, str, str, object, str], Awaitable[None]]
 """``tell(org, project, event, subject, data, key)``; with one key twice, it is one message."""
 
@@ -67,6 +71,7 @@ class Cases:
         about: About,
         settings: Settings | None = None,
         tell: Tell | None = None,
+        serves: Serves | None = None,
     ) -> None:
         self.settings = settings or Settings()
         self.settings.check()
@@ -79,6 +84,7 @@ class Cases:
         self._database = database
         self._log = log
         self._about = about
+        self._serves = serves
         self._effects: dict[str, Effect] = {}
 
     def bind(self, name: ActionName, effect: Effect) -> None:
@@ -93,9 +99,10 @@ class Cases:
         """The id of the alarm's case: the open one of the same key (which counts it), one that has ended lately (which
         opens again), or a new one. Empty where the project has no room for another. Never acts by itself: see
         :class:`~ostinato.cases.watching.Watcher`."""
+        served = "" if alarm.intent else (await self._served(alarm.project, alarm.prompt, alarm.release)).intent
         for last in (False, True):
             try:
-                case, done = await self._change(ACTOR, lambda turn: moves.take(turn, alarm, self._about))
+                case, done = await self._change(ACTOR, lambda turn: moves.take(turn, alarm, self._about, served))
             except LimitReached:
                 self.refused += 1
                 return ""
@@ -109,6 +116,12 @@ class Cases:
             return case.id
         return ""
 
+    async def knows(self, alarm: Alarm) -> bool:
+        """Whether the alarm, as it was at its time, is in an open case already: a process that has just begun to look
+        finds what stood before."""
+        standing = await self._database.read(lambda c: store.open_at(c, store.digest(alarm.key)))
+        return standing is not None and standing.last_at >= alarm.at
+
     async def open(
         self, actor: Actor, project: str | None, *, kind: Kind, title: str, intent: str = "", prompt: str = "",
         release: str = "", severity: Severity | None = None,
@@ -118,6 +131,9 @@ class Cases:
         if len(title) > 500:
             raise Invalid("A title has at most 500 characters.", code="invalid_title", param="title")
 
+        home = await self._database.read(lambda c: manage.find_project(c, actor, project))
+        served = "" if intent else (await self._served(home.id, prompt, release)).intent
+
         def work(turn: Turn) -> Case:
             home = manage.find_project(turn.connection, actor, project)
             permissions.require(actor, "cases:write", Resource(project=home.id, intent=intent, prompt=prompt))
@@ -125,10 +141,10 @@ class Cases:
                 raise Invalid(f"There is no intent {intent[:80]!r}.", code="intent_not_found", param="intent")
             number = ids.new(turn.now)
             alarm = Alarm(
-                id=number, at=turn.now, org=home.org_id, project=home.id, kind=kind, detector=f"people:{number}",
+                id=number, at=turn.now, org=home.org_id, project=home.id, kind=kind, detector=f"{PEOPLE}{number}",
                 title=title, intent=intent, prompt=prompt, release=release, severity=severity,
             )  # fmt: skip
-            return moves.take(turn, alarm, self._about)[0]
+            return moves.take(turn, alarm, self._about, served)[0]
 
         return await self._moved(actor, work)
 
@@ -155,14 +171,24 @@ class Cases:
         """One case with an action that waits for somebody's word."""
         if name not in ACTIONS:
             raise Invalid(f"There is no action {name[:80]!r}.", param="action", hint=", ".join(ACTIONS))
+        touched = await self._touched(case_id, params or {})
         return await self._moved(
-            actor, lambda turn: moves.propose(turn, case_id, name, params or {}, reason=reason, version=version)
+            actor,
+            lambda turn: moves.propose(
+                turn, case_id, name, params or {}, reason=reason, version=version, stakes=self._stakes(touched)
+            ),
         )
 
     async def approve(self, actor: Actor, case_id: str, *, reason: str = "", version: int | None = None) -> Case:
         """One case whose action has been carried out, or has failed: its state says which."""
+        seen = await self._database.read(lambda c: store.find(c, case_id))
+        action = await self._database.read(lambda c: store.find_action(c, seen.action))
+        touched = await self._touched(case_id, action.params if action is not None else {})
         case, effect = await self._change(
-            actor, lambda turn: moves.approve(turn, case_id, reason=reason, version=version)
+            actor,
+            lambda turn: moves.approve(
+                turn, case_id, reason=reason, version=version, action=seen.action, touched=touched
+            ),
         )
         return await self._go(actor, case, effect)
 
@@ -188,12 +214,15 @@ class Cases:
 
     async def act_by_itself(self, case: Case, name: ActionName, params: Mapping[str, Fact], reason: str) -> Case:
         """Propose and carry out what a rule of the configuration allows."""
+        stakes = self._stakes(await self._touched(case.id, params))
         proposed = await self._moved(
             ACTOR,
             lambda turn: moves.propose(
-                turn, case.id, name, params, reason=reason, version=case.version, automatic=True
+                turn, case.id, name, params, reason=reason, version=case.version, automatic=True, stakes=stakes
             ),
         )
+        if stakes in ("high", "critical"):
+            return proposed  # what it reaches is of higher stakes than the case: that takes somebody's word
         begun, effect = await self._change(ACTOR, lambda turn: moves.go_by_itself(turn, proposed.id))
         return await self._go(ACTOR, begun, effect)
 
@@ -243,6 +272,40 @@ class Cases:
     async def actions(self, case_id: str) -> tuple[Action, ...]:
         """What was proposed in a case."""
         return await self._database.read(lambda c: store.actions(c, case_id))
+
+    async def _served(self, project: str, prompt: str, release: str) -> Touched:
+        """What a release is of, else a prompt: nothing is known of neither."""
+        if self._serves is None or not (prompt or release):
+            return Touched(prompt=prompt)
+        intent, of = await self._serves(project, prompt, release)
+        return Touched(project, intent, of or prompt)
+
+    async def _touched(self, case_id: str, params: Mapping[str, Fact]) -> Sequence[Touched]:
+        """All that an action of a case may reach: what the case is about, and what the action names instead."""
+        case = await self._database.read(lambda c: store.find(c, case_id))
+        named = str(params.get("intent") or "")
+        prompt, release = str(params.get("prompt") or ""), str(params.get("release") or "")
+        found = [
+            Touched(case.project, case.intent, case.prompt),
+            Touched(case.project, named),
+            await self._served(case.project, case.prompt, case.release),
+            await self._served(case.project, prompt, release),
+        ]
+        return [one for one in dict.fromkeys(found) if one.intent or one.prompt]
+
+    def _stakes(self, touched: Sequence[Touched]) -> Severity:
+        """The highest stakes of what is reached."""
+        known = [self._about(one.project, one.intent) for one in touched if one.intent]
+        return playbooks.worst([one[1] for one in known if one is not None])
+
+    async def of_action(self, action_id: str) -> tuple[Case, Action] | None:
+        """An action with its case."""
+
+        def read(connection: sa.Connection) -> tuple[Case, Action] | None:
+            action = store.find_action(connection, action_id)
+            return None if action is None else (store.find(connection, action.case), action)
+
+        return await self._database.read(read)
 
     # -- effects ---------------------------------------------------------------------------------------------------
 

@@ -1,11 +1,11 @@
 """Every step of a case, as functions on a transaction; :class:`~ostinato.cases.cases.Cases` carries them out."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
 from ostinato import access, audit
-from ostinato.access import SystemActor, permissions
+from ostinato.access import Resource, SystemActor, permissions
 from ostinato.cases import playbooks, store
 from ostinato.cases.model import (
     APPROVED,
@@ -39,8 +39,17 @@ About = Callable[[str, str], tuple[str, Severity] | None]
 """``about(project, intent)``: its owner and its stakes; ``None``: there is no such intent."""
 
 
-def take(turn: Turn, alarm: Alarm, about: About) -> tuple[Case, str]:
-    """The case of an alarm, and what became of it: ``open``, ``reopen``, or nothing (it joined)."""
+class Touched(msgspec.Struct, frozen=True):
+    """Something that an action reaches."""
+
+    project: str = ""
+    intent: str = ""
+    prompt: str = ""
+
+
+def take(turn: Turn, alarm: Alarm, about: About, served: str = "") -> tuple[Case, str]:
+    """The case of an alarm, and what became of it: ``open``, ``reopen``, or nothing (it joined). ``served``: the intent
+    that the alarm's prompt or release serves, where it names none: its stakes are the case's."""
     connection, settings, key = turn.connection, turn.settings, store.digest(alarm.key)
     standing = store.open_at(connection, key)
     if standing is not None:
@@ -73,7 +82,8 @@ def take(turn: Turn, alarm: Alarm, about: About) -> tuple[Case, str]:
             code="too_many_cases",
             hint="Close some, or raise [cases] open_cases.",
         )
-    owner, stakes = (about(alarm.project, alarm.intent) if alarm.intent else None) or ("", "medium")
+    concerns = alarm.intent or served
+    owner, stakes = (about(alarm.project, concerns) if concerns else None) or ("", "medium")
     severity = playbooks.severity(alarm, stakes)
     case = Case(
         id=ids.new(turn.now),
@@ -139,11 +149,13 @@ def propose(
     reason: str,
     version: int | None,
     automatic: bool = False,
+    stakes: Severity = "low",
 ) -> Case:
-    """The case with an action that waits for somebody's word."""
+    """The case with an action that waits for somebody's word. ``stakes``: of all that the action reaches, which may be
+    more than the case is about."""
     case = turn.case(case_id, "cases:write", version)
     playbooks.check_params(name, params)
-    needs_other = playbooks.worse(case.stakes, case.severity) in ("high", "critical")
+    needs_other = playbooks.worst([case.stakes, case.severity, stakes]) in ("high", "critical")
     action = Action(
         id=ids.new(turn.now),
         case=case.id,
@@ -160,10 +172,25 @@ def propose(
     return turn.move(case, PROPOSED, "propose", action.reason, facts=facts, action=action.id)
 
 
-def approve(turn: Turn, case_id: str, *, reason: str, version: int | None) -> tuple[Case, str]:
-    """The case, approved, and the id of the effect that is about to happen. Stakes permitting, the proposer may."""
+def approve(
+    turn: Turn, case_id: str, *, reason: str, version: int | None, action: str, touched: Sequence[Touched]
+) -> tuple[Case, str]:
+    """The case, approved, and the id of the effect that is about to happen. Stakes permitting, the proposer may.
+
+    Whoever says yes needs the permission of what is done, too: a case is no way around a right that was denied.
+    ``action``: the one that is meant, so that no other is approved that took its place; ``touched``: what it reaches.
+    """
     case = turn.case(case_id, "cases:act", version)
-    action = _proposed(turn, case)
+    if case.action != action:
+        raise Conflict("Another action is proposed by now.", code="version_moved", hint="Look again, then repeat.")
+    return _approved(turn, case, _proposed(turn, case), reason, touched)
+
+
+def _approved(turn: Turn, case: Case, action: Action, reason: str, touched: Sequence[Touched]) -> tuple[Case, str]:
+    needed = playbooks.NEEDS.get(action.name)
+    if needed:
+        for one in touched or (Touched(case.project),):
+            permissions.require(turn.actor, needed, Resource(case.project, prompt=one.prompt, intent=one.intent))
     if action.needs_other and action.proposed_by == turn.principal:
         raise Denied(
             "At these stakes somebody else than who proposed it must approve it.",

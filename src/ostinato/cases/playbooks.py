@@ -3,7 +3,7 @@
 A playbook proposes; it does nothing. What is carried out without anybody's word stands in ``[cases] automatic``.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 
 from ostinato.cases.model import SEVERITIES, ActionName, Advice, Alarm, Fact, Kind, Severity
@@ -52,11 +52,23 @@ PARAMS: Mapping[ActionName, frozenset[str]] = MappingProxyType(
         "raise-sampling": frozenset({"share", "hours"}),
         "open-breaker": frozenset({"target", "intent", "held"}),
         "roll-back": frozenset({"release"}),
-        "start-optimization": frozenset({"prompt", "dataset", "scorer"}),
+        "start-optimization": frozenset({"prompt"}),
         "notify": frozenset({"to"}),
     }
 )
 """What each action may be told; what is left out comes from the case."""
+
+NEEDS: Mapping[ActionName, str] = MappingProxyType(
+    {
+        "flush-scope": "cache:write",
+        "close-semantic": "policies:write",
+        "raise-sampling": "scorers:write",
+        "open-breaker": "breakers:operate",
+        "roll-back": "releases:operate",
+        "start-optimization": "optimizations:run",
+    }
+)
+"""What whoever approves an action must be allowed to do themselves, beside ``cases:act``."""
 
 _LONGEST = 200
 
@@ -74,6 +86,14 @@ def severity(alarm: Alarm, stakes: Severity) -> Severity:
 def worse(one: Severity, other: Severity) -> Severity:
     """The more severe of two."""
     return one if SEVERITIES.index(one) >= SEVERITIES.index(other) else other
+
+
+def worst(some: Iterable[Severity]) -> Severity:
+    """The most severe of several; ``low`` of none."""
+    found: Severity = "low"
+    for one in some:
+        found = worse(found, one)
+    return found
 
 
 def raised(one: Severity) -> Severity:

@@ -10,8 +10,9 @@ import logging
 from collections.abc import Awaitable, Callable, Sequence
 
 from ostinato.cases.alerts import PREFIX, Alerts
-from ostinato.cases.cases import ACTOR, Cases
+from ostinato.cases.cases import ACTOR, PEOPLE, Cases
 from ostinato.cases.model import APPROVED, AUTOMATIC, DETECTED, EXECUTED, OPEN, SEVERITIES, VERIFIED, Alarm, Case
+from ostinato.cases.store import digest
 from ostinato.core.errors import Conflict, NotFound, OstinatoError
 
 _log = logging.getLogger(__name__)
@@ -31,6 +32,8 @@ class Watcher:
         self._alerts = alerts
         self._watches: dict[str, Watch] = {}
         self._known: dict[str, set[str]] = {}
+        self._lasting: set[str] = set()
+        self._looked = False
         self._task: asyncio.Task[None] | None = None
         self._failing: dict[str, str] = {}
 
@@ -39,9 +42,15 @@ class Watcher:
         """What does not work now; empty while all is well."""
         return "; ".join(self._failing.values())
 
-    def watch(self, name: str, look: Watch) -> None:
-        """From now on look at something more. An alarm that stands as it did at the last look is not raised again."""
+    def watch(self, name: str, look: Watch, *, lasting: bool = True) -> None:
+        """From now on look at something more. An alarm that stands as it did at the last look is not raised again.
+
+        ``lasting``: what it tells of is a state, and not over while it is told: no action has helped before, and no
+        case of it is closed. Else it is something that has happened.
+        """
         self._watches[name] = look
+        if lasting:
+            self._lasting.add(name)
 
     def start(self) -> None:
         """Begin to look."""
@@ -60,6 +69,7 @@ class Watcher:
         await self._guarded("alerts", self._look_at_alerts())
         for name, look in self._watches.items():
             await self._guarded(name, self._look_at(name, look))
+        self._looked = True
         await self.act()
         await self._guarded("messages", self._cases.retell())
 
@@ -97,7 +107,7 @@ class Watcher:
         alarms = await look()
         known = self._known.get(name, set())
         for alarm in alarms:
-            if alarm.key not in known:
+            if alarm.key not in known and not await self._cases.knows(alarm):
                 await self._cases.on_alarm(alarm)
         self._known[name] = {alarm.key for alarm in alarms}
 
@@ -107,10 +117,20 @@ class Watcher:
             await self._act_by_itself(case)
         elif case.state == EXECUTED and case.verify_at is not None and now >= case.verify_at:
             await self._verify(case)
-        elif case.state == VERIFIED and (not case.detector.startswith(PREFIX) or await self._alerts.calm(case)):
+        elif case.state == VERIFIED and await self._is_over(case):
             await self._cases.close(ACTOR, case.id, reason="it helped, and nothing has come back", version=case.version)
         if now >= case.due_at and not case.overdue and case.state not in (EXECUTED, VERIFIED, APPROVED, AUTOMATIC):
             await self._cases.overdue(case.id)
+
+    async def _is_over(self, case: Case) -> bool:
+        """Whether what a verified case is about tells of nothing any more."""
+        if case.detector.startswith(PREFIX):
+            return await self._alerts.calm(case)
+        return self._looked and not self._stands(case)
+
+    def _stands(self, case: Case) -> bool:
+        """Whether something that is watched is still as it was when it opened the case."""
+        return any(digest(key) == case.key for name in self._lasting for key in self._known.get(name, ()))
 
     async def _act_by_itself(self, case: Case) -> None:
         for rule in self._cases.settings.automatic:
@@ -121,14 +141,18 @@ class Watcher:
 
     async def _verify(self, case: Case) -> None:
         """Look whether the action has helped."""
+        if not self._looked:
+            return  # what stands is not known yet
         now, settings = self._cases.clock.now(), self._cases.settings
         action = next((one for one in await self._cases.actions(case.id) if one.id == case.action), None)
         since = action.executed_at if action is not None and action.executed_at is not None else case.opened_at
         if case.detector.startswith(PREFIX):
             helped = await self._alerts.recheck(case, since)
+        elif case.detector.startswith(PEOPLE):
+            helped = None  # nobody but people looks
         else:
             # Whoever found it looks on: what comes within the first half may be of what was before.
-            helped = case.last_at <= since + int(settings.verify_seconds * 500_000)
+            helped = not self._stands(case) and case.last_at <= since + int(settings.verify_seconds * 500_000)
         if helped is None and now - since < _PATIENCE * settings.verify_seconds * 1_000_000:
             return
         why = "no figure tells whether it has helped" if helped is None else ""

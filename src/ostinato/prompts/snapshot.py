@@ -125,6 +125,11 @@ class PromptSnapshot:
         found = self._by_id.values()
         return sorted((one.project, one.name) for one in found if one.intent == intent and not one.archived)
 
+    def intent_of(self, project: str, name: str) -> str:
+        """Key of the intent that a prompt of ``project`` (its id) serves; empty: none, or there is no such prompt."""
+        entry = self._prompts.get((project, name))
+        return "" if entry is None else entry.intent
+
     def resolve(self, project: str, reference: str, seed: bytes = b"") -> Resolved:
         """What ``NAME``, ``NAME@LABEL`` or ``NAME@NUMBER`` means in ``project`` (its id) for ``seed``.
 
