@@ -15,9 +15,9 @@ from control import Plane, opened
 from ostinato import releases, signals
 from ostinato.access.permissions import ROLES
 from ostinato.core import ids
-from ostinato.savings import costs, releasing, tables
+from ostinato.savings import accounting, costs, releasing, summed, tables
 from ostinato.savings.model import Cost
-from ostinato.traces import CallRow
+from ostinato.traces import CallRow, Filter, Window
 from ostinato.wire.model import Usage
 
 MONTH = round(costs.MONTH)
@@ -299,6 +299,36 @@ async def test_what_the_providers_prefix_cache_spares_is_not_counted_for_the_rel
     found = await effect(plane, now)
     assert found.new.cost < found.old.cost / 4
     assert (found.shorter, found.cheaper) == (0, 0)
+
+
+async def test_sums_tell_of_a_release_what_its_rows_do(plane: Plane):
+    await plane.world.declare(
+        "prices", "fake/again", {"input": 1.0, "cache_read": 0.1, "cache_write": 2.0, "output": 1.0}
+    )
+    now = plane.world.clock.now()
+    prices = plane.app.prices.value
+    for number in range(40):
+        at = now + number * 1_000_000
+        for version, release, usage in ((1, "old", Usage(900, 100)), (2, "new", Usage(100, 700, 50, 10))):
+            cost = prices.price("fake", "again", usage, at)
+            common: dict[str, Any] = {"model": "again", "target": "fake/again", "prompt": "greeting", "usage": usage}
+            arm = "control" if release == "old" else ""
+            record(plane, at, **common, cost=cost, prompt_version=version, release=release, arm=arm)
+            record(plane, at, **common, cost=cost, prompt_version=1, release=release, arm="baseline", session="b")
+    plane.world.clock.advance(100)
+    assert plane.app.recorder.flush()
+    one = change(plane, now)
+    told_by_rows = await plane.app.ledger_database.read(lambda c: releasing.rows(c, one, prices))
+    told_by_sums = await summed.sides(plane.app.ledger, prices, one)
+    assert told_by_sums is not None
+    for rows, sums in zip(told_by_rows[:2], told_by_sums[:2], strict=True):
+        assert (rows.n, rows.input, rows.output, rows.cost) == (sums.n, sums.input, sums.output, sums.cost)
+        assert sums.discount == pytest.approx(rows.discount)
+        assert sums.us == pytest.approx(rows.us, rel=0.05)
+    assert told_by_rows[1].n == 80
+    window, mine = Window(now, now + HOUR), Filter(org=plane.organizations["acme/main"])
+    exact = await plane.app.ledger_database.read(lambda c: accounting.prefix_cache(c, prices, window, mine))
+    assert await summed.discount(plane.app.ledger, prices, window, mine) == exact.nano != 0
 
 
 async def test_calls_of_our_own_are_not_among_what_callers_paid_for(plane: Plane, key: str):

@@ -169,6 +169,7 @@ KPIS: tuple[Kpi, ...] = (
         better="higher",
         pairs=("holdout_saving", "quality_noninferiority"),
         cuts=(),
+        slow=True,
     ),
     Kpi(
         name="holdout_saving",

@@ -21,7 +21,7 @@ from ostinato.traces import tables as ledger
 
 LEAST = 30
 """Calls, and signals, on each side."""
-_BEFORE = 30 * 86_400_000_000
+BEFORE = 30 * 86_400_000_000
 _MOST = 100
 _SIGNALS = 20_000
 _OUTCOMES = ("csat", "task_success")
@@ -112,13 +112,25 @@ def changes(connection: sa.Connection, window: Window, filters: Filter) -> list[
     ]
 
 
-def effect(connection: sa.Connection, change: Change, margin: float, prices: PriceBook) -> Effect:
-    """What one release does. From ``traces``; blocking."""
+def rows(connection: sa.Connection, change: Change, prices: PriceBook) -> tuple[Calls, Calls, bool]:
+    """Calls of a release, those of the one before, and whether these were drawn at random. Blocking; reads them all."""
     new = _calls(connection, prices, change, change.since, change.until, release=change.id)
     old = _calls(connection, prices, change, change.since, change.until, control=True)
     randomized = old.n >= LEAST
     if not randomized:
-        old = _calls(connection, prices, change, change.since - _BEFORE, change.since)
+        old = _calls(connection, prices, change, change.since - BEFORE, change.since)
+    return new, old, randomized
+
+
+def effect(
+    connection: sa.Connection,
+    change: Change,
+    margin: float,
+    prices: PriceBook,
+    sides: tuple[Calls, Calls, bool] | None = None,
+) -> Effect:
+    """What one release does; ``sides``: as :func:`rows` gives them, where sums tell. From ``traces``; blocking."""
+    new, old, randomized = sides or rows(connection, change, prices)
     shorter = cheaper = 0
     if new.n >= LEAST and old.n >= LEAST:
         # Without the provider's prefix cache on either side: what that spares is a line of its own, and counted there.
@@ -220,7 +232,7 @@ def _calls(
 def _quality(connection: sa.Connection, change: Change, margin: float) -> Quality | None:
     """The worst of the signals that are there for both releases."""
     sides: list[dict[tuple[str, str], tuple[list[float], list[float]]]] = []
-    for release, since in ((change.id, change.since), (change.base, change.since - _BEFORE)):
+    for release, since in ((change.id, change.since), (change.base, change.since - BEFORE)):
         found: dict[tuple[str, str], tuple[list[float], list[float]]] = {}
         known: set[tuple[str, ...]] = set()
         for row in connection.execute(_signals(change, release, since)):

@@ -11,7 +11,7 @@ from ostinato.access import Caller
 from ostinato.access import tables as of_access
 from ostinato.core.clock import Clock
 from ostinato.intents import Intents
-from ostinato.savings import accounting, costs, holdout, reconcile, releasing, roi
+from ostinato.savings import accounting, costs, holdout, reconcile, releasing, roi, summed
 from ostinato.savings.costs import Costs
 from ostinato.savings.model import Account, HoldOut, Line, Quality, Reconciliation
 from ostinato.savings.releasing import Effect
@@ -83,8 +83,12 @@ class Savings:
         await asyncio.to_thread(self._catch_up)
         found = await self._control.read(lambda connection: releasing.changes(connection, window, filters))
         margin, prices = self._settings.margin, self._prices.value
+        sides = [await summed.sides(self._ledger, prices, one) for one in found]
         return await self._traces.read(
-            lambda connection: [releasing.effect(connection, one, margin, prices) for one in found]
+            lambda connection: [
+                releasing.effect(connection, one, margin, prices, calls)
+                for one, calls in zip(found, sides, strict=True)
+            ]
         )
 
     async def qualities(self, window: Window, filters: Filter) -> list[Quality | None]:
@@ -149,10 +153,21 @@ class Savings:
             Line(name="semantic cache", nano=0, state="off", detail="there is none yet"),
             embedded,
         ]
-        prices = self._prices.value
-        made.append(await self._traces.read(lambda c: accounting.prefix_cache(c, prices, window, filters)))
+        made.append(await self._prefix_cache(window, filters))
         made += releasing.lines(effects)
         return [*made, *await self._overheads(window, filters)]
+
+    async def _prefix_cache(self, window: Window, filters: Filter) -> Line:
+        prices = self._prices.value
+        everybody = (await self._ledger.traffic(window)).values()  # whose rows lie between
+        if sum(one.misses + one.bypasses for one in everybody) <= summed.FEW:
+            return await self._traces.read(lambda c: accounting.prefix_cache(c, prices, window, filters))
+        return Line(
+            name="provider prefix cache",
+            nano=await summed.discount(self._ledger, prices, window, filters),
+            detail="tokens read at the cache's price instead of as input, less what writing them cost extra; at the "
+            "rates of each target, as these are too many calls to price one by one",
+        )
 
     async def _embedded(self, window: Window, filters: Filter) -> Line:
         aliases = self._embedding(filters.project)

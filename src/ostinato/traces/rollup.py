@@ -240,6 +240,8 @@ def add_to(cell: Cell, row: CallRow) -> None:
     sums, detail = cell.sums, cell.detail
     if row.reason == REFRESH:
         _count(detail.reasons, REFRESH)
+        if row.status < 400 and row.upstream_us:
+            _count(detail.upstream, bucket_of(row.upstream_us))
         _add_tokens(sums, row)
         return
     sums[_REQUESTS] += 1
