@@ -82,3 +82,19 @@ def test_no_file_breaks_the_reader(text: str, shape: str):
     for body in (text, f"{head}\n{text}", f"{head}\n2026-11-01,{text}"):
         with contextlib.suppress(Invalid):
             read(body, shape)
+
+
+def test_days_are_those_of_utc_whatever_zone_the_file_is_in():
+    head = "day,model,input\n"
+    hours = "2026-11-23T15:00:00-08:00,m,1\n2026-11-23T16:00:00-08:00,m,10\n20261124,m,100\n1795478400,m,1000\n"
+    found = {line.day: line.tokens for line in read(head + hours, "generic")}
+    assert found == {"2026-11-23": 1, "2026-11-24": 1_110}
+    # A day of another zone lies in two of UTC's.
+    for day in ("2026-11-23T00:00:00-08:00", "2026-11-23T00:00:00+02:00"):
+        with pytest.raises(Invalid, match="UTC"):
+            read(f"{head}{day},m,1\n", "generic")
+
+
+def test_other_currencies_are_refused():
+    with pytest.raises(Invalid, match="dollars"):
+        read("date,model,amount,currency\n2026-11-23,m,1.5,eur\n", "generic")

@@ -108,11 +108,14 @@ def read(text: str, shape: str, columns: Mapping[str, str] | None = None) -> tup
         head = [name.strip().lower() for name in next(reader, nothing)]
         where = _places(layout, head, columns or {})
         found: dict[tuple[str, str, str], list[int | None]] = {}
+        abroad: set[str] = set()
         for number, row in enumerate(reader, 2):
             if number > _ROWS:
                 raise Invalid(f"The file has more than {_ROWS} rows.", code="invalid_invoice")
             if not any(cell.strip() for cell in row):
                 continue
+            _in_dollars(head, row, number)
+            abroad.add(_time_abroad(row[where["day"]].strip()) if where["day"] < len(row) else "")
             for line in _lines(layout, where, row, number):
                 sums = found.setdefault((line.day, line.model, line.token), [None, None])
                 for index, value in enumerate((line.tokens, line.nano)):
@@ -122,6 +125,12 @@ def read(text: str, shape: str, columns: Mapping[str, str] | None = None) -> tup
         raise Invalid(f"This is no CSV: {error}.", code="invalid_invoice") from None
     if not found:
         raise Invalid("The file has no rows.", code="invalid_invoice")
+    if len(abroad) == 1 and "" not in abroad:
+        raise Invalid(
+            "The days of this file begin at another time than UTC's, as which the ledger is compared.",
+            code="invalid_invoice",
+            hint="Export it by days of UTC, or by hours.",
+        )
     return tuple(
         InvoiceLine(day=day, model=model, token=token, tokens=sums[0], nano=sums[1])
         for (day, model, token), sums in sorted(found.items())
@@ -186,12 +195,45 @@ def _ending(text: str) -> str:
 
 
 def _day(text: str, number: int) -> str:
-    if text.isascii() and text.isdigit() and len(text) <= 11:
+    """The day in UTC: of seconds since 1970, or of ISO 8601; a time that names no zone is UTC's."""
+    if text.isascii() and text.isdigit() and len(text) <= 11 and len(text) != 8:
         return datetime.datetime.fromtimestamp(int(text), datetime.UTC).strftime("%Y-%m-%d")
+    moment = _moment(text)
+    if moment is not None and moment.tzinfo is not None:
+        try:
+            return moment.astimezone(datetime.UTC).date().isoformat()
+        except OverflowError:
+            raise _wrong(number, "day", text) from None
+    if len(text) == 8 and text.isdigit():
+        text = f"{text[:4]}-{text[4:6]}-{text[6:]}"
     try:
         return datetime.date.fromisoformat(text[:10]).isoformat()
     except ValueError:
         raise _wrong(number, "day", text) from None
+
+
+def _moment(text: str) -> datetime.datetime | None:
+    try:
+        return datetime.datetime.fromisoformat(text)
+    except ValueError:
+        return None
+
+
+def _time_abroad(text: str) -> str:
+    """The time of day of another zone's than UTC; empty: it is UTC's."""
+    moment = _moment(text)
+    return moment.time().isoformat() if moment is not None and moment.utcoffset() else ""
+
+
+def _in_dollars(head: Sequence[str], row: Sequence[str], number: int) -> None:
+    """Raise ``Invalid`` for an amount in another currency: the ledger's are dollars."""
+    for place, name in enumerate(head[: len(row)]):
+        if name in ("currency", "amount_currency") and row[place].strip().lower() not in ("", "usd"):
+            raise Invalid(
+                f"Row {number} is in {row[place].strip()[:8]!r}, and the ledger in US dollars.",
+                code="invalid_invoice",
+                hint="Hand in an export in US dollars.",
+            )
 
 
 def _count(text: str, number: int) -> int | None:
