@@ -9,7 +9,7 @@ import click
 import msgspec
 
 from ostinato.cli.client import json_option
-from ostinato.cli.tables import dollars, facts, percent, table, when
+from ostinato.cli.tables import facts, percent, table, when
 from ostinato.core.errors import Invalid
 
 if TYPE_CHECKING:
@@ -183,7 +183,7 @@ def _rate(one: "Simulated") -> tuple[object, ...]:
     name = {"user": "each user alone", "project": "shared by all"}.get(one.scope, "")
     told = one.name if one.ttl is None else f"{name}, kept {one.name.partition(', ')[2]}"
     interval = f"{100 * one.rate.low:.1f} to {percent(one.rate.high)}"
-    return told, f"{one.hits:,}", percent(one.rate.value), interval, dollars(one.saved)
+    return told, f"{one.hits:,}", percent(one.rate.value), interval, _dollars(one.saved)
 
 
 def _print_money(found: "Assessment") -> None:
@@ -192,14 +192,19 @@ def _print_money(found: "Assessment") -> None:
     pairs: list[tuple[str, object]] = [
         ("time", span),
         ("requests", f"{found.requests:,}"),
-        ("spent", dollars(money.spent)),
-        ("saved by the cache, as declared", f"{dollars(money.saved)} ({percent(money.share_saved)})"),
-        ("saved in thirty days", "-" if money.per_month is None else dollars(money.per_month)),
+        ("spent", _dollars(money.spent)),
+        ("saved by the cache, as declared", f"{_dollars(money.saved)} ({percent(money.share_saved)})"),
+        ("saved in thirty days", "-" if money.per_month is None else _dollars(money.per_month)),
         ("tokens with a price", percent(money.coverage)),
     ]
     if money.unpriced:
         pairs.append(("models without a price", ", ".join(money.unpriced)))
     facts(pairs)
+
+
+def _dollars(nano: int) -> str:
+    """Estimates, to the cent where that says something."""
+    return f"${nano / 1e9:,.2f}" if nano >= 10_000_000 or not nano else f"${nano / 1e9:,.6f}"
 
 
 def _print_families(found: "Assessment", *, samples: bool) -> None:

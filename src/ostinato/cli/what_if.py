@@ -20,7 +20,7 @@ from ostinato.cli.tables import dollars, milliseconds, percent, table, when
 @click.option("--scope", type=click.Choice(["user", "project"]), help="Entries of each user alone, or shared.")
 @click.option("--temperature-limit", type=float, help="Requests above it are not cached.")
 @click.option("--target", default="", help="PROVIDER/MODEL: at this one's prices.")
-@click.option("--most", type=click.IntRange(1, 1_000_000), default=200_000, show_default=True, help="Rows to read.")
+@click.option("--most", type=click.IntRange(1, 500_000), default=200_000, show_default=True, help="Rows to read.")
 @json_option
 def what_if(as_json: bool, **wanted: Any) -> None:
     """Replay recorded traffic under another policy, beside what really happened. Changes nothing."""
