@@ -20,11 +20,10 @@ def route(share: float, control: float = 0.0) -> Route:
 @given(st.binary(min_size=1), st.floats(0, 1), st.floats(0, 1))
 def test_a_growing_share_takes_nobody_out(seed: bytes, one: float, two: float) -> None:
     small, large = sorted((one, two))
-    if trials.drawn(route(small), "billing", seed)[0] is not OLD and trials.drawn(route(small), "billing", seed)[1]:
-        before = trials.drawn(route(small), "billing", seed)[1]
-        if before.startswith("canary"):
-            assert trials.drawn(route(large), "billing", seed)[1] == before
-    assert trials.drawn(route(1.0), "billing", seed)[0] is NEW or trials.drawn(route(1.0), "billing", seed)[0] == NEW
+    if trials.drawn(route(small), "billing", seed)[1]:
+        found, mark = trials.drawn(route(large), "billing", seed)
+        assert (found.digest, mark) == (NEW.digest, "canary:u1")
+    assert trials.drawn(route(1.0), "billing", seed)[0].digest == NEW.digest
 
 
 @given(st.binary())
