@@ -63,8 +63,11 @@ async def test_a_target_is_held_by_who_may_act_everywhere(one: Process) -> None:
         await one.breakers.hold_target(ANN, "fake/plain", code="slow")
     with pytest.raises(NotFound):
         await one.breakers.hold_target(ROOT, "fake/nothing", code="slow")
-    trip = await one.breakers.hold_target(ROOT, "fake/plain", code="slow")
+    trip = await one.breakers.hold_target(ROOT, "fake/plain", code="slow", reason="of the tenant next door")
     assert one.breakers.snapshot.value.targets == {"fake/plain"} and trip.held
+    assert [one.target for one in await one.breakers.list(ANN)] == ["fake/plain"]
+    for seen in (await one.breakers.show(ANN, trip.id), *await one.breakers.list(ANN)):
+        assert (seen.reason, seen.by, seen.code) == ("", "", "slow"), "whose words these are is nobody else's matter"
     with pytest.raises(Denied):
         await one.breakers.close(ANN, trip.id)
     assert await one.look(10_000) == trip, "until it is released"

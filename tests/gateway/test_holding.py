@@ -168,6 +168,21 @@ async def test_the_deadline_has_a_default(default: str, status: int, review: str
         assert again.headers["ostinato-held"] != held
 
 
+async def test_what_nobody_looked_at_is_not_handed_out_while_the_intent_is_tripped() -> None:
+    async with inside() as world:
+        rules = {"hold": True, "hold_seconds": 60, "hold_default": "release"}
+        await world.declare("intents", "care", {**INTENT, "stakes": "medium", "review": rules})
+        held = (await world.chat("Hello")).headers["ostinato-held"]
+        world.clock.advance(61)
+        breakers, home = world.app.governing.breakers, await world.first_project()
+        trip = await breakers.trip(SYSTEM, home, "care", code="wrong", held=True)
+        got = await fetch(world, held)
+        assert (got.status, got.json()["error"]["code"]) == (503, "intent_tripped")
+        assert got.headers["ostinato-breaker"].startswith("tripped; intent=care")
+        await breakers.close(SYSTEM, trip.id)
+        assert (await fetch(world, held)).headers["ostinato-review"] == "unreviewed"
+
+
 async def test_who_may_fetch_it() -> None:
     async with inside() as world:
         await declare(world)

@@ -171,9 +171,12 @@ async def test_days_of_failing_disable_it_and_one_success_forgives(home: House, 
     assert not (await room.endpoints.show(SYSTEM, hook.id)).enabled
     waiting = (await home.states())["waiting"]
     assert waiting >= 1
-    receiver.status = 200
     await room.endpoints.change(SYSTEM, hook.id, notifying.Changes(enabled=True))
     home.clock.advance(3_600)
+    await deliver(room, home)
+    assert (await room.endpoints.show(SYSTEM, hook.id)).enabled, "one failure is not two days of them"
+    receiver.status = 200
+    home.clock.advance(3_700)
     await deliver(room, home)
     assert "waiting" not in await home.states(), "what waited is sent when it is enabled again"
     await room.stop()

@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 import pytest
+import sqlalchemy as sa
 
 sys.path.insert(0, str(Path(__file__).parent))
 
@@ -16,6 +17,8 @@ from kit import ALICE, CANARY, SESSION
 
 from ostinato import retention
 from ostinato.core.errors import Conflict, Invalid, NotFound
+from ostinato.reviews import Content, NewItem, Output
+from ostinato.reviews import tables as review_tables
 from ostinato.traces import Filter
 from ostinato.verify.receipts import check_receipt, commits
 
@@ -121,6 +124,26 @@ async def test_by_session_and_by_request() -> None:
         assert (await world.chat("carl in two", {"ostinato-user": "carl", "ostinato-session": "two"})).cache == "miss"
         kept = await world.chat("carl in one", {"ostinato-user": "carl", "ostinato-session": "one"})
         assert kept.cache == "hit-exact"
+
+
+async def test_what_others_said_in_the_same_conversation_stays_in_reviews_too() -> None:
+    """With one of two voices the other's texts do not go, and no hold on them is broken."""
+    async with inside() as world:
+        project = await kit.seeded(world)
+        items = [
+            NewItem(
+                content=Content(input_text=who, outputs=(Output(text=who),)),
+                mark=f"shared-{who}",
+                subject=who,
+                group=f"session:{SESSION}",
+            )
+            for who in (ALICE, "bob", "")
+        ]
+        await world.app.reviews.put(SYSTEM, "queue", items, project=project)
+        assert (await kit.erased(world, user=ALICE, project=project)).state == "done"
+        rows = await world.app.control.read(lambda c: c.execute(sa.select(review_tables.item)).mappings().all())
+        left = {row["subject"] for row in rows if not row["erased"]}
+        assert left == {"bob"} and sum(row["group"] != "" for row in rows if not row["erased"]) == 1
 
 
 async def test_a_hold_wins_and_what_it_kept_goes_when_it_is_lifted() -> None:

@@ -143,7 +143,7 @@ class Breakers:
     async def show(self, actor: Actor, trip_id: str) -> Trip:
         """One trip. Raises ``NotFound``."""
         permissions.require(actor, "breakers:read")
-        return await self._database.read(lambda c: self._found(c, actor, trip_id))
+        return _seen(actor, await self._database.read(lambda c: self._found(c, actor, trip_id)))
 
     async def list(
         self,
@@ -160,7 +160,8 @@ class Breakers:
         def read(connection: sa.Connection) -> Sequence[Trip]:
             permissions.require(actor, "breakers:read")
             home = manage.find_project(connection, actor, project).id if project else ""
-            return store.page(connection, actor, project=home, intent=intent, state=state, after=after, limit=limit)
+            found = store.page(connection, actor, project=home, intent=intent, state=state, after=after, limit=limit)
+            return [_seen(actor, one) for one in found]
 
         return await self._database.read(read)
 
@@ -246,6 +247,14 @@ class Breakers:
                 _log.warning("That the breaker of %s has changed could not be told: %s", trip.slot, error.sentence)
             except Exception:
                 _log.exception("That the breaker of %s has changed could not be told.", trip.slot)
+
+
+def _seen(actor: Actor, trip: Trip) -> Trip:
+    """The trip as the actor may see it: that a target is not asked is everybody's to know, who says so and why may be
+    of another organization."""
+    if not trip.target or isinstance(actor, SystemActor) or permissions.allows(actor, "organizations:write"):
+        return trip
+    return msgspec.structs.replace(trip, reason="", by="", case="", closed_by="", closed_why="")
 
 
 def _may_hold(actor: Actor) -> None:

@@ -11,7 +11,7 @@ from ostinato import wire
 from ostinato.access import principal_of
 from ostinato.cache.model import EntryMeta
 from ostinato.core.errors import Conflict, Invalid, LimitReached, NotFound, OstinatoError, Unavailable
-from ostinato.gateway import controls, prompting, recording
+from ostinato.gateway import controls, prompting, recording, tripping
 from ostinato.gateway.replies import JSON_TYPE, SSE_TYPE, Header, Reply
 from ostinato.gateway.rooms import Rooms
 from ostinato.gateway.turn import CHAT_WIRES, Turn
@@ -179,6 +179,11 @@ async def fetch(turn: Turn, rooms: Rooms, path: str) -> Reply:
             "deadline": held.deadline_at // 1_000_000,
         }
         return _reply(turn, held, 202, JSON_TYPE, _encode(told), [(b"retry-after", _POLL)])
+    if state == "unreviewed":
+        # Nobody has looked at it, and the intent does not answer now.
+        turn.trip = tripping.standing(rooms, held.project, held.intent)
+        if turn.trip is not None and not turn.trip.safety.serve_cache:
+            raise tripping.refusal(turn, turn.trip)
     codec = wire.codec(CHAT_WIRES[held.wire])
     if state in ("rejected", "expired"):
         recording.record(turn, rooms, cache="bypass", reason="held", status=Withheld.status, error=f"held_{state}")

@@ -42,6 +42,11 @@ def heed(turn: Turn, rooms: Rooms) -> None:
         turn.trip = trip
 
 
+def standing(rooms: Rooms, project: str, intent: str) -> Trip | None:
+    """The trip of an intent whose breaker is open, trials or not."""
+    return None if rooms.trips is None or not intent else rooms.trips.value.tripped(project, intent)
+
+
 def bar(turn: Turn) -> None:
     """Keep a tripped intent's request from the cache, once it is addressed; and out of the hold-out."""
     if turn.trip is None and turn.proving is None:

@@ -1,7 +1,7 @@
 """Where messages go, as people declare it: each change one transaction with its leaf of the audit log."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeVar
 
 import msgspec
@@ -50,6 +50,8 @@ class Endpoints:
         self._sealer = Sealer(secret)
         self.current: storage.Snapshot[tuple[Target, ...]] = storage.Snapshot(self._load, notices, TOPIC, clock)
         """Every endpoint, disabled ones too."""
+        self.on_enabled: Callable[[str], Awaitable[None]] | None = None
+        """Called with the id of one that was enabled again."""
 
     async def create(
         self,
@@ -120,7 +122,10 @@ class Endpoints:
             verb = "update" if new.enabled == old.enabled else "enable" if new.enabled else "disable"
             return new, _deed(actor, verb, old, new, reason)
 
-        return await self._change(work)
+        changed = await self._change(work)
+        if changed.enabled and changes.enabled is True and self.on_enabled is not None:
+            await self.on_enabled(changed.id)
+        return changed
 
     async def rotate(
         self, actor: Actor, ref: str, *, version: int | None = None, reason: str = ""

@@ -58,6 +58,7 @@ class Notifying:
         self.settings = settings or Settings()
         self.settings.check()
         self.endpoints = Endpoints(control, clock, notices, log, self.settings, secret=secret)
+        self.endpoints.on_enabled = self._enabled_again
         self.on_disabled: OnDisabled | None = None
         """Called when an endpoint was disabled because it failed for too long, or wants no more: to open a case."""
         self._work = work
@@ -289,6 +290,11 @@ class Notifying:
         if not self._failing:
             _log.warning("Messages cannot be written down: %s", why)
         self._failing = why
+
+    async def _enabled_again(self, endpoint: str) -> None:
+        """Its first failure must not disable it at once, for how it fared before."""
+        await self._work.run(lambda connection: outbox.begin_anew(connection, endpoint))
+        self.worker.wake()
 
     async def _lost(self, endpoint: str, why: str) -> None:
         try:

@@ -106,6 +106,12 @@ def failed(connection: sa.Connection, one: Due, sent: Sent, now: int, lease: str
     return now if found is None else int(found)
 
 
+def begin_anew(connection: sa.Connection, endpoint: str) -> None:
+    """Forget since when an endpoint has been failing: it is given as long again."""
+    rested = sa.update(health).where(health.c.endpoint == endpoint)
+    connection.execute(rested.values(failing_since=None, failures=0))
+
+
 def release(connection: sa.Connection, leases: Iterable[str] | None) -> None:
     """Let go what is held under these leases; ``None``: under any, where no other process can hold one."""
     held = sa.update(delivery).where(delivery.c.state == WAITING, delivery.c.lease != "")

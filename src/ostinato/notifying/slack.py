@@ -17,7 +17,8 @@ def body(message: Message) -> bytes:
     data = cast("dict[str, Any]", told["data"])
     rest = [(name, value) for name, value in data.items() if name not in ("subject", "organization")]
     fields = [
-        {"type": "mrkdwn", "text": f"*{escaped(name)}*\n{escaped(_plain(value))}"} for name, value in rest[:_FIELDS]
+        {"type": "mrkdwn", "text": f"*{escaped(name)}*\n{escaped(_plain(value))}", "verbatim": True}
+        for name, value in rest[:_FIELDS]
     ]
     title = f"{message.event}: {message.subject}"
     blocks: list[dict[str, Any]] = [
@@ -26,8 +27,8 @@ def body(message: Message) -> bytes:
     if fields:
         blocks.append({"type": "section", "fields": fields})
     small = f"{escaped(str(told['timestamp']))} · {message.id}"
-    blocks.append({"type": "context", "elements": [{"type": "mrkdwn", "text": small}]})
-    return msgspec.json.encode({"text": escaped(title), "blocks": blocks})
+    blocks.append({"type": "context", "elements": [{"type": "mrkdwn", "text": small, "verbatim": True}]})
+    return msgspec.json.encode({"text": escaped(_plain(title)), "blocks": blocks})
 
 
 def escaped(text: str) -> str:

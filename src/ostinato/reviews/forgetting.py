@@ -33,7 +33,8 @@ def old(connection: sa.Connection, since: str, before: int, limit: int) -> list[
 def of_subject(
     connection: sa.Connection, project: str, subjects: Sequence[str], requests: Sequence[str], groups: Sequence[str]
 ) -> list[tuple[str, str]]:
-    """(Id, intent) of items of a project that still have texts: by whose they are, by request or conversation."""
+    """(Id, intent) of items of a project that still have texts: by whose they are, by request or conversation; where a
+    user is named, what another user said in the same conversation is not theirs."""
     item = tables.item
     telling = sa.or_(item.c.erased.is_(False), item.c.subject != "", item.c.group != "")
     query = sa.select(item.c.id, item.c.intent).where(item.c.project == project, telling)
@@ -41,7 +42,10 @@ def of_subject(
     for column, values in ((item.c.subject, subjects), (item.c.request_id, requests), (item.c.group, groups)):
         for begin in range(0, len(values), _MANY):
             part = values[begin : begin + _MANY]
-            found |= {str(row[0]): str(row[1]) for row in connection.execute(query.where(column.in_(part)))}
+            within = column.in_(part)
+            if subjects and column is item.c.group:
+                within &= item.c.subject.in_(("", *subjects))
+            found |= {str(row[0]): str(row[1]) for row in connection.execute(query.where(within))}
     return sorted(found.items())
 
 
