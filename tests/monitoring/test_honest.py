@@ -18,9 +18,10 @@ from inside import SYSTEM, inside
 from ostinato import monitoring
 from ostinato.cases.model import Alarm
 from ostinato.core.errors import NotFound
-from ostinato.monitoring import kinds
+from ostinato.monitoring import kinds, store
+from ostinato.monitoring.feeds import Candidate
 from ostinato.monitoring.model import DAY as MICROS
-from ostinato.monitoring.model import Batch, Observation
+from ostinato.monitoring.model import Batch, Observation, Series
 from ostinato.signals.tables import signal
 from ostinato.traces.tables import call
 
@@ -139,9 +140,6 @@ async def test_a_judge_that_fails_is_known_among_any_number_of_series(control, t
     kind = kinds.find("judge")
     state = msgspec.structs.replace(kind.state(), learning=False, statistic=0.9, threshold=0.4)
     watched._current = lambda _: True
-    from ostinato.monitoring import store
-    from ostinato.monitoring.model import Series
-
     series = Series("acme", "p" * 32, part="strict")
     kept = {"z": store.Kept("zz-gold", "judge", 1, series, state)}
     lease = watched.watch.lease
@@ -170,3 +168,22 @@ async def test_the_ledger_keeps_what_the_provider_says_has_answered() -> None:
         query = sa.select(call.c.answered_by, call.c.model)
         ((answered_by, model),) = await world.app.ledger_database.read(lambda c: c.execute(query).all())
         assert answered_by and model
+
+
+@ONE_ENGINE
+async def test_what_watches_a_series_is_asked_once_for_all_questions(control, traces, clock, monkeypatch) -> None:
+    watched = room(control, traces, clock, Alarms())
+    await watched.start()
+    watched.vectors._embedder = object()
+    times = 0
+    effective = watched.registry.effective
+
+    def counted(*of: str) -> Any:
+        nonlocal times
+        times += 1
+        return effective(*of)
+
+    monkeypatch.setattr(watched.registry, "effective", counted)
+    some = [Candidate(f"{n:032x}", 1, Series("acme", "p", f"i{n % 3}"), "") for n in range(3_000)]
+    await watched.vectors.take(some)
+    assert times == 3

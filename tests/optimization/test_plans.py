@@ -94,8 +94,8 @@ async def test_a_canary_that_would_wait_for_quality_in_vain_is_told_of() -> None
         assert "no_quality_signals" not in await codes(rollout=releases.Plan())
         now = app.clock.now()
         told = Signal(
-            id=ids.new(now), request_id=ids.new(now), at=now, org="o", project=kit.project, source="scorer", name="exact",
-            value=0.0, prompt=PROMPT,
+            id=ids.new(now), request_id=ids.new(now), at=now, org="o", project=kit.project, source="scorer",
+            name="exact", value=0.0, prompt=PROMPT,
         )  # fmt: skip
         app.signals.record([told])
         assert "no_quality_signals" not in await codes()

@@ -31,7 +31,8 @@ from ostinato.storage import Current
 from ostinato.traces import Metrics
 from ostinato.wire.model import Json
 
-_MOST = 2_000
+_MOST = 20_000
+"""Rows of states that are read at once: more than ``[monitoring] series`` keeps by default, with those of before."""
 
 
 class Monitoring:
@@ -168,10 +169,12 @@ class Monitoring:
     # -- how -------------------------------------------------------------------------------------------------------
 
     async def _kept(self, project: str, intent: str | None, kind: str = "") -> dict[str, Kept]:
-        rows = await self._traces.read(
-            lambda connection: store.rows(connection, project=project, intent=intent, kind=kind)
-        )
-        return {row["key"]: one for row in rows[:_MOST] if (one := opened(row)) is not None}
+        def read(connection: sa.Connection) -> dict[str, Kept]:
+            # Decoded in the thread that reads: thousands of states take longer than the event loop may stand still.
+            rows = store.rows(connection, project=project, intent=intent, kind=kind)[:_MOST]
+            return {row["key"]: one for row in rows if (one := opened(row)) is not None}
+
+        return await self._traces.read(read)
 
     def _current(self, one: Kept) -> bool:
         """Whether this is what watches now: not a version or a detector that is gone."""

@@ -46,8 +46,10 @@ class Vectors:
         if embedder is None:
             return
         chosen: list[tuple[str, Candidate, int]] = []
+        # Thousands of candidates are of a few series: what watches each is asked once.
+        detectors = {series: self._detector(series) for series in {one.series for one in candidates}}
         for one in candidates:
-            found = self._detector(one.series)
+            found = detectors[one.series]
             if found is not None:
                 key, config = found
                 day = await self._day(key)
