@@ -1,14 +1,19 @@
 """Canaries by intent: harm takes one back, proof lets it go on, and the declaration follows where all have passed."""
 
+import asyncio
 from typing import Any
 
 import pytest
 from inside import SYSTEM, World
 from updating_kit import QUICK, begun, planned, room, world
 
-from ostinato import audit, updating
+from ostinato import audit, releases, updating
+from ostinato.access import Caller
 from ostinato.core.errors import Conflict, Denied, Invalid
 
+ALL_AT_ONCE = updating.Rollout(
+    steps=(releases.Step(1.0, min_samples=5, min_minutes=1.0),), control=0.01, watch=("error",)
+)
 ASKED = 120
 """Sessions of one step."""
 
@@ -105,19 +110,51 @@ async def test_nobody_asks_so_it_waits_and_then_goes_back() -> None:
         assert (await at.chat("x", model="used")).headers["ostinato-target"] == "fake/plain"
 
 
+async def somebody(at: World) -> Caller:
+    """A person of the project who may run updates and approve."""
+    may = frozenset({"updates:run", "updates:read", "releases:approve", "evals:run"})
+    return at.app.access.authenticate(await at.new_key(permissions=may), at.clock.now())
+
+
 async def test_high_stakes_wait_for_somebody_else() -> None:
     async with world() as at:
-        made = await planned(at)
-        wish = updating.Start(rollout=QUICK, intents=("legal",))
-        waiting = await room(at).start(SYSTEM, made.id, wish)
+        author, legal = await somebody(at), {"ostinato-intent": "legal"}
+        made = await room(at).plan(author, updating.NewUpdate(alias="used", targets=("other/plain",)))
+        wish = updating.Start(rollout=ALL_AT_ONCE, intents=("legal",))
+        waiting = await room(at).start(author, made.id, wish)
         assert waiting.state == "waiting"
         with pytest.raises(Conflict, match="approvals"):
-            await room(at).start(SYSTEM, made.id, wish)
+            await room(at).start(author, made.id, wish)
         with pytest.raises(Denied):
-            await room(at).approve(SYSTEM, made.id, waiting.digest)
-        assert (await at.chat("x", {"ostinato-intent": "legal"}, model="used")).headers[
-            "ostinato-target"
-        ] == "fake/plain"
+            await room(at).approve(author, made.id, waiting.digest)
+        assert (await at.chat("x", legal, model="used")).headers["ostinato-target"] == "fake/plain"
+        with pytest.raises(Conflict):
+            await room(at).approve(await somebody(at), made.id, "0" * 64)  # not what they looked at
+        for _ in range(2):
+            await room(at).approve(await somebody(at), made.id, waiting.digest, "looked at")
+        assert (await room(at).start(author, made.id, wish)).state == "canary"
+        assert (await at.chat("x", legal, model="used")).headers["ostinato-target"] == "other/plain"
+
+
+async def test_of_two_processes_that_look_at_once_one_takes_the_step() -> None:
+    async with world() as at:
+        made = await begun(at, rollout=ALL_AT_ONCE)
+        await traffic(at, "q", count=20)
+        await asyncio.gather(room(at).look(), room(at).look())
+        ended = await room(at).show(SYSTEM, made.id)
+        actions = [one.leaf.action for one in await at.app.audit.page(audit.Filter(), limit=500)]
+        assert (ended.state, actions.count("updates:pass"), actions.count("updates:finish")) == ("done", 1, 1)
+
+
+async def test_an_alias_that_moved_meanwhile_is_planned_again() -> None:
+    async with world() as at:
+        project = await at.first_project()
+        body = {"targets": ["fake/plain"], "alias": "mine", "project": project}
+        await at.declare("models", "own", body)
+        made = await planned(at, alias="mine")
+        await at.declare("models", "own", {**body, "targets": ["fake/echo"]})
+        with pytest.raises(Conflict, match="by now"):
+            await room(at).start(SYSTEM, made.id, updating.Start())
 
 
 async def test_what_cannot_be_is_refused() -> None:
