@@ -197,7 +197,8 @@ class Governing:
             now=parts.clock.now,
         )
         room_of = self.savings
-        kpis.told.bind_savings(room, room_of.accounted, room_of.holdout, room_of.qualities, room_of.payback)
+        told = room_of.accounted, room_of.holdout, room_of.qualities, room_of.payback, room_of.operating
+        kpis.told.bind_savings(room, *told)
         self.savings.figures = self._workflow
         return room
 

@@ -65,6 +65,10 @@ async def test_hits_are_saved_and_overheads_are_below_zero(plane: Plane, key: st
     assert told["tooling"] == {**told["tooling"], "nano": None, "state": "missing"}
     assert account["net"] == account["gross"] + account["overheads"]
     assert account["net"] < 0
+    [figure] = (await read(plane, key, f"/kpis?names=operating_cost&since={since}"))["figures"]
+    assert figure["value"] == pytest.approx(10.0, rel=0.01)
+    narrow = lines(await read(plane, key, f"/savings?since={since}&project=main"))["infrastructure"]
+    assert "whole organization's, in full" in narrow["detail"]
     assert account["pricing_coverage"] == 1.0
 
 

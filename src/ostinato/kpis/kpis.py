@@ -156,7 +156,6 @@ class Kpis:
             checked={},
             confidence=settings.confidence,
             hourly_rate=settings.hourly_rate,
-            operating_cost=settings.operating_cost,
         )
 
     async def _facts(

@@ -114,7 +114,6 @@ class Facts(msgspec.Struct, kw_only=True):
     """Of these, what is about answers from cache."""
     confidence: float = 0.95
     hourly_rate: float | None = None
-    operating_cost: float | None = None
 
 
 class Kpi(msgspec.Struct, frozen=True, kw_only=True):

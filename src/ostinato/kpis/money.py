@@ -3,20 +3,12 @@
 from ostinato.kpis.measuring import NOTHING, dollars, none, per, share
 from ostinato.kpis.model import Facts, Kpi, Reading
 
-_MONTH = 30 * 86_400 * 1_000_000
 _UNCUT = ("intent", "prompt", "release", "arm")
 
 
 def _own(facts: Facts) -> dict[str, float]:
     """What calls of our own cost, by what they were made for."""
     return {name: dollars(cell["cost"]) for name, cell in facts.own.items() if cell["cost"]}
-
-
-def _operating(facts: Facts) -> float | None:
-    """The window's part of what is declared per month."""
-    if facts.operating_cost is None:
-        return None
-    return facts.operating_cost * (facts.window.until - facts.window.since) / _MONTH
 
 
 def _cost_per_success(facts: Facts) -> Reading:
@@ -72,13 +64,6 @@ def _avoided(facts: Facts) -> Reading:
         return none("no rate is declared: [kpis] hourly_rate", {"minutes": hours * 60, "resolved": found["resolved"]})
     told = {"minutes": hours * 60, "resolved": found["resolved"], "rate": facts.hourly_rate}
     return Reading(value=hours * facts.hourly_rate, n=found["timed"], detail=told)
-
-
-def _operating_cost(facts: Facts) -> Reading:
-    found = _operating(facts)
-    if found is None:
-        return none("no cost is declared: [kpis] operating_cost, in dollars a month")
-    return Reading(value=found, n=1, detail={"monthly": facts.operating_cost})
 
 
 def _cache_saving(facts: Facts) -> Reading:
@@ -154,10 +139,10 @@ KPIS: tuple[Kpi, ...] = (
         name="operating_cost",
         group="money",
         title="Operating cost",
-        formula="infrastructure, review and tools, as declared per month, for the length of the window",
+        formula="infrastructure and tools, as declared per month, for the length of the window; reviewers' time at its "
+        "rate",
         unit="dollars",
         better="lower",
-        of=_operating_cost,
         cuts=(),
     ),
     Kpi(

@@ -17,7 +17,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     hourly_rate: float | None = None
     """Dollars that an hour of manual work costs; left out: what was avoided is told in minutes only."""
     operating_cost: float | None = None
-    """Dollars a month for infrastructure, review and tools."""
+    """Dollars a month for infrastructure and tools, beside what is declared by `ostinato savings costs`."""
     audited: int = 20
     """Requests that auditability is measured on."""
 

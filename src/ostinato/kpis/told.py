@@ -20,6 +20,7 @@ WORKFLOW = ("first_pass_success", "true_containment", "resolution_rate", "csat",
 """What a use case is worth beside what it costs."""
 _SYSTEM = SystemActor("kpis")
 _PAGE, _MOST = 500, 5_000
+_MONTH = 365.2425 / 12 * 86_400 * SECOND
 _LOOKED_AT = 1_000
 """Newest rows among which requests are sampled."""
 
@@ -353,6 +354,20 @@ def paid_back(payback: Callable[[Window, Filter], Awaitable[Payback]]) -> Source
     return read
 
 
+def operating(declared: Callable[[Window, Filter], Awaitable[Mapping[str, int]]], monthly: float | None) -> Source:
+    """What is declared, by kind, for the window's part of the month; ``monthly``: dollars, of the configuration."""
+
+    async def read(scope: Scope, window: Window) -> Reading:
+        found = {kind: dollars(nano) for kind, nano in (await declared(window, within(scope))).items()}
+        if monthly is not None:
+            found["configured"] = monthly * (window.until - window.since) / _MONTH
+        if not found:
+            return none("no cost is declared: ostinato savings costs set NAME --kind infrastructure --dollars AMOUNT")
+        return Reading(value=math.fsum(found.values()), n=1, detail=found)
+
+    return read
+
+
 def drift(index: Callable[[str, str | None], Awaitable[float | None]]) -> Source:
     """The largest statistic of a detector over its threshold."""
 
@@ -390,8 +405,10 @@ def bind_savings(
     holdout: Callable[[Window, Filter], Awaitable[Any]],
     qualities: Callable[[Window, Filter], Awaitable[Sequence[Quality | None]]],
     payback: Callable[[Window, Filter], Awaitable[Payback]],
+    declared: Callable[[Window, Filter], Awaitable[Mapping[str, int]]],
 ) -> None:
     """Bind what savings tell."""
+    room.bind("operating_cost", operating(declared, room.settings.operating_cost))
     room.bind("quality_noninferiority", noninferiority(qualities))
     room.bind("optimization_payback", paid_back(payback))
     room.bind("accounted_saving", accounted(account))

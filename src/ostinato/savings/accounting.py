@@ -173,12 +173,16 @@ def declared(found: Sequence[Cost], window: Window, filters: Filter) -> list[Lin
                 state="counted" if mine else "missing",
                 kind="overhead",
                 count=len(mine),
-                detail="as declared, by the share of the month"
-                if mine
-                else "none is declared: ostinato savings costs set",
+                detail=_as_declared(mine, filters) if mine else "none is declared: ostinato savings costs set",
             )
         )
     return [one for one in made if one.name != "other" or one.count]
+
+
+def _as_declared(found: Sequence[Cost], filters: Filter) -> str:
+    shared = sum(not one.project for one in found) if filters.project else 0
+    told = "as declared, by the share of the month"
+    return f"{told}; {shared} of them the whole organization's, in full" if shared else told
 
 
 def people(seconds: float, found: Sequence[Cost], settled: float, window: Window, filters: Filter) -> Line:

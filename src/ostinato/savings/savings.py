@@ -99,6 +99,14 @@ class Savings:
         """When optimization has paid for itself."""
         return roi.payback(await self.accounted(window, filters))
 
+    async def operating(self, window: Window, filters: Filter) -> dict[str, int]:
+        """What running it costs for this time as far as somebody has said, nano-dollars by kind; empty: nobody has."""
+        seconds, declared = await self._governed(window, filters)
+        lines = accounting.declared(declared, window, filters)
+        if seconds:
+            lines.append(accounting.people(seconds, declared, self._settings.review_rate, window, filters))
+        return {one.name: -one.nano for one in lines if one.nano is not None}
+
     async def reconcile(self, actor: Caller, ref: str, project: str = "") -> Reconciliation:
         """The ledger beside an invoice that was handed in; ``project``: id of the only one that the actor reaches."""
         invoice, lines = await self.costs.invoice(actor, ref)
@@ -181,6 +189,14 @@ class Savings:
             detail="vectors that were not asked for again" if wanted else "no alias stands for an embedding model",
         )
 
+    async def _governed(self, window: Window, filters: Filter) -> tuple[float, list[costs.Cost]]:
+        """Seconds that people spent on reviews, and declared costs."""
+
+        def work(connection: sa.Connection) -> tuple[float, list[costs.Cost]]:
+            return accounting.reviewing(connection, window, filters), costs.of_org(connection, filters.org)
+
+        return await self._control.read(work)
+
     async def _overheads(self, window: Window, filters: Filter) -> list[Line]:
         narrow = filters.intent or filters.prompt or filters.release
         if narrow:
@@ -189,11 +205,7 @@ class Savings:
             )
         else:
             loops = await self._work.read(lambda c: accounting.loops(c, window, filters))
-
-        def governed(connection: sa.Connection) -> tuple[float, list[costs.Cost]]:
-            return accounting.reviewing(connection, window, filters), costs.of_org(connection, filters.org)
-
-        seconds, declared = await self._control.read(governed)
+        seconds, declared = await self._governed(window, filters)
         wrong = await self._traces.read(lambda c: accounting.wrong_hits(c, window, filters))
         return [
             *loops,
