@@ -237,3 +237,19 @@ async def test_rules_and_holds_within_reach() -> None:
                 )
         with pytest.raises(Invalid):
             await room.hold(SYSTEM, NewHold(matter="m", project=project, since=5, until=5))
+
+
+async def test_a_hold_on_somebody_covers_what_people_wrote_their_name_on() -> None:
+    """Uploaded examples and items have users by name where a hold knows them by digest."""
+    async with inside() as world:
+        room = world.app.governing.retention
+        await room.stop()
+        project = await kit.seeded(world)
+        for item in await world.app.reviews.list(SYSTEM):
+            await world.app.reviews.withdraw(SYSTEM, item.id)
+        await room.hold(SYSTEM, NewHold(matter="case 1", project=project, user=kit.ALICE))
+        world.clock.advance(10 * DAY)
+        await room.declare(SYSTEM, "short", NewRule(keep=Keep(datasets=1, reviews=1), project=project))
+        found = {one.store: one for one in (await room.sweep(SYSTEM)).stores if one.kind in ("datasets", "reviews")}
+        assert (found["datasets"].done, found["datasets"].held) == (6, 6)
+        assert (found["reviews"].done, found["reviews"].held) == (1, 1)

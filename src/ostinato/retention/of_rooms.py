@@ -213,7 +213,9 @@ class Datasets:
         def judge(row: of_datasets.Old) -> tuple[Limit | None, bool]:
             if effort.project and row.project != effort.project:
                 return None, False
-            return ruling.limit(kind, row.project), ruling.held(row.project, at=row.at, subject=row.subject or None)
+            if not row.subject:
+                return ruling.limit(kind, row.project), ruling.held(row.project, at=row.at)
+            return ruling.limit(kind, row.project), ruling.held_named(row.project, at=row.at, subject=row.subject)
 
         async def copies(rows: list[of_datasets.Old]) -> None:
             for project in sorted({row.project for row in rows}):
@@ -336,7 +338,7 @@ class Reviews:
         def judge(row: of_reviews.Old) -> tuple[Limit | None, bool]:
             if effort.project and row.project != effort.project:
                 return None, False
-            held = ruling.held(row.project, intent=row.intent, at=row.at, subject=row.subject)
+            held = ruling.held_named(row.project, intent=row.intent, at=row.at, subject=row.subject)
             return ruling.limit(kind, row.project, row.intent), held
 
         def change(rows: list[of_reviews.Old]) -> Callable[[sa.Connection], int]:

@@ -1,6 +1,6 @@
 """Which rule holds: the strictest of all that speak of a thing; and which hold is above it. Pure."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from ostinato.core import hashing
 from ostinato.intents import Intent, Intents
@@ -17,12 +17,19 @@ class Ruling:
     """Rules, intents and holds as they stood when it was made; asked once per distinct project and intent."""
 
     def __init__(
-        self, rules: Sequence[Rule], holds: Sequence[Hold], intents: Intents, projects: Mapping[str, str], now: int
+        self,
+        rules: Sequence[Rule],
+        holds: Sequence[Hold],
+        intents: Intents,
+        projects: Mapping[str, str],
+        now: int,
+        digest_of: Callable[[str, str, str], str] = lambda _org, _project, name: name,
     ) -> None:
-        """``projects``: id -> id of its organization."""
+        """``projects``: id -> id of its organization. ``digest_of(org, project, name)``: what holds know a user by."""
         self.now = now
         self.holds = tuple(holds)
         self.projects = dict(projects)
+        self._digest_of = digest_of
         self._rules = tuple(rules)
         self._intents = intents
         self._known: dict[tuple[Kind, str, str | None], Limit | None] = {}
@@ -62,6 +69,15 @@ class Ruling:
             return False
         org = self.projects.get(project, "")
         return any(hold.covers(org, project, intent=intent, at=at, subject=subject) for hold in self.holds)
+
+    def held_named(self, project: str, *, intent: str | None = None, at: int | None = None, subject: str = "") -> bool:
+        """The same for a thing whose subject people have written down: as a digest, or by the user's own name. Without
+        one it is nobody's that a hold could name."""
+        if not self.holds:
+            return False
+        org = self.projects.get(project, "")
+        known = {subject, self._digest_of(org, project, subject)} if subject else {subject}
+        return any(self.held(project, intent=intent, at=at, subject=one) for one in known)
 
     def cut(self, days: float) -> int:
         """What was made at this time or before has been kept for so many days."""

@@ -8,6 +8,8 @@ import sqlalchemy as sa
 
 from ostinato import access, audit
 from ostinato.access import Actor, SystemActor, manage
+from ostinato.cache import Scope
+from ostinato.cache.scope import user_digest
 from ostinato.core import ids
 from ostinato.core.errors import Conflict
 from ostinato.intents import Intents
@@ -79,6 +81,7 @@ class Sweeping(Declaring):
                 self.intents.value,
                 _within(homes, org, project),
                 self.clock.now(),
+                lambda org, project, name: user_digest(Scope(org, project, name), self._secret),
             )
 
         return await self.database.read(read)
