@@ -175,13 +175,17 @@ def starting(runs: Optimizations) -> Callable[[Actor, Decision, Json], Awaitable
     return start
 
 
-def gained(runs: Optimizations) -> Callable[[str, str, int], Awaitable[float | None]]:
-    """What a run on a version has found to be gained: nothing, where it proved nothing better; else it is not known."""
+def gained(runs: Optimizations, clock: Clock, days: float) -> Callable[[str, str, int], Awaitable[float | None]]:
+    """What a run on a version has found to be gained in the last ``days``: nothing, where it proved nothing better.
+
+    Else it is not known, and how good answers are now says what there is to gain.
+    """
 
     async def find(project: str, prompt: str, version: int) -> float | None:
         known = await runs.list(SYSTEM, project=project, prompt=prompt, limit=500)
+        since = clock.now() - int(days * 86_400e6)
         ended = [one for one in known if one.base_number == version and one.state in ("refused", "nothing-to-gain")]
-        return 0.0 if ended else None
+        return 0.0 if any(one.created_at >= since for one in ended) else None
 
     return find
 
@@ -277,7 +281,7 @@ class Triaging:
         self.triage.bind("cache", caching)
         self.triage.bind("optimize", starting(parts.optimizations))
         self.triage.bind("review", asking(parts.reviews))
-        self.triage.gained = gained(parts.optimizations)
+        self.triage.gained = gained(parts.optimizations, parts.clock, settings.inventory_days)
         self.audits = Audits(families, parts.calls, parts.clock, settings)
         self.inventory = Inventory(rooms, settings, parts.prompts, lambda: _projects(parts.access))
         self.inventory.drifting = drifting(cases)

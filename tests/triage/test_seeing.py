@@ -253,3 +253,23 @@ def test_forgetting_while_answers_come_loses_nothing_and_never_fails(traces: Any
         coming.join()
     room.forget("p", "ann")
     assert {one.user for one in room._answers} <= {"bob"}
+
+
+async def test_what_a_run_could_not_gain_long_ago_is_no_word_on_today() -> None:
+    from types import SimpleNamespace
+
+    from ostinato.core.clock import ManualClock
+    from ostinato.triaging import gained
+
+    clock = ManualClock()
+    ended = SimpleNamespace(base_number=3, state="nothing-to-gain", created_at=clock.now())
+
+    class Runs:
+        async def list(self, *_: Any, **__: Any) -> list[Any]:
+            return [ended]
+
+    find = gained(Runs(), clock, 90.0)  # pyright: ignore[reportArgumentType]
+    assert await find("p", "support", 3) == 0.0
+    assert await find("p", "support", 4) is None
+    clock.advance(91 * 86_400)
+    assert await find("p", "support", 3) is None

@@ -18,7 +18,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     look_seconds: float = 3_600.0
     """How often decisions are looked at again."""
     automatic: tuple[Stakes, ...] = ()
-    """Stakes at which decisions on caching are carried out without asking anybody; ``["low"]``, say."""
+    """Stakes at which decisions on caching are carried out without asking anybody: ``["low"]``, or none."""
     least_requests: float = 50.0
     """Requests, below which a family is left alone."""
     least_dollars: float = 1.0
