@@ -167,6 +167,26 @@ async def test_a_hold_wins_and_what_it_kept_goes_when_it_is_lifted() -> None:
         assert check_receipt(receipt) == [], "the first one stays true of what it tells"
 
 
+async def test_a_hold_holds_from_the_moment_it_is_placed_in_the_middle_of_an_erasure(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with inside() as world:
+        project = await kit.seeded(world)
+        room = world.app.governing.retention
+        first = room.stores[0]
+        erase = first.erase
+
+        async def held(*arguments: Any) -> None:
+            await erase(*arguments)
+            if not await room.holds(SYSTEM):
+                await room.hold(SYSTEM, retention.NewHold(matter="in a hurry", project=project, user=ALICE))
+
+        monkeypatch.setattr(first, "erase", held)
+        done = await kit.erased(world, user=ALICE, project=project)
+        assert done.state == "held" and {one.store: one.held for one in done.stores}["ledger"] == 6
+        assert "traces.call" in kit.where(world, CANARY)
+
+
 async def test_a_hold_of_some_time_keeps_that_and_no_more() -> None:
     async with inside() as world:
         project = await kit.project_of(world)

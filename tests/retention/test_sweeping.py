@@ -253,3 +253,28 @@ async def test_a_hold_on_somebody_covers_what_people_wrote_their_name_on() -> No
         found = {one.store: one for one in (await room.sweep(SYSTEM)).stores if one.kind in ("datasets", "reviews")}
         assert (found["datasets"].done, found["datasets"].held) == (6, 6)
         assert (found["reviews"].done, found["reviews"].held) == (1, 1)
+
+
+async def test_a_hold_holds_from_the_moment_it_is_placed_in_the_middle_of_a_sweep(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with inside() as world:
+        room = world.app.governing.retention
+        await room.stop()
+        project = await kit.seeded(world)
+        world.clock.advance(10 * DAY)
+        await room.declare(SYSTEM, "short", NewRule(keep=Keep(texts=1, datasets=1), project=project))
+        found = next(one for one in room.stores if one.name == "ledger")
+        before = next(one for one in room.stores if "datasets" in one.kinds)
+        assert room.stores.index(before) < room.stores.index(found)
+        sweep = before.sweep
+
+        async def held(*arguments: Any) -> Any:
+            done = await sweep(*arguments)
+            await room.hold(SYSTEM, NewHold(matter="in a hurry", project=project))
+            return done
+
+        monkeypatch.setattr(before, "sweep", held)
+        stores = {(one.store, one.kind): one for one in (await room.sweep(SYSTEM)).stores}
+        assert stores["datasets", "datasets"].done and not stores["ledger", "texts"].done
+        assert stores["ledger", "texts"].held

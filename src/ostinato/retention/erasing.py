@@ -162,6 +162,9 @@ class Erasing(Sweeping):
         for _ in range(_ROUNDS):
             for one in self.stores:
                 await self._lease(lease)
+                if await self._fresh(ruling) is not ruling:
+                    # A hold holds from the moment it is placed.
+                    subject, ruling = await self._resolved(asked, also=subject)
                 await one.erase(subject, ruling)
             subject, ruling = await self._resolved(asked, also=subject)
             left = await self._counts(subject, ruling)

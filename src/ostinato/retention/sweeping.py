@@ -91,23 +91,37 @@ class Sweeping(Declaring):
         ruling = await self.ruling(org, project)
         # Marks are those of whole sweeps: a narrower one passes rows over that are others'.
         whole = not org and not project
+
+        async def renew() -> None:
+            await self._renew()
+            if tuple(await self.database.read(store.holds)) != ruling.holds:
+                raise Conflict("A hold was placed or lifted meanwhile.", code="sweep_outdated")
+
         effort = Effort(
             batch=self.settings.batch,
             batch_us=int(self.settings.batch_ms * 1_000),
             dry_run=dry_run,
             upto=lambda name, days: self._upto(name, days, ruling.digest) if whole else _nothing(),
             mark=lambda name, days, at: self._mark(name, days, ruling.digest, at) if whole else _no_mark(),
-            renew=self._renew if not dry_run else _no_mark,
+            renew=renew if not dry_run else _no_mark,
             project=project,
         )
         swept: list[Swept] = []
         failed: list[str] = []
         for one in self.stores:
             for kind in one.kinds:
-                if not ruling.periods(kind):
-                    continue
                 try:
-                    swept.append(await one.sweep(kind, ruling, effort))
+                    ruling = await self._fresh(ruling, org, project)
+                    if not ruling.periods(kind):
+                        continue
+                    try:
+                        found = await one.sweep(kind, ruling, effort)
+                    except Conflict as error:
+                        if error.code != "sweep_outdated":
+                            raise
+                        ruling = await self._fresh(ruling, org, project)
+                        found = await one.sweep(kind, ruling, effort)
+                    swept.append(found)
                 except Exception as error:
                     # The others are not to wait for it.
                     _log.warning("The store %s could not be swept (%s).", one.name, type(error).__name__)
@@ -124,6 +138,11 @@ class Sweeping(Declaring):
             holds=tuple(hold.id for hold in ruling.holds if org in ("", hold.org)),
             failed=tuple(failed),
         )
+
+    async def _fresh(self, ruling: Ruling, org: str = "", project: str = "") -> Ruling:
+        """The ruling as it is now: a hold holds from the moment it is placed, not from the next sweep on."""
+        now = await self.ruling(org, project)
+        return ruling if now.digest == ruling.digest else now
 
     async def _report(self, actor: Actor, swept: Sweep, reason: str) -> None:
         occasion = audit.occasion()
