@@ -400,6 +400,10 @@ class Governing:
         subject = f"detector:{alarm.detector}"
         await self.notifying.tell(alarm.org, alarm.project, "monitoring:alarm", subject, data, key=alarm.id)
         await self.cases.on_alarm(alarm)
+        target = alarm.evidence.get("part", "")
+        if alarm.kind == "model" and alarm.project and isinstance(target, str) and "/" in target:
+            facts = {name: one for name, one in alarm.evidence.items() if isinstance(one, str | int | float)}
+            await self.updating.suspect(target, facts, project=alarm.project)
 
     async def _deaf(self, one: notifying.Endpoint) -> None:
         """A receiver of messages was disabled: somebody must look, as nobody is told any more."""

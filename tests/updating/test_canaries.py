@@ -3,12 +3,15 @@
 import asyncio
 from typing import Any
 
+import msgspec
 import pytest
 from inside import SYSTEM, World
 from updating_kit import QUICK, begun, planned, room, world
 
 from ostinato import audit, releases, updating
 from ostinato.access import Caller
+from ostinato.cases.model import Alarm
+from ostinato.core import ids
 from ostinato.core.errors import Conflict, Denied, Invalid
 
 ALL_AT_ONCE = updating.Rollout(
@@ -183,3 +186,22 @@ async def test_a_suspected_model_is_looked_into_once_and_moves_nothing() -> None
         assert (first.kind, first.evidence) == ("silent", {"statistic": 9.5})
         with pytest.raises(Conflict):
             await room(at).start(SYSTEM, first.id, updating.Start())
+
+
+async def test_an_alarm_of_a_model_that_changed_opens_an_update() -> None:
+    async with world() as at:
+        project = await at.first_project()
+        alarm = Alarm(
+            id=ids.new(at.clock.now()),
+            at=at.clock.now(),
+            org=(await room(at).list(SYSTEM, project=project) or [await planned(at)])[0].org,
+            project=project,
+            kind="model",
+            detector="model",
+            evidence={"part": "fake/plain", "new": "plain fp_2"},
+        )
+        await at.app.governing._alarm(alarm)
+        await at.app.governing._alarm(msgspec.structs.replace(alarm, id=ids.new(at.clock.now())))
+        opened = [one for one in await room(at).list(SYSTEM, project=project) if one.kind == "silent"]
+        assert [one.alias for one in opened] == ["plain"]  # `used` is being changed already
+        assert opened[0].evidence["new"] == "plain fp_2"

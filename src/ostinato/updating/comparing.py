@@ -62,7 +62,10 @@ class Comparing(Turns):
                 fresh = self._fresh(ACTOR, home.org_id, home.id, route, (target,), "The model seems to have changed.")
                 fresh = msgspec.structs.replace(fresh, kind="silent", evidence=dict(evidence), hint=_SILENT)
                 fresh = await self._looked(fresh, (route.targets,))
-                standing = await self._insert(ACTOR, fresh, "updates:suspect")
+                try:
+                    standing = await self._insert(ACTOR, fresh, "updates:suspect")
+                except Conflict:
+                    continue  # another process was quicker, and has told the same
             found.append(standing)
         return tuple(found)
 
