@@ -178,3 +178,18 @@ def test_the_thread_writes_by_itself_and_a_clean_stop_loses_nothing(
     assert room.stop() == 0
     assert traces.query(lambda c: c.exec_driver_sql("SELECT count(*) FROM signal").scalar()) == 1_200
     assert room.record([signal(clock)]) == 0
+
+
+async def test_a_score_that_is_no_number_could_not_be_told_and_spoils_no_sum(
+    traces: storage.Database, clock: ManualClock
+) -> None:
+    room = Signals(traces, clock)
+    some = [(1.0, 1.0), (float("nan"), 1.0), (float("inf"), 1.0), (0.5, float("inf")), (0.0, float("nan")), (0.5, -1.0)]
+    for number, (value, weight) in enumerate(some):
+        room.record([signal(clock, request_id=f"r{number}", value=value, weight=weight)])
+    assert room.flush()
+    assert room.dropped == 0
+    sums = traces.query(
+        lambda c: c.exec_driver_sql("SELECT n, valued, w, wv FROM signal_rollup WHERE grain = 86400").all()
+    )
+    assert [tuple(row) for row in sums] == [(6, 4, 4.0, 2.0)]

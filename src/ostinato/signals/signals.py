@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import math
 import threading
 from collections import deque
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -308,7 +309,13 @@ def _summary(
 
 
 def _cleaned(one: Signal) -> dict[str, Any]:
-    return {name: _clean(value) for name, value in msgspec.structs.asdict(one).items()}
+    """As it may be written. What is no number could not be told: in a sum it would make everything none."""
+    found = {name: _clean(value) for name, value in msgspec.structs.asdict(one).items()}
+    if one.value is not None and not math.isfinite(one.value):
+        found["value"] = None
+    if not 0 < one.weight < math.inf:
+        found["weight"] = 1.0
+    return found
 
 
 def _conditions(filters: Filter) -> list[sa.ColumnElement[bool]]:
