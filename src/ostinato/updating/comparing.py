@@ -35,7 +35,7 @@ class Comparing(Turns):
         route = self._catalog.value.route(home.id, wish.alias)
         update = self._fresh(actor, home.org_id, home.id, route, wish.targets, reason_of(wish.reason))
         new = self._standing.judge_candidate(update.candidate)
-        if routing.key_digest(new, new.targets[0]) == routing.key_digest(route, route.targets[0]):
+        if new.digest == route.digest:
             raise Invalid(
                 f"{wish.alias!r} stands for {', '.join(update.old)} already.",
                 code="nothing_changes",
