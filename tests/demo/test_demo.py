@@ -8,7 +8,9 @@ import pytest
 from rich.console import Console
 
 from ostinato.demo import __main__ as demo
+from ostinato.demo import loop, task, worth
 from ostinato.demo.child import MODELS, Child, DemoError
+from ostinato.demo.desk import People
 
 
 def test_every_repeat_is_a_hit_and_no_level_helps_another(tmp_path: Path):
@@ -57,3 +59,33 @@ def test_a_gateway_that_does_not_start_says_why(tmp_path: Path):
 
     with Broken(MODELS["fake"], tmp_path / "demo") as child, pytest.raises(DemoError, match="nonsense"):
         child.wait()
+
+
+def test_the_whole_loop_is_weighed_in_four_random_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """With a second version released by hand: what a model that guesses could not have earned."""
+    monkeypatch.delenv("OSTINATO_SAVINGS_HOLDOUT_SHARE", raising=False)  # here the demo's own holds
+    labelled, fresh = loop.split(task.questions())
+    with Child(MODELS["fake"], tmp_path / "demo") as child:
+        child.wait()
+        people = People(child.url, child.key)
+        try:
+            loop.register(people, labelled[:80])
+            better = {**loop.version(), "message": "Another one"}
+            better["messages"][0]["template"] += "\nName one of them."
+            made = people.ana.post(f"/prompts/{loop.PROMPT.replace(chr(47), chr(126))}/versions", better)
+            release = people.ana.post(
+                "/releases", {"prompt": loop.PROMPT, "number": made["version"]["number"], "reason": "Try it."}
+            )
+            loop.approve_and_start(people, release["id"])
+            levels = loop.weigh(child, people, fresh, 60, lambda _: None)
+        finally:
+            people.close()
+    found = worth.account(levels, 0.01, 0.001, draws=50)
+    assert [one.name for one in found.levels] == ["little", "some", "much"]
+    whole = found.whole
+    sides = (whole.first_plain, whole.first_cached, whole.better_plain, whole.better_cached)
+    assert sum(one.requests for one in sides) == 180
+    assert all(one.requests for one in sides), sides
+    assert whole.first_plain.hits == whole.better_plain.hits == 0, "held out: answered without the cache"
+    assert whole.better_cached.hits > 0 and whole.first_cached.hits > 0, "each release has its own answers"
+    assert not [one.error for _, some in levels for one in some if one.error]
