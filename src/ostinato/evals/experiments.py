@@ -244,7 +244,9 @@ class Experiments:
             seed = found.seed
         (one, old), (two, new) = sides
         compared = await asyncio.to_thread(results.compare, one, two, old, new, seed=seed)
-        return compared if compared.pairs else msgspec.structs.replace(compared, why=results.why_none(of[0], of[1], old, new))
+        if compared.pairs:
+            return compared
+        return msgspec.structs.replace(compared, why=results.why_none(of[0], of[1], old, new))
 
     async def cells(
         self, actor: Actor, experiment_id: str, variant: str = "", *, after: str = "", limit: int = 100
