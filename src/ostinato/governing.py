@@ -205,7 +205,11 @@ class Governing:
     async def _workflow(self, filters: traces.Filter, window: traces.Window) -> dict[str, Workflow]:
         """How interactions ended, beside what they cost."""
         page = await self.kpis.figures(kpis.told.scope_of(filters), window, names=kpis.told.WORKFLOW)
-        return {one.name: Workflow(one.value, one.unit, one.n) for one in page.figures if one.name}
+        found = {one.name: Workflow(one.value, one.unit, one.n) for one in page.figures}
+        for one in page.figures:
+            if one.name == "first_pass_success" and one.n:
+                found["rework"] = Workflow(one.detail["reworked"] / one.n, one.unit, one.n)
+        return found
 
     def _targets(self, project: str, intent: str) -> Sequence[Wanted]:
         found = self._parts.intents.value.of(project, intent)

@@ -398,6 +398,9 @@ async def test_the_report_has_both_sides_and_what_nobody_has_told_is_missing(pla
     assert without["cost"] == pytest.approx(4 * with_it["cost"], rel=1e-6)
     assert report["levels"] == []
     assert {"resolution_rate", "containment"} <= set(report["workflow"])
+    told_of = {name: one["value"] for name, one in report["workflow"].items()}
+    assert told_of["rework"] is not None
+    assert told_of["cost_per_success"] > 0
     assert report["payback"]["days"] is None
     assert report["holdout"]["why"]
 

@@ -16,7 +16,16 @@ from ostinato.releases import Release
 from ostinato.traces import Filter, Page, RequestEvent, Window
 from ostinato.traces.rollup import CHAT, SECOND
 
-WORKFLOW = ("first_pass_success", "true_containment", "resolution_rate", "csat", "task_success_rate", "time_saved")
+WORKFLOW = (
+    "first_pass_success",
+    "containment",
+    "true_containment",
+    "resolution_rate",
+    "csat",
+    "task_success_rate",
+    "time_saved",
+    "cost_per_success",
+)
 """What a use case is worth beside what it costs."""
 _SYSTEM = SystemActor("kpis")
 _PAGE, _MOST = 500, 5_000
