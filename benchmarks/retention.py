@@ -1,4 +1,4 @@
-"""Forgetting somebody with 10,000 rows among 200,000 others', on SQLite and on PostgreSQL; and sweeping a fifth of a ledger.
+"""Forgetting somebody with 10,000 rows among 200,000 others' on both engines; and sweeping a fifth of a ledger.
 
 Beside both a writer adds a row every 5 ms: what it waits at most is what erasing and sweeping cost others.
 
@@ -69,10 +69,21 @@ async def fill(world: Any, tick: Callable[[str], None]) -> str:
 
     def call(number: int, whose: str, session: str) -> traces.CallRow:
         return traces.CallRow(
-            request_id=ids.new(world.clock.now()), at=world.clock.now(), org=home.org_id, project=project, key_id=key,
-            wire="openai.chat", alias="plain", target="fake/plain", user_digest=whose, session=session,
-            input_text=f"a question of {number} " * 8, output_text="an answer " * 12, cost=10, fingerprint=f"{number:032x}",
-        )  # fmt: skip
+            request_id=ids.new(world.clock.now()),
+            at=world.clock.now(),
+            org=home.org_id,
+            project=project,
+            key_id=key,
+            wire="openai.chat",
+            alias="plain",
+            target="fake/plain",
+            user_digest=whose,
+            session=session,
+            input_text=f"a question of {number} " * 8,
+            output_text="an answer " * 12,
+            cost=10,
+            fingerprint=f"{number:032x}",
+        )
 
     tick(f"{OTHERS:,} rows of others'")
     for start in range(0, OTHERS, 20_000):
@@ -102,7 +113,7 @@ async def fill(world: Any, tick: Callable[[str], None]) -> str:
             value=1.0,
             comment="it helped",
             label="good",
-        )  # fmt: skip
+        )
         for row in mine
     ]
     for start in range(0, len(told), 2_000):
@@ -158,8 +169,8 @@ async def of_engine(engine: str, extra: str, tick: Callable[[str], None]) -> lis
             what=f"milliseconds that a sweep keeps a writer waiting at most ({engine})",
             value=beside.longest * 1e3,
             asked=BLOCKED_MS,
-            note=f"{rows:,} rows in {took:.1f} s; the longest transaction {longest:.1f} ms; with nothing beside it the writer "
-            f"waited {alone.longest * 1e3:.0f} ms at most",
+            note=f"{rows:,} rows in {took:.1f} s; the longest transaction {longest:.1f} ms; with nothing beside it "
+            f"the writer waited {alone.longest * 1e3:.0f} ms at most",
         )
     return [erasing, sweeping]
 
