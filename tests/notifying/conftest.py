@@ -8,7 +8,7 @@ import pytest_asyncio
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from kit import House, Receiver, files, house, urls
+from notifying_kit import House, Receiver, files, house, urls
 
 from ostinato.core.clock import ManualClock
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from kit import house
+from notifying_kit import house
 
 from ostinato.core.clock import SystemClock
 

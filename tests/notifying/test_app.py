@@ -13,7 +13,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from control import Plane, opened
 from inside import SYSTEM
-from kit import Receiver
+from notifying_kit import Receiver
 
 from ostinato import releases, reviews
 from ostinato.access.permissions import ROLES

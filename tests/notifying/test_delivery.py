@@ -13,7 +13,7 @@ from pathlib import Path
 import msgspec
 import pytest
 import sqlalchemy as sa
-from kit import SYSTEM, Hit, House, Receiver, deliver, endpoint, house, urls
+from notifying_kit import SYSTEM, Hit, House, Receiver, deliver, endpoint, house, urls
 
 from ostinato import notifying
 from ostinato.core.clock import ManualClock

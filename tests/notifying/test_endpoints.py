@@ -4,7 +4,7 @@ import re
 
 import pytest
 import sqlalchemy as sa
-from kit import SYSTEM, House, Receiver, deliver, endpoint
+from notifying_kit import SYSTEM, House, Receiver, deliver, endpoint
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
 from ostinato import access, audit, notifying

@@ -4,7 +4,7 @@ import asyncio
 
 import msgspec
 import pytest
-from kit import SECRET, House, Receiver, deliver, endpoint
+from notifying_kit import SECRET, House, Receiver, deliver, endpoint
 
 from ostinato import audit
 from ostinato.core.clock import ManualClock

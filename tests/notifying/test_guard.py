@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from kit import House, Receiver, deliver, endpoint
+from notifying_kit import House, Receiver, deliver, endpoint
 
 from ostinato.notifying import tables
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from kit import SYSTEM, House, Receiver, deliver, endpoint
+from notifying_kit import SYSTEM, House, Receiver, deliver, endpoint
 
 from ostinato import config, notifying
 from ostinato.config.reading import Source

@@ -11,9 +11,9 @@ import sqlalchemy as sa
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-import kit
+import retention_kit as kit
 from inside import SYSTEM, inside
-from kit import ALICE, CANARY, SESSION
+from retention_kit import ALICE, CANARY, SESSION
 
 from ostinato import retention
 from ostinato.core.errors import Conflict, Invalid, NotFound

@@ -8,7 +8,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-import kit
+import retention_kit as kit
 from hypothesis import given
 from hypothesis import strategies as st
 from inside import SYSTEM, inside

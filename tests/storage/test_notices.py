@@ -165,6 +165,8 @@ async def test_a_lost_notification_is_healed_by_the_counters(pair):
 async def test_a_cut_connection_is_made_again_and_everybody_looks(pair, postgres_server):
     database, one, two = pair
     heard = listening(two)
+    both = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'ostinato-notices'"
+    await until(lambda: database.query(lambda c: c.exec_driver_sql(both).scalar()) >= 2)
     postgres_server.execute(
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'ostinato-notices'"
     )

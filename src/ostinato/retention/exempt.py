@@ -17,7 +17,7 @@ TABLES: dict[str, str] = {
             "control.detector", "control.case_file", "control.case_action", "control.case_event", "control.alert",
             "control.breaker_trip", "control.webhook_endpoint", "control.declared_cost", "control.invoice",
             "control.triage_decision", "control.triage_inventory", "control.optimization_run",
-            "control.holdout_look", "control.retention_rule", "control.retention_sweep",
+            "control.holdout_look", "control.model_update", "control.retention_rule", "control.retention_sweep",
         ),
         _OPERATORS,
     ),
