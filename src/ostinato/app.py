@@ -344,7 +344,7 @@ class App:
                 settings=config.gateway,
                 secret=self.secret,
                 reviews=self.reviews,
-                feedback=Feedback(self.signals, self.ledger, self.clock),
+                feedback=Feedback(self.signals, self.ledger, self.clock, self.governing.outcomes),
                 sampler=self.sampler,
                 lottery=self.governing.lottery,
                 baselines=self.governing.keeping.before,

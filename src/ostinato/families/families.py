@@ -141,9 +141,12 @@ class Families:
         if not self.settings.enabled or not family:
             return
         self.answered_by[project] = self.answered_by.get(project, 0) + 1
-        waiting, size = len(self._answers), _size(request)
-        full = waiting >= self.settings.queue or (size > _LARGE and waiting >= _LARGE_ONES)
-        if full or not self._may_look():
+        waiting = len(self._answers)
+        if waiting >= self.settings.queue or not self._may_look():
+            self.dropped += 1
+            return
+        size = _size(request)  # walks the whole request: only where it may be looked at
+        if size > _LARGE and waiting >= _LARGE_ONES:
             self.dropped += 1
             return
         self._answers.append(

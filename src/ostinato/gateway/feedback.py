@@ -52,11 +52,12 @@ class Told(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 class Feedback:
     """Takes feedback for requests of the caller's own project."""
 
-    def __init__(self, signals: Signals, ledger: Ledger, clock: Clock) -> None:
+    def __init__(self, signals: Signals, ledger: Ledger, clock: Clock, told: outcomes.Outcomes) -> None:
+        """``told``: where outcomes of conversations are looked up."""
         self._signals = signals
         self._ledger = ledger
         self._clock = clock
-        self._outcomes = outcomes.Outcomes(signals, ledger, clock)
+        self._outcomes = told
 
     async def take(self, caller: Caller, body: Json) -> Json:
         """Write down what is told; gives the request's id and those of the signals, and what was left out.
