@@ -53,7 +53,7 @@ HOLDOUT, DEV, TRAIN = 200, 120, 600
 CONFIG = f"""
 [providers.gemma]
 kind = "local"
-local = {{ model = "{MODEL}", parallel = 1 }}
+local = {{ model = "{MODEL}", parallel = 1, processes = 2 }}
 [models.small]
 targets = ["gemma/{MODEL}"]
 [prices."gemma/{MODEL}"]

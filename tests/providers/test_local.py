@@ -10,6 +10,7 @@ import sys
 import time
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import msgspec
 import psutil
@@ -66,18 +67,18 @@ async def test_the_local_model_answers_counts_caches_and_comes_back_after_a_cras
         assert [model["id"] for model in await provider.models()] == ["smollm2"]
 
         # Every user of this machine can reach loopback; none of them has the key.
-        url = f"{provider._base_url}/chat/completions"
+        url = f"{provider.processes[0].address}/v1/chat/completions"
         refused = await client.post(url, b"{}", {"authorization": "Bearer guess"}, 5.0, allow_private=True)
         assert refused.status == 401
 
-        first = provider.process.pid
+        first = provider.processes[0].pid
         os.kill(first, signal.SIGKILL)
         async with asyncio.timeout(60):
-            while provider.process.pid in (None, first) or not await _answers(provider):  # noqa: ASYNC110
+            while provider.processes[0].pid in (None, first) or not await _answers(provider):  # noqa: ASYNC110
                 await asyncio.sleep(0.05)
-        assert provider.process.restarts == 1
+        assert provider.processes[0].restarts == 1
     finally:
-        child = provider.process.pid
+        child = provider.processes[0].pid
         await provider.close()
     assert not psutil.pid_exists(child)
 
@@ -150,19 +151,41 @@ async def test_a_missing_extra_names_the_command(client: outbound.Client, monkey
 
 
 @needs_model
+async def test_calls_go_to_several_processes_in_turn_and_to_those_that_are_left(client: outbound.Client) -> None:
+    provider = local(client, context=512, threads=1, parallel=1, processes=2, restart_delay=30)
+    await provider.start()
+    try:
+        first, second = (process.address for process in provider.processes)
+        assert first != second
+        asked = [urlsplit(provider._url_for("", "")).netloc for _ in range(4)]
+        assert sorted(asked) == sorted([urlsplit(first).netloc, urlsplit(second).netloc] * 2)
+        call = call_of(text="Say hello.", timeout=60, temperature=0, max_tokens=4)
+        told = {text_of((await provider.chat(call)).answer) for _ in range(2)}
+        assert len(told) == 1
+        os.kill(provider.processes[0].pid, signal.SIGKILL)
+        async with asyncio.timeout(60):
+            while provider.processes[0].address:  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
+        for _ in range(3):
+            assert {text_of((await provider.chat(call)).answer)} == told
+    finally:
+        await provider.close()
+
+
+@needs_model
 async def test_a_broken_weights_file_is_said(client: outbound.Client, tmp_path: Path) -> None:
     broken = tmp_path / "broken.gguf"
     broken.write_bytes(b"GGUF" + b"\0" * 100)
     provider = local(client, model=str(broken))
     with pytest.raises(Unavailable, match="could not be loaded"):
         await provider.start()
-    assert provider.process.pid is None
+    assert provider.processes[0].pid is None
     with pytest.raises(ProviderFailure) as failed:
         await provider.chat(call_of())
     assert failed.value.failure == "network"
 
 
-@pytest.mark.parametrize("field", ["parallel", "context"])
+@pytest.mark.parametrize("field", ["parallel", "context", "processes"])
 def test_settings_out_of_range_are_named(client: outbound.Client, field: str) -> None:
     with pytest.raises(Invalid) as invalid:
         local(client, **{field: 0})

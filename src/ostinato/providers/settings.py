@@ -17,9 +17,13 @@ class LocalSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     max_tokens: int = 512
     """Bound of an answer where the request names none."""
     threads: int = 0
-    """Of the computation; 0: one less than there are cores, so that the gateway and its callers keep one. A thread too
-    many costs dearly: llama.cpp's threads wait for one another at every layer (two on two busy cores: 5-12 times slower
-    than one)."""
+    """Of the computation in one process; 0: one less than there are cores, so that the gateway and its callers keep
+    one, or, of several processes, all cores shared among them. A thread too many costs dearly: llama.cpp's threads
+    wait for one another at every layer (two on two busy cores: 5-12 times slower than one)."""
+    processes: int = 1
+    """Processes that compute side by side, calls in turn, each with ``threads`` threads and ``parallel`` requests. Two
+    of one thread do half as much again as one on two cores that are free, and lose nothing on busy ones: they never
+    wait for one another. Each holds the model's state (some hundred MB) and computes a prompt's beginning itself."""
     start_timeout: float = 60.0
     """Seconds until the model must be loaded."""
     restart_delay: float = 0.5
