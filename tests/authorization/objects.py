@@ -298,6 +298,7 @@ LEAVES: dict[str, int] = {
 """Route -> leaves of its change, where that is not one."""
 
 QUERIES: dict[str, Callable[[Plane, str], str]] = {
+    **of_cases.QUERIES,
     **of_reviews.QUERIES,
     **of_scorers.QUERIES,
     **of_monitoring.QUERIES,

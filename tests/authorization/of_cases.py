@@ -1,5 +1,6 @@
 """Objects of alerts, cases and breakers: see ``objects``."""
 
+from collections.abc import Callable
 from typing import Any
 
 from control import Plane
@@ -82,6 +83,9 @@ BODIES: dict[str, Body] = {
 }
 
 NAMED_IN_BODY = frozenset({"POST /alerts", "POST /cases", "POST /breakers"})
+
+QUERIES: dict[str, Callable[[Plane, str], str]] = {"/cases/{ref:str}/approve": lambda _plane, _tenant: "version=2"}
+"""Opened, and then proposed."""
 
 LEAVES = {"POST /cases/{ref:str}/approve": 4}
 """Approved; intended elsewhere; executed; and what came of it."""

@@ -5,10 +5,11 @@ from typing import Any
 
 import msgspec
 import pytest
-from case_kit import ALICE, BOB, PROJECT, READER, STRANGER, SYSTEM, Process, caller
+from case_kit import ALICE, BOB, ORG, PROJECT, READER, STRANGER, SYSTEM, Process, caller
 
+from ostinato import storage
 from ostinato.access import Caller
-from ostinato.cases import Alarm, Case, Settings
+from ostinato.cases import Alarm, Case, Settings, store
 from ostinato.cases.settings import Automatic
 from ostinato.core.errors import Conflict, Denied, Invalid, NotFound
 
@@ -47,6 +48,35 @@ async def test_equal_alarms_join_and_are_counted(one: Process) -> None:
     assert case.evidence["mean"] == 0.7, "the evidence stays as it was"
     assert one.leaves() == ["cases:open"]
     assert await one.cases.on_alarm(one.alarm(intent="small")) != first.id
+
+
+async def test_two_organizations_never_share_a_case(one: Process) -> None:
+    """Of the whole of an organization, the project is empty: only the organization tells two alarms apart."""
+    mine = await opened(one, project="", intent="", detector="audit:keeper")
+    theirs = await opened(one, project="", intent="", detector="audit:keeper", org="f" * 32)
+    assert mine.id != theirs.id and (mine.org, theirs.org) == (ORG, "f" * 32)
+    assert (mine.alarms, theirs.alarms) == (1, 1)
+
+
+async def test_cases_from_before_their_keys_named_the_organization_are_joined(one: Process) -> None:
+    first, ended = await opened(one), await opened(one, intent="small")
+    await one.cases.dismiss(ALICE, ended.id, reason="no")
+    storage.downgrade(one.database, "0022_updating")
+    storage.migrate(one.database)
+    assert await one.cases.on_alarm(one.alarm()) == first.id
+    assert await one.cases.on_alarm(one.alarm(intent="small")) == ended.id
+    with pytest.raises(Conflict):
+        one.database.transact(lambda c: store.insert(c, msgspec.structs.replace(first, id="0" * 32)))
+
+
+async def test_only_what_was_read_is_approved(one: Process) -> None:
+    case = await opened(one)
+    seen = await one.cases.propose(ALICE, case.id, "notify", reason="a word is enough")
+    await one.cases.reject(BOB, case.id, reason="more is needed")
+    await one.cases.propose(BOB, case.id, "roll-back", {"release": "r" * 32})
+    with pytest.raises(Conflict) as refused:
+        await one.cases.approve(ALICE, case.id, version=seen.version)
+    assert refused.value.code == "version_moved" and not one.done
 
 
 async def test_two_processes_open_one_case(one: Process, other: Process) -> None:

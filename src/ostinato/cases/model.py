@@ -71,8 +71,10 @@ class Alarm(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def key(self) -> str:
-        """What makes two alarms one: they join the same open case."""
-        return "|".join((self.project, self.detector, self.intent, self.prompt, self.release, self.target))
+        """What makes two alarms one: they join the same open case. The project may be empty, so the organization is
+        part of it."""
+        parts = (self.org, self.project, self.detector, self.intent, self.prompt, self.release, self.target)
+        return "|".join(parts)
 
 
 DETECTED, TRIAGED, PROPOSED, APPROVED, AUTOMATIC, EXECUTED, VERIFIED, CLOSED, DISMISSED = (

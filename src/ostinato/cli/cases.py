@@ -146,6 +146,17 @@ def verify(case: str, helped: bool, reason: str, as_json: bool) -> None:
     show(call("POST", f"/cases/{part(case)}/verify", {"helped": helped, "reason": reason}), as_json, _say)
 
 
+@cases.command("approve")
+@click.argument("case")
+@click.option("--version", type=int, required=True, help="The one that you have read, as `cases show` tells it.")
+@click.option("--reason", default="", help="Why; it stays in the history.")
+@json_option
+def approve(case: str, version: int, reason: str, as_json: bool) -> None:
+    """Approve what was proposed, and have it carried out at once."""
+    told = call("POST", f"/cases/{part(case)}/approve", {"reason": reason}, query={"version": version})
+    show(told, as_json, _say)
+
+
 def _command(verb: str, line: str, needed: bool) -> None:
     @cases.command(verb, help=line)
     @click.argument("case")
@@ -156,7 +167,6 @@ def _command(verb: str, line: str, needed: bool) -> None:
 
 
 for _verb, _line, _needed in (
-    ("approve", "Approve what was proposed, and have it carried out at once.", False),
     ("reject", "Reject what was proposed; something else may be proposed.", True),
     ("close", "Close a case whose action was verified.", False),
     ("dismiss", "End a case without an action: a false alarm, or something that is accepted.", True),
@@ -176,7 +186,7 @@ def _all(query: dict[str, Any]) -> list[Any]:
 
 
 def _say(one: Any) -> None:
-    click.echo(f"The case {one['id']} is {one['state']} ({one['severity']}, {one['owner']}).")
+    click.echo(f"The case {one['id']} is {one['state']} ({one['severity']}, {one['owner']}), version {one['version']}.")
 
 
 def _print(told: Any) -> None:
@@ -189,6 +199,7 @@ def _print(told: Any) -> None:
             ("about", one["intent"] or one["prompt"] or one["release"] or one["target"] or "-"),
             ("severity", f"{one['severity']} (stakes {one['stakes']})"),
             ("state", one["state"] + (", late" if one["overdue"] else "")),
+            ("version", one["version"]),
             ("owner", one["owner"]),
             ("alarms", f"{one['alarms']}, the last {when(one['last_at'])}"),
             ("opened", f"{when(one['opened_at'])}, reopened {one['reopened']}, escalated {one['escalated']}"),

@@ -8,6 +8,7 @@ from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
 
 from ostinato.cases import Alert, Case, Dossier, Kind, Severity, Standing
 from ostinato.cases.model import ActionName
+from ostinato.core.errors import Invalid
 from ostinato.web.api.access import Req, Version, plane_of
 from ostinato.web.api.guarding import PERMISSION, caller_of
 from ostinato.web.api.paging import After, Limit, Page, page
@@ -193,7 +194,17 @@ async def propose_action(request: Req, ref: FromPath[str], data: JSONBody[NewAct
 async def approve_action(
     request: Req, ref: FromPath[str], data: JSONBody[Word | None] = None, version: Version = None
 ) -> Case:
-    """Approve what was proposed, and have it carried out at once. Where it failed, the case is `triaged` again."""
+    """Approve what was proposed, and have it carried out at once. Where it failed, the case is `triaged` again.
+
+    `version` is needed: only what was read is approved.
+    """
+    if version is None:
+        raise Invalid(
+            "Say which version of the case you have read: only that is approved.",
+            code="version_required",
+            param="version",
+            hint="`ostinato cases show` tells it; as `?version=N`.",
+        )
     return await plane_of(request).governing.cases.approve(
         caller_of(request), ref, reason=_reason(data), version=version
     )
