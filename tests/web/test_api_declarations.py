@@ -17,6 +17,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from control import control_plane
 from inside import BASE, SYSTEM, World, configured, inside, settle
 
 from ostinato import access
@@ -24,7 +25,6 @@ from ostinato.access.permissions import ROLES
 from ostinato.app import App
 from ostinato.core.clock import ManualClock
 from ostinato.core.errors import Invalid
-from ostinato.web import api
 from ostinato.web.operations import Operations
 
 READS = frozenset({"targets:read", "prices:read", "policies:read"})
@@ -49,7 +49,7 @@ class Site:
     def __init__(self, world: World) -> None:
         self.world = world
         self.app = world.app
-        transport = httpx.ASGITransport(Operations(world.app, api.build(world.app), loopback=True))  # pyright: ignore
+        transport = httpx.ASGITransport(Operations(world.app, control_plane(world.app), loopback=True))  # pyright: ignore
         self.client = httpx.AsyncClient(transport=transport, base_url="http://ostinato")
         self.keys = {"owner": world.key}
         self.projects: dict[str, str] = {}
