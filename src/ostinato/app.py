@@ -148,6 +148,7 @@ class App:
         await self._start_improving()
         self.governing = governing.Governing(self)
         self.governing.breakers.snapshot.on_swap(lambda _: self.epoch.advance())
+        self.governing.keeping.on_share = self.epoch.advance
         await self.governing.start(self._later)
         await self._start_gateway()
         self.desk = Desk(self.control, clock, self.audit, secret=self.secret)

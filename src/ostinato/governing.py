@@ -127,6 +127,7 @@ class Governing:
         self.lottery = savings.Lottery(parts.config.savings, parts.secret)
         self.budgets = savings.Budgets()
         self.keeping = self._keeping()
+        parts.recorder.draws = self.lottery
         self.savings = self._savings()
         self.outcomes = kpis.Outcomes(parts.signals, parts.ledger, parts.clock)
         self.kpis = self._kpis()

@@ -14,7 +14,9 @@ from inside import CHAT, Got, World, inside, question
 from ostinato.access import RateLimit
 from ostinato.kpis import Scope
 from ostinato.prompts import Draft
+from ostinato.providers import fake_script
 from ostinato.releases import Proposal
+from ostinato.savings import Budgets, Keeping, Lottery
 from ostinato.traces import Filter, Window
 
 DRAWN = "[savings]\nholdout_share = 0.3\n"
@@ -104,7 +106,11 @@ async def test_who_asks_for_the_cache_only_gets_it_and_is_left_out_of_both_sides
     await world.chat("q", {"ostinato-session": treated})
     got = await world.chat("q", {"ostinato-session": held, "cache-control": "only-if-cached"})
     assert got.cache == "hit-exact"
-    assert [one.until - one.since for one in world.app.governing.lottery.absences()] == [1]
+    [name] = world.app.governing.lottery._out
+    assert name in {row.request_id for row in await world.rows(2) if row.cache == "hit-exact"}
+    told = await world.app.governing.savings.holdout(Window(0, world.clock.now() + 1), Filter(org=await org_of(world)))
+    assert (told.held.requests, told.treated.requests) == (0, 1)
+    assert told.excluded["near a limit, or the cache only was asked"] == 1
 
 
 async def test_a_key_near_its_rate_takes_no_part_until_its_next_minute(world: World):
@@ -114,8 +120,7 @@ async def test_a_key_near_its_rate_takes_no_part_until_its_next_minute(world: Wo
     reasons = [(await world.chat("q", {"ostinato-session": held}, key=key)).reason for _ in range(10)]
     assert reasons[0] == "holdout"
     assert reasons[-1] != "holdout"
-    [absence] = world.app.governing.lottery.absences()
-    assert absence.what == world.key_id(key)
+    assert world.app.governing.lottery.was_absent("", world.key_id(key), world.clock.now())
 
 
 # --- with and without the short cut every decision is the same -------------------------------------------------------
@@ -351,6 +356,22 @@ async def test_an_answer_past_its_time_saves_nothing_as_its_call_is_made_all_the
         assert page.figures[0].detail["conversations"] == 1
 
 
+async def test_a_stale_answer_where_the_call_failed_is_one_request_of_the_hold_out_and_no_error():
+    policy = "[policies.p]\nttl = 10.0\nttl_jitter = 0.0\nstale_if_error = 50.0\n"
+    async with inside(DRAWN + policy) as world:
+        project = await world.first_project()
+        headers = {"ostinato-session": session(world, project, False)}
+        assert (await world.chat("q", headers)).cache == "miss"
+        world.clock.advance(20)
+        world.fake._base = fake_script.read("500")
+        assert (await world.patiently(CHAT, question("q"), headers)).cache == "stale"
+        rows = await world.rows(3)
+        assert sorted((row.status, row.trial) for row in rows) == [(200, ""), (200, "treated"), (502, "treated")]
+        window = Window(0, world.clock.now() + 1)
+        side = (await world.app.governing.savings.holdout(window, Filter(org=await org_of(world)))).treated
+        assert (side.requests, side.error_rate, side.sessions) == (2, 0.0, 1)
+
+
 # --- budgets ----------------------------------------------------------------------------------------------------------
 
 
@@ -389,30 +410,70 @@ async def test_a_day_s_budget_is_over_within_a_round_and_with_the_next_day_it_is
     assert budgets.over(project, "faq") is None
 
 
-async def test_what_took_no_part_and_what_budgets_touched_is_written_down(world: World):
-    await world.declare("intents", "faq", {"budgets": {"tokens_per_request": 200}, "cache": {"holdout": False}})
+async def test_what_budgets_touched_is_written_down_and_forgotten_after_a_year(world: World):
+    await world.declare("intents", "faq", {"budgets": {"tokens_per_request": 200}})
     await world.chat("q", {"ostinato-intent": "faq"})
-    known = session(world, await world.first_project(), False)
-    await world.chat("q", {"ostinato-session": known})
-    await world.chat("q", {"ostinato-session": known, "cache-control": "only-if-cached"})
-    await world.chat("never asked", {"cache-control": "only-if-cached"})  # its row shows it
     await world.app.governing.keeping.round()
 
     def rows(name: str) -> Any:
         return lambda c: c.exec_driver_sql(f"SELECT * FROM {name} ORDER BY seq").mappings().all()
 
     read = world.app.ledger_database.read
-    assert len(await read(rows("holdout_absence"))) == 1
     assert [(row["effect"], row["count"]) for row in await read(rows("budget_touch"))] == [("cut", 1)]
     keeping = world.app.governing.keeping
-    keeping._rounds = 719
-    world.clock.advance(400 * 86_400)
-    await keeping.round()
-    assert len(await read(rows("holdout_absence"))) == 1
-    keeping._rounds = 719
-    world.clock.advance(2 * 86_400)
-    await keeping.round()
-    assert (await read(rows("holdout_absence")), await read(rows("budget_touch"))) == ([], [])
-    rules = await read(rows("holdout_rule"))
-    assert [row["share"] for row in rules] == [0.3, 0.3]
-    assert [row["refusing"] for row in rules] == ["[]", '[["","faq"]]']
+    for days, left in ((400, 1), (2, 0)):
+        keeping._rounds = 719
+        world.clock.advance(days * 86_400)
+        await keeping.round()
+        assert len(await read(rows("budget_touch"))) == left
+    assert [row["share"] for row in await read(rows("holdout_rule"))] == [0.3]
+
+
+async def test_of_two_shares_the_one_declared_last_is_obeyed_by_all_and_said_once(
+    world: World, caplog: pytest.LogCaptureFixture
+):
+    governing, clock = world.app.governing, world.clock
+    project, database = await world.first_project(), world.app.ledger_database
+    newly = next(
+        name
+        for name in (f"s{number}" for number in itertools.count())
+        if not governing.lottery.held(project, name.encode())
+        and int.from_bytes(governing.lottery._draw(project, name.encode())[:8], "big") < 1 << 63
+    )
+    headers = {"ostinato-session": newly}
+    for expected in ("miss", "hit-exact", "hit-exact"):
+        assert (await world.chat("q", headers)).cache == expected
+    settings = msgspec.structs.replace(world.app.config.savings, holdout_share=0.5)
+    lottery = Lottery(settings, b"s" * 32)
+    parts = {"control": world.app.control, "traces": database, "clock": clock, "intents": world.app.intents}
+    elsewhere = Keeping(
+        **parts, settings=settings, lottery=lottery, limits=Budgets(), state=world.app.access.budgets.state
+    )
+    for _ in range(3):
+        await elsewhere.round()
+        await governing.keeping.round()
+    assert (governing.lottery.share, lottery.share) == (0.5, 0.5)
+    told = [one.message for one in caplog.records if "another process" in one.message]
+    assert len(told) == 1
+    assert "holdout_share = 0.3" in told[0]
+
+    def shares(connection: Any) -> list[float]:
+        return list(connection.exec_driver_sql("SELECT share FROM holdout_rule ORDER BY seq").scalars())
+
+    assert await database.read(shares) == [0.3, 0.5]
+    # Who is drawn only now was known to the short cut.
+    assert (await world.chat("q", headers)).reason == "holdout"
+    again = Keeping(
+        **parts,
+        settings=world.app.config.savings,
+        lottery=Lottery(world.app.config.savings, b"s" * 32),
+        limits=Budgets(),
+        state=world.app.access.budgets.state,
+    )
+    await again.round()  # started anew: declared anew
+    await elsewhere.round()
+    assert (await database.read(shares), lottery.share) == ([0.3, 0.5, 0.3], 0.3)
+
+
+async def org_of(world: World) -> str:
+    return world.app.access.authenticate(world.key, world.clock.now()).org

@@ -68,16 +68,19 @@ def test_whoever_comes_back_is_drawn_as_before_and_a_larger_share_takes_nobody_o
         assert lottery(holdout_share=0.5).held(project, seed)
 
 
-def test_a_key_near_its_rate_rests_to_the_end_of_its_minute_and_that_is_written_down():
+def test_a_key_near_its_rate_rests_to_the_end_of_its_minute_and_that_is_remembered():
     drawn = lottery()
     assert not drawn.rests(caller(), 100, 10, 61_000_000)
     assert drawn.rests(caller(), 100, 9, 62_000_000)
     assert drawn.rests(caller(), 100, 100, 119_999_999)
     assert not drawn.rests(caller(), 100, 100, 120_000_000)
     assert not drawn.rests(caller(key="other"), 100, 100, 63_000_000)
-    [absence] = drawn.absences()
-    assert (absence.what, absence.since, absence.until) == ("k", 62_000_000, 120_000_000)
-    assert drawn.absences() == []
+    for key, at, absent in [("k", 61_999_999, False), ("k", 62_000_000, True), ("k", 119_999_999, True)]:
+        assert drawn.was_absent("r", key, at) is absent
+    assert not drawn.was_absent("r", "k", 120_000_000)
+    assert drawn.rests(caller(), 100, 9, 130_000_000)
+    assert [drawn.was_absent("r", "k", at) for at in (62_000_000, 125_000_000, 130_000_000)] == [True, False, True]
+    assert not drawn.was_absent("r", "other", 63_000_000)
 
 
 def test_a_key_whose_purse_is_short_rests():
@@ -92,8 +95,8 @@ def test_a_key_whose_purse_is_short_rests():
 def test_absences_are_bounded_and_what_is_dropped_is_counted():
     drawn = lottery()
     for number in range(50_010):
-        drawn.leave_out(f"{number}", number)
-    assert len(drawn.absences()) == 50_000
+        drawn.leave_out(f"{number}")
+    assert sum(drawn.was_absent(f"{number}", "", 0) for number in range(50_010)) == 50_000
     assert drawn.dropped == 10
 
 

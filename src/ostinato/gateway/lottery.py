@@ -52,7 +52,13 @@ def hit(turn: Turn, rooms: Rooms) -> None:
     if lottery is None or not lottery.holds_out or asked is None:
         return
     if asked.only_if_cached or turn.trip is not None:
-        lottery.leave_out(turn.request_id, turn.at)
+        lottery.leave_out(turn.request_id)
+
+
+def stand_in(turn: Turn, rooms: Rooms) -> None:
+    """Write down a hit that answers a request whose failed call has a row of its own: one request, and no error."""
+    if rooms.lottery is not None and turn.trial:
+        rooms.lottery.stand_in(turn.request_id)
 
 
 def before(turn: Turn, rooms: Rooms, found: Resolved, request: ChatRequest) -> Resolved:

@@ -410,6 +410,7 @@ class Pipeline:
         if turn.recorded:
             # The failed call keeps its row; this answer gets one of its own.
             turn.request_id, turn.recorded = ids.new(now), False
+            lottery.stand_in(turn, self._rooms)
         return self.repeat(turn, entry, KIND_MEMORY if fresh else KIND_STALE)
 
 

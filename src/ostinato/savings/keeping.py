@@ -1,4 +1,4 @@
-"""What runs beside the requests: writes down who took no part, and looks where purses and budgets stand."""
+"""What runs beside the requests: every process holds out the same share, and purses and budgets are looked at."""
 
 import asyncio
 import contextlib
@@ -60,6 +60,10 @@ class Keeping:
         self._task: asyncio.Task[None] | None = None
         self._rounds = 0
         self._wanted = asyncio.Event()
+        self._declared = False
+        lottery.refuses = self._refuses
+        self.on_share: Callable[[], None] = lambda: None
+        """Called when another share is obeyed: whoever was indexed before may be drawn now."""
         self.failing = ""
         """Why the last round failed; empty while all is well."""
 
@@ -72,6 +76,10 @@ class Keeping:
         await self.reload()
         await self.round()
         self._task = asyncio.get_running_loop().create_task(self._run())
+
+    def _refuses(self, project: str, key: str) -> bool:
+        intent = self._intents.value.of(project, key)
+        return intent is not None and refuses(intent.declared)
 
     async def stop(self) -> None:
         """Write what is left, and end."""
@@ -121,45 +129,48 @@ class Keeping:
                     await self.reload()
             await self.round()
 
-    async def _rule(self) -> None:
-        """Write down what holds now, where that is not what was written last."""
-        refusing = sorted([one.project, one.key] for one in self._intents.value.all if refuses(one.declared))
-        share = self._settings.holdout_share
-        now = self._clock.now()
+    async def _declare(self) -> None:
+        """Declare the share that this process is configured with: from now on every process obeys it."""
+        share, now = self._settings.holdout_share, self._clock.now()
 
         def work(connection: sa.Connection) -> None:
-            table = tables.rule
-            last = connection.execute(
-                sa.select(table.c.share, table.c.refusing).order_by(table.c.seq.desc()).limit(1)
-            ).first()
-            if last is None or (last.share, last.refusing) != (share, refusing):
-                connection.execute(table.insert().values(at=now, share=share, refusing=refusing))
+            if _last(connection) != share:
+                connection.execute(tables.rule.insert().values(at=now, share=share))
 
         await self._traces.run(work)
+        self._declared = True
+
+    async def _rule(self) -> None:
+        """Obey the share that was declared last: two that hold out different shares would measure neither."""
+        if not self._declared:
+            await self._declare()
+        share = await self._traces.read(_last)
+        if share is None or share == self._lottery.share:
+            return
+        self._lottery.obey(share)
+        self.on_share()
+        _log.warning(
+            "%g of the sessions are held out, as another process has declared since; [savings] holdout_share = %g of "
+            "this one is not obeyed until it is started anew.",
+            share,
+            self._settings.holdout_share,
+        )
 
     async def _write(self) -> None:
-        absences, touches = self._lottery.absences(), self._limits.touches()
-        if not absences and not touches:
+        touches = self._limits.touches()
+        if not touches:
             return
-
-        def work(connection: sa.Connection) -> None:
-            if absences:
-                rows = [{"what": one.what, "since": one.since, "until": one.until} for one in absences]
-                connection.execute(tables.absence.insert(), rows)
-            if touches:
-                rows = [{name: getattr(one, name) for name in one.__struct_fields__} for one in touches]
-                connection.execute(tables.touch.insert(), rows)
-
+        rows = [{name: getattr(one, name) for name in one.__struct_fields__} for one in touches]
         try:
-            await self._traces.run(work)
+            await self._traces.run(lambda connection: connection.execute(tables.touch.insert(), rows))
         except BaseException:
-            self._lottery.put_back(absences)
             self._limits.put_back(touches)
             raise
 
     async def _purses(self) -> None:
         """Which of the purses that were drawn on lately are nearly empty."""
         lottery = self._lottery
+        lottery.forget(self._clock.now())
         self._rounds += 1
         if self._rounds % _FORGET_EVERY == 0:
             lottery.accounts.clear()
@@ -176,7 +187,6 @@ class Keeping:
         old = self._clock.now() - _KEPT
 
         def work(connection: sa.Connection) -> None:
-            connection.execute(tables.absence.delete().where(tables.absence.c.until < old))
             connection.execute(tables.touch.delete().where(tables.touch.c.hour < old))
 
         await self._traces.run(work)
@@ -197,6 +207,12 @@ class Keeping:
             if why:
                 over[project, key] = why
         self._limits.over_now = MappingProxyType(over)
+
+
+def _last(connection: sa.Connection) -> float | None:
+    """The share that was declared last."""
+    found = connection.execute(sa.select(tables.rule.c.share).order_by(tables.rule.c.seq.desc()).limit(1)).scalar()
+    return None if found is None else float(found)
 
 
 def refuses(declared: Declaration) -> bool:

@@ -1,14 +1,14 @@
 """Who is drawn for the hold-out: pure, sticky, the same in every process.
 
 One keyed hash of project and session gives two independent numbers: one for *no cache*, one for *the release before*.
-What cannot be told by that hash alone (a key that is short of its limit rests for the minute) is written down, so that
-hits, which leave no word of the hold-out in their rows, are counted for the same population: see ``spans``.
+What cannot be told by that hash alone (a key that is short of its limit rests for the minute) is remembered for as long
+as rows wait to be written, so that hits, which leave no word of the hold-out in their rows, are counted for the same
+population: the ledger's writer asks (``traces.drawing.Draws``).
 """
 
-from collections import deque
+from collections.abc import Callable
 from typing import Final
 
-import msgspec
 from blake3 import blake3
 
 from ostinato.access.model import Account, Caller
@@ -16,38 +16,45 @@ from ostinato.savings.settings import Settings
 
 _SPAN: Final = 1 << 64
 _MINUTE: Final = 60_000_000
-_WAITING: Final = 50_000
+_REQUESTS: Final = 50_000
+_REMEMBERED: Final = 8
+"""Minutes of a key's rest."""
+_LATE: Final = 10 * _MINUTE
+"""Rows are written by then."""
 _KEYS: Final = 20_000
 _ACCOUNTS: Final = 5_000
 
 
-class Absence(msgspec.Struct, frozen=True, gc=False):
-    """A key (for a while), or a single request, that takes no part."""
-
-    what: str
-    """Id of the key, or of the request."""
-    since: int
-    """UTC microseconds."""
-    until: int
-
-
 class Lottery:
-    """Draws sessions. One per process; only the event loop's thread uses it."""
+    """Draws sessions. One per process. The event loop's thread draws; the ledger's writer reads what took no part."""
 
     def __init__(self, settings: Settings, secret: bytes) -> None:
         """``secret``: the installation's, so that nobody can pick sessions that are drawn, or not."""
         self._prefix = blake3(b"holdout\x00" + settings.salt.encode(), key=_key(secret)).digest()
-        self._held = int(settings.holdout_share * _SPAN)
+        self._held = 0
+        self.share = 0.0
+        """Of the sessions: as declared last, by whichever process."""
+        self.stratum = ""
+        """The same as a text; empty: nothing is held out."""
+        self.obey(settings.holdout_share)
         self._baseline = int(settings.baseline_share * _SPAN)
         self._spare = settings.spare
-        self._rests: dict[str, int] = {}
-        self._waiting: deque[Absence] = deque()
+        self._rests: dict[str, tuple[tuple[int, int], ...]] = {}
+        self._out: dict[str, None] = {}
+        self._instead: dict[str, None] = {}
+        self.refuses: Callable[[str, str], bool] = lambda _project, _intent: False
+        """``refuses(project, intent)``: whether that intent takes no part."""
         self.accounts: dict[str, Account] = {}
         """Purses seen of late: somebody else finds out where they stand."""
         self.short: frozenset[str] = frozenset()
         """Ids of those with less than the spare share left."""
         self.dropped = 0
-        """Absences that no room was for: the treated side then counts some requests too many."""
+        """Requests and keys that no room was for: the treated side then counts some requests too many."""
+
+    def obey(self, share: float) -> None:
+        """Hold out this share from now on. Whoever calls it moves the epoch: others are drawn now."""
+        self.share, self._held = share, int(share * _SPAN)
+        self.stratum = f"{share:g}" if self._held else ""
 
     @property
     def holds_out(self) -> bool:
@@ -73,8 +80,8 @@ class Lottery:
 
         ``limit`` and ``remaining``: of its rate; 0 and 0 where it has none.
         """
-        until = self._rests.get(caller.key_id, 0)
-        if at < until:
+        known = self._rests.get(caller.key_id)
+        if known and at < known[-1][1]:
             return True
         short = limit > 0 and remaining < limit * self._spare
         for account in caller.accounts:
@@ -84,33 +91,52 @@ class Lottery:
         if not short:
             return False
         until = at - at % _MINUTE + _MINUTE
-        if len(self._rests) >= _KEYS:
-            self._rests = {key: end for key, end in self._rests.items() if end > at}
-        if len(self._rests) < _KEYS:
-            self._rests[caller.key_id] = until
-        self._note(Absence(caller.key_id, at, until))
+        if known is None and len(self._rests) >= _KEYS:
+            self.dropped += 1
+        else:
+            self._rests[caller.key_id] = (*(known or ())[1 - _REMEMBERED :], (at, until))
         return True
 
-    def leave_out(self, request_id: str, at: int) -> None:
+    def leave_out(self, request_id: str) -> None:
         """One request takes no part, though a hit would not show it: it asked for the cache only."""
-        self._note(Absence(request_id, at, at + 1))
+        self._note(self._out, request_id)
 
-    def absences(self) -> list[Absence]:
-        """Those that were noted since this was last called."""
-        found = list(self._waiting)
-        self._waiting.clear()
-        return found
+    def stand_in(self, request_id: str) -> None:
+        """A hit under this id answers a request whose call failed: that call's row counts the request."""
+        self._note(self._instead, request_id)
 
-    def put_back(self, absences: list[Absence]) -> None:
-        """Those could not be written; they wait."""
-        for one in absences:
-            self._note(one)
+    def forget(self, now: int) -> None:
+        """Forget what no row can be about any more."""
+        old = now - _LATE
+        self._rests = {key: spans for key, spans in self._rests.items() if spans[-1][1] > old}
+        bound = f"{max(0, old) // 1000:012x}"  # ids begin with their millisecond
+        for name in ("_out", "_instead"):
+            setattr(self, name, {one: None for one in getattr(self, name) if one > bound})
 
-    def _note(self, absence: Absence) -> None:
-        if len(self._waiting) >= _WAITING:
+    # -- for the ledger's writer ---------------------------------------------------------------------------------
+
+    def takes_part(self, project: str, intent: str) -> bool:
+        """Whether an intent does."""
+        return not self.refuses(project, intent)
+
+    @property
+    def absent(self) -> bool:
+        """Whether any key or request took no part of late."""
+        return bool(self._rests or self._out or self._instead)
+
+    def was_absent(self, request_id: str, key_id: str, at: int) -> bool:
+        """Whether this request took no part, though its hit does not show it."""
+        return request_id in self._out or any(since <= at < until for since, until in self._rests.get(key_id, ()))
+
+    def stands_in(self, request_id: str) -> bool:
+        """Whether this hit answers a request whose call failed."""
+        return request_id in self._instead
+
+    def _note(self, names: dict[str, None], request_id: str) -> None:
+        if len(names) >= _REQUESTS:
             self.dropped += 1
-            return
-        self._waiting.append(absence)
+        else:
+            names[request_id] = None
 
 
 def _key(secret: bytes) -> bytes:

@@ -12,7 +12,8 @@ class Side(msgspec.Struct, frozen=True, kw_only=True):
     """One side of the hold-out."""
 
     sessions: int
-    """Sessions; where none was named, requests that are alike count as one."""
+    """Sessions; where none was named, requests that are alike count as one. Exact below 128, above that estimated
+    within a tenth or so."""
     requests: int
     mean_cost: float | None
     """Per request."""

@@ -11,7 +11,8 @@ from ostinato.savings import tables
 from ostinato.savings.model import Account, HoldOut, Quality
 from ostinato.savings.releasing import Effect
 from ostinato.traces import Stats, Window
-from ostinato.traces import tables as ledger
+from ostinato.traces.model import HIT_KINDS
+from ostinato.traces.rollup import Cell, bucket_of
 
 _DAY = 86_400_000_000
 WORKFLOW = (
@@ -87,7 +88,7 @@ class BudgetReport(msgspec.Struct, frozen=True, kw_only=True):
     """Requests that reached the cache's second look-up, or a model, with a shorter answer than they asked for."""
     refused: int
     slow: int | None
-    """Calls that took longer than ``latency_ms``; ``None``: there is no such budget."""
+    """Answered calls that took longer than ``latency_ms``, to within 5 % of it; ``None``: there is no such budget."""
     ended_short: int
     """Answers that ended because their length was used up, whoever set it."""
     tokens: int
@@ -197,44 +198,45 @@ def has_budget(declared: Declared) -> bool:
     return any(value is not None for value in msgspec.structs.asdict(declared).values())
 
 
-def budget(
-    connection: sa.Connection, intent: Intent, window: Window, projects: Sequence[str], project: str = ""
-) -> BudgetReport:
-    """What one intent's budget did in some projects, to be told of ``project``. From ``traces``; blocking."""
-    touch, call = tables.touch, ledger.call
-    hours = sa.select(touch.c.effect, sa.func.sum(touch.c.count)).where(
-        touch.c.intent == intent.key,
+def touches(
+    connection: sa.Connection, keys: Sequence[str], window: Window, projects: Sequence[str]
+) -> dict[tuple[str, str, str], int]:
+    """How many requests budgets touched, by intent, project and effect; by the hour. From ``traces``; blocking."""
+    touch = tables.touch
+    hours = sa.select(touch.c.intent, touch.c.project, touch.c.effect, sa.func.sum(touch.c.count)).where(
+        touch.c.intent.in_(keys),
         touch.c.hour >= window.since - window.since % 3_600_000_000,
         touch.c.hour < window.until,
         touch.c.project.in_(projects),
     )
-    touched = {row[0]: int(row[1]) for row in connection.execute(hours.group_by(touch.c.effect))}
+    grouped = hours.group_by(touch.c.intent, touch.c.project, touch.c.effect)
+    return {(row[0], row[1], row[2]): int(row[3]) for row in connection.execute(grouped)}
+
+
+def budget(
+    intent: Intent,
+    projects: Sequence[str],
+    cells: Mapping[tuple[str, str], Cell],
+    touched: Mapping[tuple[str, str, str], int],
+    project: str = "",
+) -> BudgetReport:
+    """What one intent's budget did in some projects, told of ``project``. ``cells``: sums by intent and project."""
+    whole = Cell()
+    for one in projects:
+        if (found := cells.get((intent.key, one))) is not None:
+            whole.add(found)
     limit = intent.declared.budgets.latency_ms
-    slow = sa.case((call.c.total_us > (limit or 0) * 1000, 1), else_=0)
-    tokens = call.c.input + call.c.cache_read + call.c.cache_write + call.c.output + call.c.reasoning
-    query = sa.select(
-        sa.func.count(),
-        sa.func.sum(slow),
-        sa.func.sum(sa.case((call.c.finish == "length", 1), else_=0)),
-        sa.func.sum(tokens),
-        sa.func.sum(call.c.cost),
-    ).where(
-        call.c.request_id >= f"{max(0, window.since) // 1000:012x}",
-        call.c.request_id < f"{-(-window.until // 1000):012x}",
-        call.c.intent == intent.key,
-        call.c.project.in_(projects),
-        call.c.key_id != "",
-    )
-    requests, late, short, spent, cost = connection.execute(query).one()
+    longest = None if limit is None else bucket_of(round(limit * 1_000))
+    misses = whole.detail.miss
     return BudgetReport(
         intent=intent.key,
         project=project or intent.project,
         declared=intent.declared.budgets,
-        requests=int(requests),
-        cut=touched.get("cut", 0),
-        refused=touched.get("refused", 0),
-        slow=None if limit is None else int(late or 0),
-        ended_short=int(short or 0),
-        tokens=int(spent or 0),
-        cost=int(cost or 0),
+        requests=whole["requests"] - sum(whole[f"hit_{kind}"] for kind in HIT_KINDS),
+        cut=sum(touched.get((intent.key, one, "cut"), 0) for one in projects),
+        refused=sum(touched.get((intent.key, one, "refused"), 0) for one in projects),
+        slow=None if longest is None else sum(count for bucket, count in misses.items() if bucket > longest),
+        ended_short=whole["short"],
+        tokens=sum(whole[name] for name in ("input", "cache_read", "cache_write", "output", "reasoning")),
+        cost=whole["cost"],
     )

@@ -19,6 +19,7 @@ from ostinato.savings.roi import BudgetReport, Payback, Report, Workflow
 from ostinato.savings.settings import Settings
 from ostinato.storage import Current, Database
 from ostinato.traces import Filter, Ledger, PriceBook, Stats, Window
+from ostinato.traces.cubes import TRAFFIC
 
 _DAY = 86_400_000_000
 
@@ -63,12 +64,9 @@ class Savings:
         """Set by whoever builds the KPIs."""
 
     async def holdout(self, window: Window, filters: Filter, confidence: float = 0.95) -> HoldOut:
-        """What the cache saves by experiment. Reads the window's rows: seconds for millions."""
-        await asyncio.to_thread(self._catch_up)
-        reading = holdout.Reading(window, filters, confidence)
-        for chunk in await self._traces.read(reading.plan):
-            await self._traces.read(partial(reading.step, chunk=chunk))
-        return reading.told()
+        """What the cache saves by experiment, from sums: however many rows there are."""
+        share = await self._traces.read(lambda connection: holdout.last_share(connection, window.until))
+        return await holdout.read(self._ledger, window, filters, share, confidence)
 
     async def accounted(self, window: Window, filters: Filter) -> Account:
         """What the ledger accounts for, line by line."""
@@ -144,10 +142,13 @@ class Savings:
             for one in limited
             if not one.project or one.project in projects
         ]
-        await asyncio.to_thread(self._catch_up)
-        return await self._traces.read(
-            lambda connection: [roi.budget(connection, one, window, of, filters.project) for one, of in own if of]
-        )
+        keys, of_all = [one.key for one, _ in own], sorted({project for _, of in own for project in of})
+        equal = {"org": filters.org, "purpose": "", **({"project": filters.project} if filters.project else {})}
+        if filters.intent:
+            equal["intent"] = filters.intent
+        _, cells = await self._ledger.cells(TRAFFIC, window, equal, ("intent", "project"))
+        touched = await self._traces.read(lambda connection: roi.touches(connection, keys, window, of_all))
+        return [roi.budget(one, of, cells, touched, filters.project) for one, of in own if of]
 
     async def _lines(self, window: Window, filters: Filter, stats: Stats, effects: Sequence[Effect]) -> list[Line]:
         embedded = await self._embedded(window, filters)

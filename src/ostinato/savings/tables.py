@@ -7,28 +7,15 @@ from ostinato.storage import columns
 traces = columns.metadata()
 control = columns.metadata()
 
-absence = sa.Table(
-    "holdout_absence",
-    traces,
-    sa.Column("seq", columns.Serial, primary_key=True, autoincrement=True),
-    sa.Column("what", sa.Text, nullable=False),
-    sa.Column("since", columns.Micros, nullable=False),
-    sa.Column("until", columns.Micros, nullable=False),
-    sa.Index(None, "what", "since"),
-    sa.Index(None, "until"),
-)
-"""Keys (for a while) and requests that take no part in the hold-out, though their hits do not show it."""
-
 rule = sa.Table(
     "holdout_rule",
     traces,
     sa.Column("seq", columns.Serial, primary_key=True, autoincrement=True),
     sa.Column("at", columns.Micros, nullable=False),
     sa.Column("share", sa.Float, nullable=False),
-    sa.Column("refusing", columns.Json, nullable=False),
     sa.Index(None, "at"),
 )
-"""What held from ``at`` on: the share, and the intents (``[project, key]``) that take no part. A row per change."""
+"""The share that every process holds out from ``at`` on: what was declared last. A row per change."""
 
 touch = sa.Table(
     "budget_touch",

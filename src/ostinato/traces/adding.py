@@ -8,8 +8,9 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
-from ostinato.traces import interactions, rollup
+from ostinato.traces import drawing, interactions, rollup
 from ostinato.traces.cubes import CellsOf
+from ostinato.traces.drawing import Drawn, Draws
 from ostinato.traces.interactions import Tallies, Turn
 from ostinato.traces.model import CallRow, HitRow
 from ostinato.traces.rollup import CHAT, FINEST, REFRESH, UNKNOWN, Cell, Cells, Origin, bucket_of
@@ -29,17 +30,26 @@ class Added(msgspec.Struct):
     """Single questions."""
     turns: list[Turn] = msgspec.field(default_factory=list[Turn])
     """Questions of conversations, to be added to where those stand."""
+    drawn: CellsOf[Drawn] = msgspec.field(default_factory=dict[tuple[int, tuple[str, ...]], Drawn])
+    """The hold-out's two sides, by the hour."""
 
     def add(self, other: "Added") -> None:
-        for mine, theirs in ((self.cells, other.cells), (self.own, other.own), (self.tallies, other.tallies)):
+        for mine, theirs in (
+            (self.cells, other.cells),
+            (self.own, other.own),
+            (self.tallies, other.tallies),
+            (self.drawn, other.drawn),
+        ):
             for key, cell in theirs.items():
                 rollup.add_cell(mine, key, cell)  # pyright: ignore[reportArgumentType] - each pair is of one kind
         self.turns += other.turns
 
 
-def add_up(hits: Sequence[HitRow], calls: Iterable[CallRow], origins: Mapping[str, Origin]) -> Added:
-    """Add up rows. Raises what a row with a wrong type in it raises."""
-    added = Added()
+def add_up(
+    hits: Sequence[HitRow], calls: Sequence[CallRow], origins: Mapping[str, Origin], draws: Draws | None = None
+) -> Added:
+    """Add up rows; ``draws``: who takes part in the hold-out. Raises what a row with a wrong type in it raises."""
+    added = Added(drawn=drawing.add_up(hits, calls, origins, draws))
     apart = rollup.add_hits(added.cells, hits, origins)
     _add_single_hits(added, apart, origins)
     for row in calls:

@@ -34,8 +34,11 @@ class Layout(Generic[S]):
         sums: Collection[str],
         cell: Callable[[list[Any], Any], S],
         detail: type[Any],
+        grains: tuple[int, ...] = GRAINS,
     ) -> None:
-        """``cell(sums, detail)``: sums in the order of ``sums``; ``detail`` is kept as msgpack."""
+        """``cell(sums, detail)``: sums in the order of ``sums``; ``detail`` is kept as msgpack. ``grains``: seconds of
+        the buckets that are kept, the finest first."""
+        self.grains = grains
         self.table = table
         self.dimensions = tuple(dimensions)
         self.sums = tuple(sums)
@@ -104,15 +107,16 @@ class Cube(Generic[S]):
 
     def __init__(self, layout: Layout[S]) -> None:
         self.layout = layout
-        self._open: dict[int, CellsOf[S]] = {grain: {} for grain in GRAINS}
-        self._loaded: dict[int, set[int]] = {grain: set() for grain in GRAINS}
+        self._open: dict[int, CellsOf[S]] = {grain: {} for grain in layout.grains}
+        self._loaded: dict[int, set[int]] = {grain: set() for grain in layout.grains}
 
     def add(self, connection: sa.Connection, writer: str, fresh: CellsOf[S]) -> dict[int, CellsOf[S]]:
         """Add the finest cells to all grains, in the caller's transaction; what it gives is for :meth:`keep`."""
-        return {grain: self._add(connection, writer, grain, fresh) for grain in GRAINS} if fresh else {}
+        grains = self.layout.grains
+        return {grain: self._add(connection, writer, grain, fresh) for grain in grains} if fresh else {}
 
     def _add(self, connection: sa.Connection, writer: str, grain: int, finest: CellsOf[S]) -> CellsOf[S]:
-        fresh = finest if grain == GRAINS[0] else rollup.coarser(finest, grain)
+        fresh = finest if grain == self.layout.grains[0] else rollup.coarser(finest, grain)
         unread = {bucket for bucket, _ in fresh} - self._loaded[grain]
         stored = self.layout.load(connection, writer, grain, unread) if unread else {}
         merged: CellsOf[S] = {}
@@ -133,7 +137,7 @@ class Cube(Generic[S]):
 
     def forget(self) -> None:
         """Read the open cells again before they are next added to: what was committed is in doubt."""
-        for grain in GRAINS:
+        for grain in self.layout.grains:
             self._open[grain].clear()
             self._loaded[grain].clear()
 

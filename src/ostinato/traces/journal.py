@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from ostinato.core.clock import Clock
 from ostinato.core.errors import Conflict
 from ostinato.storage import Database
-from ostinato.traces import adding, conversations, interactions, rollup, tables, write
+from ostinato.traces import adding, conversations, drawing, interactions, rollup, tables, write
 from ostinato.traces.adding import Added
 from ostinato.traces.cubes import ROLLUP, TRAFFIC, Cube
 from ostinato.traces.mark import ACCEPTED, DROPPED, REGISTERED, Mark
@@ -60,10 +60,11 @@ class Journal:
         self._batch = 0
         self._accounted = 0
         self._dropped = 0
-        self._rollup, self._traffic, self._interactions = (
+        self._rollup, self._traffic, self._interactions, self._drawn = (
             Cube(ROLLUP),
             Cube(TRAFFIC),
             Cube(interactions.LAYOUT),
+            Cube(drawing.LAYOUT),
         )
         self._window = settings.interaction_minutes * 60 * rollup.SECOND
         self.registered = False
@@ -156,6 +157,7 @@ class Journal:
             (self._rollup, self._rollup.add(connection, writer, added.cells)),
             (self._traffic, self._traffic.add(connection, writer, adding.narrow(added))),
             (self._interactions, self._interactions.add(connection, writer, tallies)),
+            (self._drawn, self._drawn.add(connection, writer, added.drawn)),
         ]
 
     def close(self) -> None:
@@ -164,7 +166,7 @@ class Journal:
 
     def forget(self) -> None:
         """Read the open cells again before they are next added to: what was committed is in doubt."""
-        for cube in (self._rollup, self._traffic, self._interactions):
+        for cube in (self._rollup, self._traffic, self._interactions, self._drawn):
             cube.forget()
 
     def prune(self) -> None:

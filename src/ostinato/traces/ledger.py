@@ -21,7 +21,7 @@ from ostinato.traces.cells import Segment
 from ostinato.traces.cubes import TRAFFIC, Layout
 from ostinato.traces.interactions import State, Turn
 from ostinato.traces.model import HIT_KINDS, AttemptRow, Filter, Page, RequestEvent, Stats, Window
-from ostinato.traces.rollup import GRAINS, SECOND, Cell, Summed
+from ostinato.traces.rollup import FINEST, GRAINS, SECOND, Cell, Summed
 from ostinato.traces.settings import Settings
 
 _MOST_ROWS = 1_000
@@ -188,6 +188,8 @@ class Ledger:
         ``equal``: dimensions that must have a value. ``grain`` (one of ``GRAINS``, seconds): by the start of buckets of
         that size as well, which is the first part of the key then. ``details``: with histograms, which take longest.
         """
+        if (finest := layout.grains[0] * SECOND) > FINEST:
+            window = Window(window.since - window.since % finest, window.until + -window.until % finest)
         covered, segments = self._segments(window)
         if grain:
             width = grain * SECOND
@@ -358,6 +360,7 @@ def _stats(window: Window, cell: Cell, losses: Mapping[str, int]) -> Stats:
     return Stats(
         window=window,
         requests=cell["requests"],
+        asides=cell["asides"],
         hits=hits,
         hits_by_kind=kinds,
         misses=cell["misses"],

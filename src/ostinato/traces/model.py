@@ -249,3 +249,6 @@ class Stats(msgspec.Struct, frozen=True, kw_only=True):
     """Rows that no database would take, in every project."""
     unattributed: int
     """Hits whose call is not in the ledger: counted, but without alias, tokens and project."""
+    asides: int = 0
+    """What was asked beside answers and vectors, and is among no other figure here: lists of models, counts of tokens,
+    feedback, looks at held answers."""

@@ -20,6 +20,7 @@ from ostinato.storage import Database
 from ostinato.traces import adding, rollup, write
 from ostinato.traces import mark as marks
 from ostinato.traces.adding import Added
+from ostinato.traces.drawing import Draws
 from ostinato.traces.journal import Batch, Journal
 from ostinato.traces.mark import ACCEPTED, DROPPED
 from ostinato.traces.model import CallRow, HitRow
@@ -75,6 +76,8 @@ class Recorder:
             directory = Path(database.url.database).parent
         self._directory = directory
         self._watchers = tuple(watchers)
+        self.draws: Draws | None = None
+        """Who takes part in the hold-out: set by whoever draws, before the first request."""
         self._mark = marks.in_memory(clock.now())
         self._counts = self._mark.counts
         self._hits: deque[HitRow] = deque()
@@ -307,7 +310,7 @@ class Recorder:
 
     def _add_up(self, batch: Batch) -> Added:
         try:
-            return adding.add_up(batch.hits, batch.calls, self._origins)
+            return adding.add_up(batch.hits, batch.calls, self._origins, self.draws)
         except (AttributeError, TypeError, ValueError, OverflowError) as error:
             _LOG.error("A row of the ledger is not what it should be and is left out (%s).", type(error).__name__)
             return self._add_up_carefully(batch)
@@ -320,10 +323,10 @@ class Recorder:
         for row in (*batch.hits, *batch.calls):
             try:
                 if isinstance(row, HitRow):
-                    alone = adding.add_up((row,), (), self._origins)
+                    alone = adding.add_up((row,), (), self._origins, self.draws)
                     hits.append(row)
                 else:
-                    alone = adding.add_up((), (row,), self._origins)
+                    alone = adding.add_up((), (row,), self._origins, self.draws)
                     calls.append(row)
             except (AttributeError, TypeError, ValueError, OverflowError):
                 batch.refused += 1

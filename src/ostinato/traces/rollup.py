@@ -28,6 +28,9 @@ Key = TypeVar("Key")
 CHAT = frozenset({"openai.chat", "openai.responses", "anthropic.messages"})
 """Wires whose requests are questions: what an interaction is made of."""
 
+ASIDES = frozenset({"anthropic.count_tokens", "models", "feedback", "held"})
+"""What is asked beside answers and vectors: no request of any figure."""
+
 REFRESH = "refresh"
 """``CallRow.reason`` of calls in the background, for an entry that was served past its time: nobody's request."""
 
@@ -121,6 +124,7 @@ _REFUSED, _ERRORS = _AT["refused"], _AT["errors"]
 _INPUT = _AT["input"]
 _AVOIDED, _PRICED, _COST = _AT["avoided"], _AT["priced"], _AT["cost"]
 _SAVED, _COUNTERFACTUAL = _AT["saved"], _AT["counterfactual"]
+_ASIDES, _SHORT = _AT["asides"], _AT["short"]
 
 _ENCODER = msgspec.msgpack.Encoder()
 _DECODER = msgspec.msgpack.Decoder(Detail)
@@ -244,7 +248,14 @@ def add_to(cell: Cell, row: CallRow) -> None:
             _count(detail.upstream, bucket_of(row.upstream_us))
         _add_tokens(sums, row)
         return
+    if row.wire in ASIDES:
+        sums[_ASIDES] += 1
+        if row.reason:
+            _count(detail.reasons, row.reason)
+        return
     sums[_REQUESTS] += 1
+    if row.finish == "length":
+        sums[_SHORT] += 1
     if row.cache == "hit-exact":
         sums[_FIRST_KIND + 1] += 1
     elif row.cache == "stale":

@@ -153,8 +153,12 @@ SUMS = (
     "cost",
     "saved",
     "counterfactual",
+    "asides",
+    "short",
 )
-"""Columns of ``rollup`` that are simply added up. Tokens and nano-dollars; ``priced`` counts tokens with a price."""
+"""Columns of ``rollup`` that are simply added up. ``asides`` ask for no answer (lists of models, counts of tokens,
+feedback, a look at a held answer) and are no ``requests``; ``short``: answers whose length was used up. Tokens and
+nano-dollars; ``priced`` counts tokens with a price."""
 
 DIMENSIONS = ("org", "project", "key_id", "alias", "target", "intent", "prompt", "release", "arm")
 
@@ -203,6 +207,10 @@ INTERACTION_SUMS = (
 
 INTERACTION_DIMENSIONS = ("intent", "prompt", "release", "arm", "tier")
 
+TRIAL_DIMENSIONS = ("intent", "prompt", "release", "arm", "stratum", "side")
+TRIAL_SUMS = ("requests", "cost", "saved", "errors", "unpriced")
+"""Columns of ``trial`` that are simply added up; money in nano-dollars."""
+
 SIGNAL_DIMENSIONS = ("source", "name", "intent", "prompt", "release", "arm", "tier")
 SIGNAL_SUMS = ("n", "valued", "bad")
 SIGNAL_MOMENTS = ("w", "wv", "wvv", "w2", "w2v", "w2vv")
@@ -235,6 +243,9 @@ interaction = _cells("interaction", INTERACTION_DIMENSIONS, INTERACTION_SUMS)
 
 signal_rollup = _cells("signal_rollup", SIGNAL_DIMENSIONS, SIGNAL_SUMS, SIGNAL_MOMENTS)
 """Sums of signals by the time at which they were told; of what one actor said again of a request, the last counts."""
+
+trial = _cells("trial", TRIAL_DIMENSIONS, TRIAL_SUMS)
+"""The hold-out's two sides, by the hour and the day in which a request was asked: see ``drawing``."""
 
 conversation = sa.Table(
     "conversation",

@@ -1,0 +1,220 @@
+"""The hold-out as sums: what requests of either side cost, added up as rows are written.
+
+What is independent are sessions, not requests, and sums cannot keep sessions apart. So every session falls into one of
+``GROUPS`` groups, by a hash of its name, and sums are kept per group: groups are as independent as the sessions in
+them, of any number of sessions, over any buckets of time and from any writer. How many sessions there were is told by
+the smallest hashes: exactly up to ``KEPT`` of them.
+
+Calls say themselves which side they are on (``CallRow.trial``). A hit does not, as it must cost nothing: whoever is
+held never hits, so a hit is a treated one, unless it took no part: ``Draws`` knows, in the process that answered it.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Protocol, TypeAlias
+
+import msgspec
+from blake3 import blake3
+
+from ostinato.traces.cubes import CellsOf, Layout
+from ostinato.traces.model import CallRow, HitRow
+from ostinato.traces.rollup import ASKED, CHAT, REFRESH, SECOND, UNKNOWN, Origin, merge
+from ostinato.traces.tables import TRIAL_DIMENSIONS, TRIAL_SUMS
+
+GROUPS = 64
+KEPT = 128
+_SPAN = 1 << 32
+HOUR = 3_600
+_WIDTH = HOUR * SECOND
+_CALLER_LEFT = 499
+_REASONS = 64
+
+FORBIDDEN = "the intent takes no part"
+RESTED = "near a limit, or the cache only was asked"
+NEITHER = "the intent forbids it, the key was near a limit, or nothing was held out"
+
+
+class Draws(Protocol):
+    """What this process knows of who takes part in the hold-out. Asked by the writer's thread."""
+
+    @property
+    def stratum(self) -> str:
+        """The share that is held out, as a text; empty: nothing is."""
+        ...
+
+    def takes_part(self, project: str, intent: str) -> bool:
+        """Whether an intent does."""
+        ...
+
+    @property
+    def absent(self) -> bool:
+        """Whether any key or request took no part of late."""
+        ...
+
+    def was_absent(self, request_id: str, key_id: str, at: int) -> bool:
+        """Whether this request took no part, though its hit does not show it."""
+        ...
+
+    def stands_in(self, request_id: str) -> bool:
+        """Whether this hit answers a request whose call failed, and which that call's row counts already."""
+        ...
+
+
+class Groups(msgspec.Struct, array_like=True):
+    """What of a cell is no plain sum. A later version may append fields."""
+
+    groups: dict[int, list[int]] = {}
+    """By group: requests, cost, saved, errors."""
+    smallest: list[int] = []
+    """The smallest hashes of sessions, in order, of 32 bits."""
+    reasons: dict[str, int] = {}
+    """Requests on neither side, and why."""
+
+
+class Drawn(msgspec.Struct):
+    """One side of the hold-out in one bucket of time and one set of dimensions."""
+
+    sums: list[int] = msgspec.field(default_factory=lambda: [0] * len(TRIAL_SUMS))
+    """In the order of ``tables.TRIAL_SUMS``."""
+    detail: Groups = msgspec.field(default_factory=Groups)
+
+    def add(self, other: "Drawn") -> None:
+        self.sums = [mine + theirs for mine, theirs in zip(self.sums, other.sums, strict=True)]
+        self.add_detail(other.detail)
+
+    def add_detail(self, other: Groups) -> None:
+        mine = self.detail
+        groups = mine.groups
+        for group, (requests, cost, saved, errors) in other.groups.items():
+            known = groups.get(group)
+            if known is None:
+                groups[group] = [requests, cost, saved, errors]
+            else:
+                known[0] += requests
+                known[1] += cost
+                known[2] += saved
+                known[3] += errors
+        if other.smallest:
+            mine.smallest = sorted({*mine.smallest, *other.smallest})[:KEPT]
+        merge(mine.reasons, other.reasons)
+
+    def copy(self) -> "Drawn":
+        fresh = Drawn()
+        fresh.add(self)
+        return fresh
+
+    def __getitem__(self, name: str) -> int:
+        return self.sums[TRIAL_SUMS.index(name)]
+
+    @property
+    def sessions(self) -> int:
+        """How many sessions: exact below ``KEPT``, above it right within a tenth or so (Beyer et al. 2007)."""
+        known = self.detail.smallest
+        return len(known) if len(known) < KEPT else round((KEPT - 1) * _SPAN / (known[-1] + 1))
+
+    def count(self, digest: bytes, requests: int, cost: int, saved: int, errors: int, unpriced: int = 0) -> None:
+        """Add what a session did. ``digest``: of its name."""
+        sums = self.sums
+        for number, one in enumerate((requests, cost, saved, errors, unpriced)):
+            sums[number] += one
+        known = self.detail.groups.setdefault(digest[4] % GROUPS, [0, 0, 0, 0])
+        for number, one in enumerate((requests, cost, saved, errors)):
+            known[number] += one
+        mark = int.from_bytes(digest[:4], "big")
+        smallest = self.detail.smallest
+        if (len(smallest) < KEPT or mark < smallest[-1]) and mark not in smallest:
+            smallest.append(mark)
+            smallest.sort()
+            del smallest[KEPT:]
+
+    def leave_out(self, why: str, requests: int) -> None:
+        """Count requests that are on neither side."""
+        reasons = self.detail.reasons
+        name = why if why in reasons or len(reasons) < _REASONS else "other"
+        reasons[name] = reasons.get(name, 0) + requests
+
+
+LAYOUT = Layout("trial", ("org", "project", *TRIAL_DIMENSIONS), TRIAL_SUMS, Drawn, Groups, (HOUR, 86_400))
+
+_About: TypeAlias = tuple[str, str, str, str, str, str]
+
+
+def digest_of(project: str, session: str, asked: str) -> bytes:
+    """What stands for a session; for what is asked, where none is named."""
+    name = f"{project}\x00{session}" if session else f"{project}\x00\x00{asked}"
+    return blake3(name.encode("utf-8", "replace")).digest(length=5)
+
+
+def add_up(
+    hits: Sequence[HitRow], calls: Iterable[CallRow], origins: Mapping[str, Origin], draws: Draws | None
+) -> CellsOf[Drawn]:
+    """What rows add to the hold-out, by the hour in which they were asked."""
+    stratum = draws.stratum if draws is not None else ""
+    found: CellsOf[Drawn] = {}
+    if draws is None or not stratum:
+        return found
+    _add_hits(found, hits, origins, draws, stratum)
+    for row in calls:
+        if row.trial:
+            cell = _cell(found, row.at, _about(row), stratum, row.trial)
+            _add_call(cell, row)
+        elif row.key_id and row.wire in CHAT:
+            why = f"the cache took no part: {row.reason or 'unknown'}" if row.cache == "bypass" else NEITHER
+            _cell(found, row.at, _about(row), "", "").leave_out(why, 1)
+    return found
+
+
+def _add_hits(
+    found: CellsOf[Drawn], hits: Sequence[HitRow], origins: Mapping[str, Origin], draws: Draws, stratum: str
+) -> None:
+    alike: dict[tuple[int, str, str, str], list[int]] = {}
+    absent = draws.absent
+    for row in hits:
+        # Once per hit: what is alike is counted first, and looked at below.
+        requests, saved, arm = 1, row.saved, row.arm
+        if absent:
+            if draws.was_absent(row.request_id, row.key_id, row.at):
+                arm, saved = f"\x00{arm}", 0
+            elif draws.stands_in(row.request_id):
+                arm, requests = f"\x01{arm}", 0
+        name = (row.at // _WIDTH, row.origin, row.session, arm)
+        known = alike.get(name)
+        if known is None:
+            alike[name] = [requests, saved, 1]
+        else:
+            known[0] += requests
+            known[1] += saved
+            known[2] += 1
+    for (hour, name, session, marked), (requests, saved, count) in alike.items():
+        origin = origins.get(name, UNKNOWN)
+        if not (origin.known and origin.chat):
+            continue
+        about = (origin.org, origin.project, origin.intent, origin.prompt, origin.release, marked.lstrip("\x00\x01"))
+        if marked.startswith("\x00"):
+            _cell(found, hour * _WIDTH, about, "", "").leave_out(RESTED, count)
+        elif origin.intent and not draws.takes_part(origin.project, origin.intent):
+            _cell(found, hour * _WIDTH, about, "", "").leave_out(FORBIDDEN, count)
+        else:
+            cell = _cell(found, hour * _WIDTH, about, stratum, "treated")
+            errors = -count if marked.startswith("\x01") else 0
+            cell.count(digest_of(origin.project, session, origin.asked), requests, 0, saved, errors)
+
+
+def _add_call(cell: Drawn, row: CallRow) -> None:
+    # What is fetched in the background costs, and is nobody's request: the hit before it was.
+    asked = 0 if row.reason == REFRESH else 1
+    failed = asked if row.status >= 400 and row.status != _CALLER_LEFT else 0
+    unpriced = asked if row.cost is None and row.status < 400 else 0
+    digest = digest_of(row.project, row.session, row.fingerprint[:ASKED])
+    cell.count(digest, asked, row.cost or 0, row.saved, failed, unpriced)
+
+
+def _about(row: CallRow) -> _About:
+    return row.org, row.project, row.intent, row.prompt, row.release, row.arm
+
+
+def _cell(found: CellsOf[Drawn], at: int, about: _About, stratum: str, side: str) -> Drawn:
+    key = (at - at % _WIDTH, (*about, stratum, side))
+    known = found.get(key)
+    if known is None:
+        known = found[key] = Drawn()
+    return known
