@@ -9,6 +9,7 @@ import pytest
 import sqlalchemy as sa
 from notifying_kit import House, Receiver, deliver, endpoint
 
+from ostinato.core.errors import Invalid
 from ostinato.notifying import tables
 
 
@@ -109,4 +110,17 @@ async def test_an_endless_answer_holds_nobody(home: House, receiver: Receiver) -
     table = tables.delivery
     row = await home.work.read(lambda c: c.execute(sa.select(table).where(table.c.state == "waiting")).mappings().one())
     assert row["status"] == 500 and len(row["said"]) <= 200
+    await room.stop()
+
+
+async def test_the_way_out_is_one_that_there_is(home: House) -> None:
+    """Whoever declares an endpoint cannot allow private hosts: that is said in the server's configuration."""
+    room = await home.process(allow_private=())
+    for url in ("https://10.0.0.7/x", "https://[::1]/x"):
+        with pytest.raises(Invalid) as refused:
+            await endpoint(room, home, url)
+        assert "notifying.allow_private" in refused.value.hint, url
+    with pytest.raises(Invalid) as never:
+        await endpoint(room, home, "https://169.254.169.254/x")
+    assert never.value.hint == "", "no setting allows it"
     await room.stop()

@@ -9,6 +9,7 @@ from ostinato.outbound import guard
 
 _LONGEST = 2_000
 _RECIPIENTS = 20
+_INWARD = "If that is meant, have the host named in `notifying.allow_private` of the server."
 _MAIL = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)+")
 
 
@@ -19,7 +20,12 @@ def checked(kind: str, address: str, settings: Settings) -> str:
         raise _wrong(f"An address has at most {_LONGEST} characters.")
     if kind == "email":
         return ",".join(recipients(address, settings))
-    endpoint = guard.parse(address, allow_private=private(address, settings))
+    try:
+        endpoint = guard.parse(address, allow_private=private(address, settings))
+    except guard.Refused as refused:
+        # What the guard proposes to whoever writes a configuration is not to be had here.
+        refused.hint = _INWARD if "allow_private" in refused.hint else refused.hint
+        raise
     if endpoint.scheme != "https" and not endpoint.allow_private:
         raise _wrong(
             "Messages go over https.", "Plain http is for hosts that `notifying.allow_private` of the server names."
