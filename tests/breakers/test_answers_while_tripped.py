@@ -24,6 +24,8 @@ safety = {{ on_trip = "fail-safe", text = "{TEXT}", serve_cache = true }}
 [intents.moved]
 safety = {{ on_trip = "target", alias = "strict" }}
 [intents.hard]
+[intents.cool]
+[intents.held]
 [intents.ill]
 safety = {{ on_trip = "target", alias = "broken", text = "Nobody is well." }}
 [intents.gone]
@@ -153,6 +155,24 @@ async def test_an_intent_that_declares_nothing_refuses_and_says_so(world: World)
     assert got.status == 503 and got.json()["error"]["code"] == "intent_tripped"
     assert got.headers["ostinato-breaker"].startswith("tripped; intent=hard")
     assert "retry-after" in got.headers and world.fake.calls == 0
+
+
+async def test_callers_are_told_to_come_back_when_something_may_have_changed(world: World) -> None:
+    """A used-up budget of a day stays so until the day is over; what a person holds open is not asked every second."""
+
+    async def after(intent: str) -> int:
+        return int((await world.chat("hello", of(intent))).headers["retry-after"])
+
+    await trip(world, "hard", held=False, cause="budget", code="over-budget")
+    midnight = 86_400 - world.clock.now() // 1_000_000 % 86_400
+    assert midnight - 2 <= await after("hard") <= midnight + 1
+    await trip(world, "cool", held=False)
+    assert 599 <= await after("cool") <= 601
+    world.clock.advance(599)
+    assert await after("cool") <= 2
+    await trip(world, "held")
+    world.clock.advance(601)
+    assert await after("held") == 60
 
 
 async def test_other_intents_and_other_projects_go_on(world: World) -> None:

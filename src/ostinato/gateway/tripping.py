@@ -20,6 +20,10 @@ from ostinato.reviews import text_answer
 from ostinato.wire import openai_responses
 from ostinato.wire.model import Identity
 
+_DAY = 86_400_000_000
+_SOONEST = 60.0
+"""Seconds until it is worth asking again where only a person closes it."""
+
 
 class Tripped(Unavailable):
     """The intent's breaker is open, and it declares no answer for that."""
@@ -101,8 +105,13 @@ def refusal(turn: Turn, trip: Trip) -> Tripped:
     return Tripped(
         f"The intent {turn.intent!r} does not answer now: its breaker is open ({trip.code}).",
         hint="Try again later. Whoever keeps the intent can say what is answered meanwhile: `safety`.",
-        retry_after=max(1.0, (trip.cool_until - turn.at) / 1e6),
+        retry_after=max(_SOONEST if trip.held else 1.0, (_until(trip, turn.at) - turn.at) / 1e6),
     )
+
+
+def _until(trip: Trip, now: int) -> int:
+    """Until when nothing changes by itself: a budget of a day that is used up stays so until the (UTC) day is over."""
+    return max(trip.cool_until, now - now % _DAY + _DAY) if trip.cause == "budget" else trip.cool_until
 
 
 def _drawn(turn: Turn, trip: Trip) -> bool:
