@@ -57,7 +57,10 @@ async def test_the_callers_own_id_does_as_well() -> None:
         reply = await world.chat("Hello", {"x-request-id": "order-17"})
         assert reply.headers["x-request-id"] == "order-17"
         assert (await told(world, client_request_id="order-17", value=1)).status == 202
-        assert (await told(world, request_id="order-17", value=1)).status == 404
+        wrong = await told(world, request_id="order-17", value=1)
+        assert wrong.status == 404 and "give it as client_request_id" in wrong.json()["error"]["message"]
+        unknown = await told(world, request_id="order-18", value=1)
+        assert unknown.status == 404 and "client_request_id" not in unknown.json()["error"]["message"]
 
 
 async def test_texts_are_kept_only_where_the_project_keeps_them_and_redacted() -> None:

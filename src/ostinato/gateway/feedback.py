@@ -102,16 +102,20 @@ class Feedback:
 
     async def _request(self, caller: Caller, told: Told) -> RequestEvent:
         wanted = told.request_id or told.client_request_id
+        own = False
         # A hit may repeat a call of another project; it belongs to whoever's key asked.
         for filters in (Filter(org=caller.org, project=caller.project), Filter(key_id=caller.key_id)):
             for row in await self._ledger.show(wanted, filters):
                 if wanted == (row.request_id if told.request_id else row.client_request_id):
                     return row
-        raise NotFound(
-            f"There is no request {wanted[:80]!r} in this project.",
-            code="request_not_found",
-            hint="Give the x-request-id of the answer. Requests of other processes are known within a second.",
+                own = own or wanted == row.client_request_id
+        # A caller's own x-request-id is also what its answer says.
+        hint = (
+            "This is an x-request-id of your own: give it as client_request_id."
+            if own
+            else "Give the x-request-id of the answer. Requests of other processes are known within a second."
         )
+        raise NotFound(f"There is no request {wanted[:80]!r} in this project.", code="request_not_found", hint=hint)
 
     def _signal(self, caller: Caller, row: About, source: Source, name: str, value: Value, told: Told | None) -> Signal:
         now = self._clock.now()
