@@ -1,5 +1,6 @@
 """What detectors must not do: take a release for drift, let one alarm keep others waiting, pay twice for a night."""
 
+import math
 import random
 import sys
 from pathlib import Path
@@ -23,6 +24,7 @@ from ostinato.monitoring.feeds import Candidate
 from ostinato.monitoring.model import DAY as MICROS
 from ostinato.monitoring.model import Batch, Observation, Series
 from ostinato.signals.tables import signal
+from ostinato.statistics import sequential
 from ostinato.traces.tables import call
 
 ONE_ENGINE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
@@ -187,3 +189,18 @@ async def test_what_watches_a_series_is_asked_once_for_all_questions(control, tr
     some = [Candidate(f"{n:032x}", 1, Series("acme", "p", f"i{n % 3}"), "") for n in range(3_000)]
     await watched.vectors.take(some)
     assert times == 3
+
+
+def test_what_is_learnt_is_bet_against_nearly_as_sharply_as_what_is_known() -> None:
+    """The limit that is bet against lies below what was seen; a drop of five points must not be half hidden by it."""
+
+    def growth(base: float) -> float:
+        """Of the bet on five points, for each sample after the drop."""
+        stake = sequential.bets(base)[0].stake
+        return 0.75 * math.log1p(stake * (base - 1)) + 0.25 * math.log1p(stake * base)
+
+    config = kinds.configured(kinds.find("quality"), {})
+    learnt = sequential.bound(0.8, 5_000, "down", config.confidence)
+    assert growth(learnt) >= 0.88 * growth(0.8)
+    large = sequential.bets(0.8)[2]
+    assert large.weight <= 0.1, "what finds a large drop within dozens of samples takes little from the others"

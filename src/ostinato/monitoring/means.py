@@ -36,7 +36,7 @@ class Mean(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     """Samples that what is usual is learnt from."""
     lag: int = 1_000
     """Newest samples that nothing is learnt from yet: they may be what has changed."""
-    confidence: float = 0.75
+    confidence: float = 0.65
     """Of the limit that is bet against where the mean is learnt, from half of ``reference`` on; before, nearer to 1."""
 
 
@@ -48,7 +48,7 @@ class Quantile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     """Samples that the quantile is learnt from."""
     reference: int = 10_000
     lag: int = 1_000
-    confidence: float = 0.75
+    confidence: float = 0.65
 
 
 class MeanState(State, kw_only=True):

@@ -23,8 +23,9 @@ if TYPE_CHECKING:
 
 Direction: TypeAlias = Literal["down", "up"]
 
-DROPS: tuple[tuple[float, float], ...] = ((0.05, 0.45), (0.1, 0.35), (0.25, 0.2))
-"""Changes of a share that are played on, with their part of the capital: points of a hundred, from small to large."""
+DROPS: tuple[tuple[float, float], ...] = ((0.05, 0.5), (0.1, 0.42), (0.25, 0.08))
+"""Changes of a share that are played on, with their part of the capital: points of a hundred, from small to large.
+A large drop is found within some dozens of samples whatever its part, so that is small."""
 RISES: tuple[tuple[float, float], ...] = ((1.0, 0.4), (2.0, 0.35), (6.0, 0.25))
 """Of a rare event: how much more often than usual, by this much beyond once."""
 
