@@ -23,7 +23,7 @@ from ostinato.prompts import Prompts
 from ostinato.signals import Signals
 from ostinato.storage import Change, Current, Database, Declarations, Declared
 from ostinato.traces import Metrics
-from ostinato.triage import Audits, Decision, Inventory, Item, Rooms, Triage
+from ostinato.triage import Audits, Decision, Gained, Inventory, Item, Rooms, Triage
 from ostinato.wire.model import Json
 
 SYSTEM = SystemActor("triage")
@@ -175,17 +175,15 @@ def starting(runs: Optimizations) -> Callable[[Actor, Decision, Json], Awaitable
     return start
 
 
-def gained(runs: Optimizations, clock: Clock, days: float) -> Callable[[str, str, int], Awaitable[float | None]]:
-    """What a run on a version has found to be gained in the last ``days``: nothing, where it proved nothing better.
+def gained(runs: Optimizations, clock: Clock, days: float) -> Gained:
+    """What runs on a project's prompts have found to be gained in the last ``days``: nothing, where they proved nothing
+    better.
 
     Else it is not known, and how good answers are now says what there is to gain.
     """
 
-    async def find(project: str, prompt: str, version: int) -> float | None:
-        known = await runs.list(SYSTEM, project=project, prompt=prompt, limit=500)
-        since = clock.now() - int(days * 86_400e6)
-        ended = [one for one in known if one.base_number == version and one.state in ("refused", "nothing-to-gain")]
-        return 0.0 if any(one.created_at >= since for one in ended) else None
+    async def find(project: str) -> Mapping[tuple[str, int], float]:
+        return dict.fromkeys(await runs.without_gain(project, clock.now() - int(days * 86_400e6)), 0.0)
 
     return find
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
@@ -58,3 +59,30 @@ async def test_a_rejected_proposal_does_not_come_again() -> None:
         assert done.state == "rejected"
         await repeat(world, "You are a bank.")
         assert await look(world) == []
+
+
+async def test_a_list_costs_the_same_questions_however_many_families() -> None:
+    async with inside(PRICED, base=BASE) as world:
+        triage, room = world.app.governing.triaging.triage, world.app.governing.families
+        counts: list[int] = []
+        for number, families in enumerate((3, 9)):
+            for family in range(families):
+                await repeat(world, f"You are number {number} and {'x' * family}.", times=2, different=1)
+            asked: list[str] = []
+            engine = world.app.control._reader
+
+            def told(_c: Any, _u: Any, statement: str, *_: Any, into: list[str] = asked) -> None:
+                into.append(statement)
+
+            sa.event.listen(engine, "before_cursor_execute", told)
+            rows = await triage.list(SYSTEM, await world.first_project())
+            sa.event.remove(engine, "before_cursor_execute", told)
+            counts.append(len(asked))
+            assert len(rows) >= families
+        assert counts[0] == counts[1]
+        before = room._listing.worked_out
+        await triage.list(SYSTEM, await world.first_project())
+        assert room._listing.worked_out == before  # nothing has changed: nothing is worked out again
+        await repeat(world, "You are number 1 and xx.", times=1)
+        await triage.list(SYSTEM, await world.first_project())
+        assert room._listing.worked_out == before + 1

@@ -1,6 +1,6 @@
 """Families on a connection: what each process saw, what is over, and all of it added up."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -167,10 +167,8 @@ def windows(rows: Rows, clockwork: Clockwork, now: int, running: int | None = No
     return found
 
 
-def load(connection: sa.Connection, clockwork: Clockwork, project: str, now: int) -> dict[str, tuple[str, Sketch]]:
-    """All families of a project: organization, and what all processes saw at any time, weighted by age."""
-    table = family
-    rows = connection.execute(sa.select(table).where(table.c.project == project)).all()
+def whole(rows: Sequence[sa.Row[Any]], clockwork: Clockwork, now: int) -> dict[str, Sketch]:
+    """Families of one project by their rows: what all processes saw at any time, weighted by age."""
     found = windows((row for row in rows if row.window != PAST), clockwork, now, clockwork.at(now))
     for row in rows:
         if row.window != PAST:
@@ -182,8 +180,7 @@ def load(connection: sa.Connection, clockwork: Clockwork, project: str, now: int
             found[row.family] = state
         else:
             known.merge(state)
-    org = str(rows[0].org) if rows else ""
-    return {name: (org, state) for name, state in found.items()}
+    return found
 
 
 def projects(connection: sa.Connection) -> list[tuple[str, str]]:

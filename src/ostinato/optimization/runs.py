@@ -258,6 +258,13 @@ class Optimizations:
 
         return await self._rooms.control.read(read)
 
+    async def without_gain(self, project: str, since: int) -> frozenset[tuple[str, int]]:
+        """Prompts of a project, with the versions that runs since a moment (UTC microseconds) found nothing better
+        than. For rooms of ours: asks for no permission."""
+        states = ("refused", "nothing-to-gain")
+        found = await self._rooms.control.read(lambda connection: store.versions(connection, project, states, since))
+        return frozenset(found)
+
     async def show(self, actor: Actor, run_id: str) -> Progress:
         """One run, and how far it has come."""
         run = await self._find(actor, run_id)

@@ -78,6 +78,14 @@ def page(
     return [_run(row) for row in connection.execute(query.order_by(table.c.id).limit(limit)).mappings()]
 
 
+def versions(connection: sa.Connection, project: str, states: Sequence[str], since: int) -> set[tuple[str, int]]:
+    """Prompts and versions that runs of these states were made on since a moment."""
+    table = tables.run
+    query = sa.select(table.c.prompt, table.c.base_number).distinct()
+    query = query.where(table.c.project == project, table.c.state.in_(states), table.c.created_at >= since)
+    return {(row.prompt, row.base_number) for row in connection.execute(query)}
+
+
 def unknown(run_id: str) -> NotFound:
     """The same words for what is not there and what is out of reach."""
     return NotFound(

@@ -11,7 +11,7 @@ from ostinato.triage.deciding import changes, decide
 from ostinato.triage.inventory import Inventory
 from ostinato.triage.model import CHOICES, Choice, Decision, Evidence, Item, Reason, Row, Verdict
 from ostinato.triage.settings import Settings
-from ostinato.triage.triage import Rooms, Triage
+from ostinato.triage.triage import Gained, Rooms, Triage
 
 __all__ = [
     "CHOICES",
@@ -19,6 +19,7 @@ __all__ = [
     "Choice",
     "Decision",
     "Evidence",
+    "Gained",
     "Inventory",
     "Item",
     "Reason",

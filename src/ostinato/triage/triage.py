@@ -31,8 +31,8 @@ Effect: TypeAlias = Callable[[Actor, Decision, Json], Awaitable[Json]]
 """``effect(actor, decision, part of its policy)``: changes what is proposed; may be done twice; gives names and ids.
 
 Raises ``OstinatoError`` where that cannot be, with the way out."""
-Gained: TypeAlias = Callable[[str, str, int], Awaitable[float | None]]
-"""``gained(project, prompt, version)``: what a run on it found to be gained, as a share; ``None``: nobody knows."""
+Gained: TypeAlias = Callable[[str], Awaitable[Mapping[tuple[str, int], float]]]
+"""``gained(project)``: prompt and version -> what a run on it found to be gained, as a share; left out: not known."""
 
 _COMMENT = 2_000
 _MOSTLY = 0.5
@@ -289,23 +289,25 @@ class Triage:
         """All that is known of a project's families now."""
         rooms = self._rooms
         figures = [one for one in await rooms.families.list(project) if one.family != OTHER]
-        known = await quality.by_family(rooms.signals, rooms.families, project, rooms.clock.now()) if figures else {}
-        return [await self._evidence_of(one, known) for one in figures]
+        if not figures:
+            return []
+        known = await quality.by_family(rooms.signals, rooms.families, project, rooms.clock.now())
+        gained: Mapping[tuple[str, int], float] = await self.gained(project) if self.gained is not None else {}
+        return [self._evidence_of(one, known, gained) for one in figures]
 
-    async def _evidence_of(self, figures: Figures, known: Mapping[str, Share]) -> Evidence:
+    def _evidence_of(
+        self, figures: Figures, known: Mapping[str, Share], gained: Mapping[tuple[str, int], float]
+    ) -> Evidence:
         intents, policies = self._rooms.intents.value, self._rooms.policies.value
         key = figures.intent if figures.intent_share >= _MOSTLY else ""
         intent = intents.of(figures.project, key) if key else None
         base = policies.for_(figures.project, figures.alias)
-        gained = None
-        if self.gained is not None and figures.prompt:
-            gained = await self.gained(figures.project, figures.prompt, figures.version)
         return Evidence(
             figures=figures,
             stakes=intent.stakes if intent is not None else "medium",
             value=None if intent is None or intent.value is None else intent.value / 1e9,
             quality=known.get(figures.family),
-            gained=gained,
+            gained=gained.get((figures.prompt, figures.version)) if figures.prompt else None,
             policy=base if intent is None else intents.policy(figures.project, intent.key, base),
         )
 
