@@ -185,8 +185,12 @@ def test_more_tokens_or_a_longer_wait_than_allowed_is_refused() -> None:
     assert "Computed tokens +133%" in decision.sentence
     assert gate.decide(evidence(dear), GateRules(computed=1.5)).outcome == "promote"
     assert gate.decide(evidence(dear), GateRules(cost=None)).outcome == "promote", "nobody asked for it"
-    slow = with_candidate(GOOD, lambda i: {"latency_us": 1_900 + (i % 5) * 100})
+    slow = with_candidate(GOOD, lambda i: {"latency_us": 41_900 + (i % 5) * 100})
+    assert "Latency" in gate.decide(evidence(slow)).sentence
     assert gate.decide(evidence(slow)).outcome == "refuse"
+    slight = gate.decide(evidence(with_candidate(GOOD, lambda i: {"latency_us": 9_000 + (i % 5) * 100})))
+    assert slight.outcome == "promote", "some milliseconds are no loss, whatever share they are"
+    assert any("less than 20 ms an answer" in one.sentence for one in slight.proofs[0].rulings)
     unknown = with_candidate(GOOD, lambda i: {"latency_us": None if i < 20 else 1_000})
     assert "not known of 20" in gate.decide(evidence(unknown)).sentence
     assert gate.decide(evidence(unknown), GateRules(latency=None)).outcome == "promote"

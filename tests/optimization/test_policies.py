@@ -79,7 +79,7 @@ async def test_a_grounding_judge_is_one_and_a_plain_ready_scorer_is_none() -> No
             (Spec(kind="label", config={"labels": list(LABELS)}), 0),
         ):
             run = await kit.runs.start(ann, kit.wish(scorers=(spec,)), kit.project)
-            assert len(binding.proving.judges_of(run)) == wanted
+            assert len(binding.proving.judges_of(run.wish)) == wanted
             await kit.runs.cancel(ann, run.id)
         with pytest.raises(NotFound, match="nobody"):
             await kit.runs.plan(ann, kit.wish(declared=("nobody",)), kit.project)

@@ -16,6 +16,7 @@ from run_kit import LABELS, PROMPT, Kit, examples, opened, place
 from ostinato.calls.model import Limits
 from ostinato.core.errors import Conflict, Denied, Invalid, NotFound
 from ostinato.datasets.model import NewExample
+from ostinato.optimization.run import Margins
 from ostinato.prompts import Draft
 from ostinato.prompts.model import Turn
 from ostinato.providers.model import ChatCall
@@ -64,6 +65,55 @@ async def test_what_is_refused_before_anything_is_spent(kit: Kit) -> None:
     other = [NewExample(inputs={"object": f"item o{n}"}, reference=LABELS[n % 3]) for n in range(200)]
     assert "variables_do_not_fit" in await codes(kit, dataset=await dataset(kit, "other", other))
     assert not kit.painter.asked
+
+
+async def test_what_could_only_end_in_a_refusal_is_told_before_it_is_paid_for(kit: Kit) -> None:
+    ann = await kit.caller()
+    for more, param in (
+        ({"min_gain": 5.0}, "min_gain"),
+        ({"min_gain": -0.1}, "min_gain"),
+        ({"margins": Margins(cost=-1.0)}, "margins.cost"),
+        ({"margins": Margins(slight_ms=-1.0)}, "margins.slight_ms"),
+        ({"margins": Margins(policy=7.0)}, "margins.policy"),
+        ({"note": "a\x00b"}, "note"),
+        ({"note": "n" * 2_001}, "note"),
+        ({"optimizer": "gepa"}, "reflection"),
+        ({"retrieval": {"x": 1}}, "retrieval"),
+    ):
+        with pytest.raises(Invalid) as refused:
+            await kit.runs.plan(ann, kit.wish(**more), kit.project)
+        assert (refused.value.param or "").startswith(param), refused.value.sentence
+    with pytest.raises(NotFound, match="nowhere"):
+        chain = {"retriever": "nowhere", "query": "{{thing}}", "into": "thing"}
+        await kit.runs.plan(ann, kit.wish(retrieval=chain), kit.project)
+
+    assert await codes(kit, slices=("red", "*")) == set()
+    assert await codes(kit, slices=("purple",)) == {"unknown_slice"}
+    plan = await kit.runs.plan(ann, kit.wish(waived={"purple": "nobody minds"}), kit.project)
+    assert [(one.level, one.code) for one in plan.notices if one.code == "unknown_slice"] == [
+        ("warning", "unknown_slice")
+    ]
+    plan = await kit.runs.plan(ann, kit.wish(gain=0.001), kit.project)
+    assert "that takes more than 5,000." in plan.errors[0].message
+    plan = await kit.runs.plan(ann, kit.wish(limits=Limits(calls=-1)), kit.project)
+    assert [one.code for one in plan.errors] == ["invalid_budget"]
+    assert all(one.about <= one.calls for one in (await kit.runs.plan(ann, kit.wish(), kit.project)).stages)
+    assert not kit.painter.asked
+
+
+@pytest.mark.parametrize("limits", [Limits(tokens=40), Limits(tokens=1_500)])
+async def test_a_budget_that_ends_too_early_pauses_and_decides_nothing(kit: Kit, limits: Limits) -> None:
+    ann = await kit.caller()
+    run = await kit.finished(ann, limits=limits)
+    assert (run.state, run.phase) == ("paused", "headroom"), run.sentence
+    assert "budget is exhausted" in run.why
+    spent = (await kit.runs.show(ann, run.id)).spent
+    assert spent.tokens <= (limits.tokens or 0)
+    with pytest.raises(Invalid, match="0 or less"):
+        await kit.runs.resume(ann, run.id, Limits(calls=-1))
+    await kit.runs.resume(ann, run.id, Limits())
+    ended = await kit.runs.carrier.carry_on(run.id)
+    assert ended.state == "proposed", ended.sentence
 
 
 async def test_what_is_not_there_is_told(kit: Kit) -> None:

@@ -7,6 +7,7 @@ from ostinato.calls.model import Limits
 from ostinato.core.errors import Denied
 from ostinato.optimization.run import Wish
 from ostinato.routing import Catalog, Route
+from ostinato.routing.model import Target
 from ostinato.scorers import model_of
 from ostinato.wire.model import Json
 
@@ -18,6 +19,11 @@ def models_of(wish: Wish, alias: str) -> Iterator[str]:
         yield wish.reflection
     yield from filter(None, map(model_of, wish.scorers))
     yield from _rewriting(wish)
+
+
+def beside(project: str, wish: Wish, catalog: Catalog) -> tuple[Target, ...]:
+    """What is asked beside the model that answers."""
+    return tuple(target for model in tuple(models_of(wish, ""))[1:] for target in catalog.route(project, model).targets)
 
 
 def calls_each(wish: Wish) -> int:

@@ -16,7 +16,7 @@ from ostinato.core.errors import Invalid
 from ostinato.datasets.model import DatasetVersion, Example, Finding, Split
 from ostinato.evals.model import Cell, Variant
 from ostinato.optimization import proving, releasing
-from ostinato.optimization.needs import Ask, Decision, Rooms
+from ostinato.optimization.needs import Ask, Decision, Rooms, Whose
 from ostinato.optimization.optimizers import Search
 from ostinato.optimization.planning import Provable
 from ostinato.optimization.reviewing import Reviewing
@@ -115,6 +115,10 @@ class Measuring:
         counting = [spec for spec in wish.scorers if spec.weight]
         return any("reference" in scorers.KINDS[spec.kind].needs for spec in counting if spec.kind in scorers.KINDS)
 
+    def fits(self, variant: Variant, example: Example, project: str) -> None:
+        """See ``needs.Measuring``."""
+        self._runner.check(variant, example, project=project)
+
     async def measure(
         self,
         run: Run,
@@ -204,10 +208,10 @@ def searching(prompts: Prompts) -> Callable[[str], Search]:
 
 def calibrations(
     registry: Callable[[], scorers.Registry] | None, context: Scoring
-) -> Callable[[Run, Sequence[Spec]], Awaitable[Sequence[JudgeCalibration]]]:
+) -> Callable[[Whose, Sequence[Spec]], Awaitable[Sequence[JudgeCalibration]]]:
     """``needs.Rooms.calibrations``: of exactly the versions that a run scores with."""
 
-    async def of(run: Run, specs: Sequence[Spec]) -> Sequence[JudgeCalibration]:
+    async def of(run: Whose, specs: Sequence[Spec]) -> Sequence[JudgeCalibration]:
         found: list[JudgeCalibration] = []
         for built in scorers.build_all(specs, context(run.org, run.project, run.id, None)):
             one = None if registry is None else await registry().calibrated(run.project, built.name, built.version)

@@ -194,7 +194,7 @@ def _prove(proof: Proof, finalist: Finalist, adjusted: float, evidence: GateEvid
         rulings.proven(proof, rules, len(evidence.finalists)),
         rulings.worthwhile(proof, rules),
         *rulings.cost(pairs, evidence.seed, rules),
-        rulings.not_more("latency", "Latency", rules.latency, latency, evidence.seed, rules),
+        rulings.not_more("latency", "Latency", rules.latency, latency, evidence.seed, rules, slight=rules.slight_us),
         *(rulings.policy(name, pairs, evidence.seed, rules) for name in rulings.policies(pairs)),
         *rulings.slices(pairs, evidence.seed, rules),
     )

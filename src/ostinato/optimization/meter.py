@@ -9,15 +9,12 @@ from ostinato.calls.model import Purpose
 from ostinato.core import hashing
 from ostinato.datasets.model import Example
 from ostinato.evals.model import Cell, Variant
-from ostinato.optimization.model import Candidate, Measured
+from ostinato.optimization.model import Candidate, Measured, stratum
 from ostinato.optimization.needs import Measuring
 from ostinato.optimization.records import Records
 from ostinato.optimization.run import Run, Stage
 from ostinato.optimization.stopping import Reins, Stopped
 from ostinato.prompts import Content
-
-_STRATUM = 200
-"""Characters of a reference that names a part of the examples by itself."""
 
 
 def digest(content: Content) -> str:
@@ -41,14 +38,6 @@ def variant_of(run: Run, one: Candidate) -> Variant:
 def candidate(content: Content) -> Candidate:
     """The incumbent as a candidate."""
     return Candidate(id=digest(content)[:16], content=content)
-
-
-def stratum(example: Example) -> str:
-    """The part that an example belongs to: as it says, or its reference where that is a short text."""
-    if example.stratum:
-        return example.stratum
-    reference = example.reference
-    return reference if isinstance(reference, str) and len(reference) <= _STRATUM else ""
 
 
 class Meter:

@@ -2,7 +2,11 @@
 
 import msgspec
 
+from ostinato.datasets.model import Example
 from ostinato.prompts import Content
+
+_STRATUM = 200
+"""Characters of a reference that names a part of the examples by itself."""
 
 
 class Candidate(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -36,3 +40,11 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     cost: int = 0
     latency_us: int = 0
     error: str = ""
+
+
+def stratum(example: Example) -> str:
+    """The part that an example belongs to: as it says, or its reference where that is a short text."""
+    if example.stratum:
+        return example.stratum
+    reference = example.reference
+    return reference if isinstance(reference, str) and len(reference) <= _STRATUM else ""

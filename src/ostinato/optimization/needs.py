@@ -29,6 +29,19 @@ from ostinato.traces import PriceBook
 from ostinato.wire.model import Json
 
 
+class Whose(Protocol):
+    """For whom something is done: a run, or what is to become one."""
+
+    @property
+    def org(self) -> str: ...
+
+    @property
+    def project(self) -> str: ...
+
+    @property
+    def id(self) -> str: ...
+
+
 class Data(Protocol):
     """Datasets, as runs use them."""
 
@@ -58,6 +71,10 @@ class Measuring(Protocol):
 
     def check(self, wish: Wish, project: str) -> bool:
         """Whether a scorer that counts needs references. Raises ``Invalid`` for scorers that cannot work."""
+        ...
+
+    def fits(self, variant: Variant, example: Example, project: str) -> None:
+        """Raise ``Invalid`` or ``NotFound`` where a variant, with its chain, cannot be asked about an example."""
         ...
 
     async def measure(
@@ -197,7 +214,7 @@ class Rooms(msgspec.Struct, frozen=True, kw_only=True):
     """The search for a project (its id)."""
     judging: Judging
     provable: Provable
-    calibrations: Callable[[Run, Sequence[Spec]], Awaitable[Sequence[JudgeCalibration]]]
+    calibrations: Callable[[Whose, Sequence[Spec]], Awaitable[Sequence[JudgeCalibration]]]
     """How far the models among the scorers agree with the project's own labels, of those held against these."""
     declared: Callable[[str, Sequence[str]], Awaitable[Sequence[Spec]]]
     """(Project, names) -> what the project's declared scorers of these names are. Raises ``NotFound``."""

@@ -11,13 +11,14 @@ import msgspec
 from ostinato.core import hashing
 from ostinato.core.errors import Invalid, OstinatoError
 from ostinato.datasets.model import SPLITS, DatasetVersion, Example
-from ostinato.optimization import estimating
+from ostinato.optimization import estimating, wishes
 from ostinato.optimization.asking import calls_each
 from ostinato.optimization.run import Estimate, Notice, RunPlan, Wish
+from ostinato.optimization.search import racing
 from ostinato.optimization.search.anatomy import no_pieces
 from ostinato.optimization.search.model import SearchPlan
 from ostinato.optimization.settings import Settings
-from ostinato.optimization.verdicts import GateRules
+from ostinato.optimization.verdicts import GateRules, JudgeCalibration
 from ostinato.prompts import Compiled, contents
 from ostinato.routing.model import Target
 from ostinato.traces import PriceBook
@@ -73,6 +74,12 @@ class Ground(msgspec.Struct, frozen=True, kw_only=True):
     settings: Settings
     provable: Provable
     now: int
+    others: Sequence[Target] = ()
+    """What else is asked: models that judge, reflect or search."""
+    judges: Sequence[JudgeCalibration] = ()
+    """How far each model among the scorers agrees with people."""
+    fits: Callable[[Example], object] | None = None
+    """Raises what keeps an example from being asked; left out: the prompt alone is filled in with it."""
     unheard: bool = False
     """Whether its release would be watched for quality, of which nobody has told anything of late."""
 
@@ -99,8 +106,10 @@ def make(ground: Ground) -> RunPlan:
     notices = [
         *_of_examples(ground),
         *_of_budget(ground, search, proof * each + looks, each, stages),
-        *_of_proof(ground, pairs, alpha, needed or (_MOST_PAIRS + 1 if wish.gain is not None else None)),
+        *_of_proof(ground, pairs, alpha, needed),
         *_of_release(ground),
+        *wishes.slices(wish, ground.slices, ground.version, ground.examples),
+        *wishes.judges(ground.judges, GateRules(alpha=alpha)),
         *ground.findings,
     ]
     priced = [one.nano for one in stages]
@@ -167,9 +176,11 @@ def _stages(ground: Ground, search: int, pairs: int, each: int) -> tuple[Estimat
     size = estimating.sizes(content, train, dev, wish.seed, ground.pieces)
     plan = SearchPlan(calls=max(1, search), finalists=ground.settings.finalists)
     about = estimating.counts(plan, content, len(dev), pairs, reflection=bool(wish.reflection), polish=wish.polish)
-    rewriting, polishing = about.rewriting if wish.reflection else 0, search // 8 if wish.polish else 0
+    rewriting = about.rewriting if wish.reflection else 0
+    # What the race leaves to it, or more where the race has nothing left to try.
+    polishing = max(racing.reserved(search, reflection=False, polish=True), about.polish) if wish.polish else 0
     probe = min(PROBE, search)
-    racing = max(0, search - probe - rewriting - polishing)
+    raced = max(0, search - probe - rewriting - polishing)
     proof = pairs * (1 + ground.settings.finalists)
     finalists = max(1.0, about.holdout / max(1, pairs) - 1)
     best = size.polished if wish.polish else size.shown
@@ -177,7 +188,7 @@ def _stages(ground: Ground, search: int, pairs: int, each: int) -> tuple[Estimat
     rooms = _Rooms(ground, each, size)
     found = [
         rooms.estimate("headroom", probe, about.probe, size.probe),
-        rooms.estimate("search", racing, about.race, size.shown),
+        rooms.estimate("search", raced, about.race, size.shown),
     ]
     if wish.reflection:
         found.append(rooms.estimate("reflection", rewriting, about.rewriting, size.shown, beside=_ASKED))
@@ -320,12 +331,15 @@ def _contradictions(ground: Ground) -> list[Notice]:
 
 def _unrenderable(ground: Ground) -> list[Notice]:
     """Examples that the prompt cannot be filled in with."""
-    if ground.wish.retrieval is not None:
-        return []  # Its variables come of the retrieval, too.
     faults: Counter[str] = Counter()
+
+    def filled(example: Example) -> object:
+        return ground.compiled.render(example.inputs)
+
+    fits = ground.fits or filled
     for one in ground.examples:
         try:
-            ground.compiled.render(one.inputs)
+            fits(one)
         except OstinatoError as error:
             faults[error.message.rstrip(".")] += 1
     if not faults:
@@ -351,7 +365,7 @@ def _of_budget(ground: Ground, search: int, apart: int, each: int, stages: Seque
         elif isinstance(value, int) and value < 0:
             found.append(_error("invalid_budget", "A limit is 0 or more.", "Leave it out to have none."))
     least = min(PROBE, ground.settings.calls) * each + apart
-    if limits.calls and search < min(PROBE, ground.settings.calls):
+    if limits.calls and limits.calls > 0 and search < min(PROBE, ground.settings.calls):
         found.append(
             _error(
                 "budget_too_small",
@@ -360,7 +374,8 @@ def _of_budget(ground: Ground, search: int, apart: int, each: int, stages: Seque
                 f"Allow at least {least} calls, or use fewer sealed examples.",
             )
         )
-    if limits.nano and any(one.nano is None for one in stages):
+    unpriced = any(_price(ground, target, 1, 1) is None for target in ground.others)
+    if limits.nano and (unpriced or any(one.nano is None for one in stages)):
         found.append(
             _error(
                 "price_unknown",
@@ -368,16 +383,14 @@ def _of_budget(ground: Ground, search: int, apart: int, each: int, stages: Seque
                 "Declare its price under [prices], or limit calls and tokens instead.",
             )
         )
-    about = sum(one.tokens for one in stages)
-    if limits.tokens and about > limits.tokens:
-        found.append(
-            Notice(
-                level="warning",
-                code="tokens_may_not_suffice",
-                message=f"The run takes about {about:,} tokens, and {limits.tokens:,} are allowed.",
-                hint="It pauses when they are used up, and goes on with more.",
-            )
-        )
+    tokens, nano = sum(one.tokens for one in stages), sum(one.nano or 0 for one in stages)
+    more = "It pauses when they are used up, and goes on with more."
+    if limits.tokens and 0 < limits.tokens < tokens:
+        message = f"The run takes about {tokens:,} tokens, and {limits.tokens:,} are allowed."
+        found.append(Notice(level="warning", code="tokens_may_not_suffice", message=message, hint=more))
+    if limits.nano and 0 < limits.nano < nano:
+        message = f"The run takes about ${nano / 1e9:,.6f}, and ${limits.nano / 1e9:,.9f} are allowed."
+        found.append(Notice(level="warning", code="money_may_not_suffice", message=message, hint=more))
     return found
 
 
@@ -392,12 +405,13 @@ def _of_proof(ground: Ground, pairs: int, alpha: float, needed: int | None) -> l
                 "no_scorers", "No scorer says how good an answer is.", "Name at least one, such as `label` or `exact`."
             )
         )
-    if needed is not None and pairs < needed:
+    if ground.wish.gain is not None and (needed is None or pairs < needed):
+        takes = f"more than {_MOST_PAIRS:,}" if needed is None else f"about {needed:,}"
         found.append(
             _error(
                 "holdout_too_small",
                 f"{pairs} sealed examples cannot prove a gain of {_points(ground.wish.gain or 0)} at "
-                f"{100 * alpha:g} %: that takes about {needed}.",
+                f"{100 * alpha:g} %: that takes {takes}.",
                 "Add examples, ask for a larger gain, or allow a larger chance of error.",
             )
         )

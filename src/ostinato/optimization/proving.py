@@ -7,9 +7,9 @@ import msgspec
 from ostinato.datasets.model import Example
 from ostinato.evals.model import Cell
 from ostinato.optimization import gate
-from ostinato.optimization.meter import stratum
+from ostinato.optimization.model import stratum
 from ostinato.optimization.needs import Decision
-from ostinato.optimization.run import Run
+from ostinato.optimization.run import Run, Wish
 from ostinato.optimization.verdicts import Finalist, GateDecision, GateEvidence, GateRules, JudgeCalibration
 from ostinato.scorers import model_of
 from ostinato.scorers.model import Spec
@@ -25,9 +25,9 @@ def name_of(spec: Spec) -> str:
     return spec.name or spec.kind
 
 
-def judges_of(run: Run) -> tuple[Spec, ...]:
+def judges_of(wish: Wish) -> tuple[Spec, ...]:
     """The scorers that count and are models themselves."""
-    return tuple(spec for spec in run.wish.scorers if spec.weight and model_of(spec))
+    return tuple(spec for spec in wish.scorers if spec.weight and model_of(spec))
 
 
 def judge(
@@ -67,6 +67,7 @@ def rules_of(run: Run) -> GateRules:
         slight=margins.slight,
         computed=margins.computed,
         latency=margins.latency,
+        slight_us=round(1_000 * margins.slight_ms),
         policy=margins.policy,
         slices=run.plan.slices,
         waived=dict(run.wish.waived),

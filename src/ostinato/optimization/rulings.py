@@ -135,8 +135,8 @@ def not_more(
     *,
     slight: int = 0,
 ) -> Ruling:
-    """Not worse by more than ``margin``, a share of the incumbent's mean, or by more than ``slight`` (money): by the
-    upper bound of the paired means."""
+    """Not worse by more than ``margin``, a share of the incumbent's mean, or by more than ``slight`` (nano-dollars, or
+    microseconds): by the upper bound of the paired means."""
     known = [one for one in figured if one is not None]
     lacking = len(figured) - len(known)
     if not _known(figured, rules):
@@ -159,9 +159,8 @@ def not_more(
         more = statistics.paired_interval([other - one for one, other in known], confidence, seed).high
         numbers |= {"slight": slight, "more": more}
         if more <= slight:
-            sentence = (
-                f"{said}: more than the {margin:+.0%} allowed, but surely by less than ${slight / 1e9:g} an answer."
-            )
+            by = f"${slight / 1e9:g}" if rule == "cost" else f"{slight / 1_000:g} ms"
+            sentence = f"{said}: more than the {margin:+.0%} allowed, but surely by less than {by} an answer."
             return Ruling(rule=rule, passed=True, sentence=sentence, numbers=numbers)
     end = "" if passed else f". Allow more ({rule}), or look for a leaner candidate"
     return Ruling(

@@ -62,6 +62,8 @@ class Margins(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """How many more tokens a model may work on, as a share, whatever they cost."""
     latency: float | None = 1.0
     """How much longer an answer may take, as a share."""
+    slight_ms: float = 20.0
+    """Milliseconds that an answer may take longer, whatever share that is: a network's mood is no loss."""
     policy: float = 0.01
     """How much worse a policy scorer may be, 0 to 1."""
 

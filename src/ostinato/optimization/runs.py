@@ -1,6 +1,7 @@
 """The room's one object with a life: :class:`Optimizations` carries out what people ask of runs."""
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
@@ -15,7 +16,8 @@ from ostinato.core import ids
 from ostinato.core.errors import Conflict, Invalid, OstinatoError
 from ostinato.datasets.model import DatasetVersion
 from ostinato.evals import sureness
-from ostinato.optimization import asking, findings, optimizers, planning, report, sampling, store
+from ostinato.evals.model import Variant
+from ostinato.optimization import asking, findings, optimizers, planning, proving, report, sampling, store, wishes
 from ostinato.optimization.carrying import Carrier, subject_of
 from ostinato.optimization.needs import Rooms
 from ostinato.optimization.planning import Ground
@@ -38,13 +40,15 @@ _log = logging.getLogger("ostinato.optimization")
 
 
 class _Found(msgspec.Struct, frozen=True):
-    """What a wish means."""
+    """What a wish means: for whom, and what."""
 
     org: str
     project: str
     prompt: prompts.Prompt
     base: Version
     assigned: int | None
+    id: str = ""
+    """Of the run, which is not there yet."""
 
 
 class Optimizations:
@@ -130,8 +134,8 @@ class Optimizations:
                 raise _wrong_state(run, "resumed")
             wish = run.wish if limits is None else msgspec.structs.replace(run.wish, limits=limits)
             asking.check_money(actor, wish.limits)
-            if 0 in (wish.limits.calls, wish.limits.tokens, wish.limits.nano):
-                raise Invalid("A budget of 0 lets nothing be tried.", code="budget_zero", param="limits")
+            if any(one is not None and one <= 0 for one in msgspec.structs.astuple(wish.limits)):
+                raise Invalid("A budget of 0 or less lets nothing be tried.", code="budget_zero", param="limits")
             return store.change(connection, run, state="planned", wanted="", wish=wish, turns=run.turns + 1, why="")
 
         run = await self._change(actor, run_id, "resume", reason, work)
@@ -315,6 +319,7 @@ class Optimizations:
     ) -> tuple[RunPlan, Wish, _Found, DatasetVersion]:
         """The plan, and what it is a plan of: the wish with its declared scorers as they stand now."""
         rooms = self._rooms
+        wishes.check(wish)
         found = await rooms.control.read(lambda connection: _mean(connection, actor, wish, project))
         if wish.declared:
             specs = await rooms.declared(found.project, wish.declared)
@@ -341,15 +346,27 @@ class Optimizations:
 
         requirements = rooms.requirements_of(found.project, found.prompt.intent)
         slices = tuple(dict.fromkeys([*rooms.slices_of(found.project, found.prompt.intent), *wish.slices]))
+        judges = proving.judges_of(wish)
+        variant = Variant(name=found.prompt.name, content=content, digest="", alias=alias, retrieval=wish.retrieval)
+        examples = await rooms.data.load(version.id, ("train", "dev"))
+        if wish.retrieval is not None and examples:
+            # What is wrong with the chain itself is wrong with every example; variables are counted below.
+            with contextlib.suppress(prompts.InvalidVariable):
+                rooms.measuring.fits(variant, examples[0], found.project)
         ground = Ground(
             wish=wish,
             version=version,
-            examples=await rooms.data.load(version.id, ("train", "dev")),
+            examples=examples,
             base_number=found.base.number,
             compiled=Compiled(content, pieces),
             pieces=pieces,
             alias=alias,
             targets=route.targets,
+            others=asking.beside(found.project, wish, rooms.catalog.value),
+            judges=await rooms.calibrations(found, judges) if judges else (),
+            fits=None
+            if wish.retrieval is None
+            else lambda example: rooms.measuring.fits(variant, example, found.project),
             slices=slices,
             review=requirements.human_review or bool(wish.review),
             alpha_left=await rooms.data.alpha_left(found.project, found.prompt.name, version),

@@ -119,6 +119,9 @@ async def headroom(shop: Shop) -> Ending | None:
             seed=shop.run.wish.seed,
             on_round=shop.on_round,
         )
+        if found.stopped:
+            # Nothing is known yet, so nothing is decided: with more it goes on from here.
+            return Ending("paused", found.stopped)
         decided = await shop.records.decide(shop.run.id, "headroom", _json(found))
     if decided.get("nothing"):
         return Ending("nothing-to-gain", str(decided.get("reason", "")))
@@ -145,6 +148,8 @@ async def search(shop: Shop) -> Ending | None:
             polish=wish.polish,
         )
         await shop.records.candidates(shop.run.id, [*found.candidates, *found.finalists])
+        if found.stopped and not found.finalists:
+            return Ending("paused", found.told or f"the search was ended: {found.stopped}")
         decided = await shop.records.decide(
             shop.run.id,
             "search",
@@ -270,7 +275,7 @@ async def _judged(shop: Shop) -> Decision:
     examples = [one for one in await shop.rooms.data.open_holdout(run, run.plan.alpha) if not one.erased]
     entrants = await _entrants(shop)
     base, *finalists = (one.id for one in entrants)
-    models = proving.judges_of(run)
+    models = proving.judges_of(run.wish)
     judges = await shop.rooms.calibrations(run, models) if models else None
     size = len(examples) if run.wish.mode == "fixed" else _LOOK
     cells: dict[str, list[Cell]] = {one.id: [] for one in entrants}

@@ -98,6 +98,8 @@ class GateRules(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     so many more tokens may be computed."""
     slight: int = 1_000_000
     """Nano-dollars that an answer may be dearer by, whatever share of its cost that is."""
+    slight_us: int = 20_000
+    """Microseconds that an answer may take longer, whatever share that is."""
     computed: float | None = None
     """How many more tokens the model may work on, as a share, whatever they cost."""
     latency: float | None = 1.0

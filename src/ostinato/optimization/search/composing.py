@@ -85,7 +85,8 @@ async def probe(problem: Problem) -> Headroom:
     except Stopped as stopped:
         mean = None
         why = f"The probe could not be completed: {stopped.reason}."
-        return Headroom(base=mean, best=0.0, best_edit="", upper=1.0, n=0, nothing=False, reason=why)
+        by = "" if stopped.reason == "plan_spent" else stopped.told or stopped.reason
+        return Headroom(base=mean, best=0.0, best_edit="", upper=1.0, n=0, nothing=False, reason=why, stopped=by)
 
 
 async def race(problem: Problem) -> SearchResult:
@@ -107,7 +108,7 @@ async def race(problem: Problem) -> SearchResult:
             if problem.polish and champion:
                 shorter = await polish(course, grammar, champion[0], scored)
     except Stopped as stopped:
-        course.stopped = "" if stopped.reason == "plan_spent" else stopped.reason
+        course.stop(stopped)
     return course.result(racing.finalists(course, shorter))
 
 
@@ -133,7 +134,7 @@ async def gepa(problem: Problem) -> SearchResult:
         if problem.polish and champion:
             shorter = await polish(course, ground.grammar, champion[0], ground.scored)
     except Stopped as stopped:
-        course.stopped = "" if stopped.reason == "plan_spent" else stopped.reason
+        course.stop(stopped)
     return course.result(racing.finalists(course, shorter))
 
 

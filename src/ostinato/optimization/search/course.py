@@ -26,9 +26,11 @@ from ostinato.optimization.search.model import (
 class Stopped(Exception):
     """The search ends here: its plan or its budget is spent. What complete rounds told stays."""
 
-    def __init__(self, reason: str) -> None:
+    def __init__(self, reason: str, told: str = "") -> None:
+        """``reason``: a code; ``told``: what a limit said when it was reached."""
         super().__init__(reason)
         self.reason = reason
+        self.told = told
 
 
 class Course:
@@ -44,7 +46,7 @@ class Course:
         self.refused: list[Refused] = []
         self.rounds: list[Round] = []
         self.calls = 0
-        self.stopped = ""
+        self.stopped = self.told = ""
         self.headroom: Headroom | None = None
         self._worth: dict[str, float] = {}
         self._evaluate = evaluate
@@ -89,7 +91,7 @@ class Course:
             try:
                 measured = await self._evaluate(self.candidates[name], missing)
             except LimitReached as error:
-                raise Stopped(error.code) from error
+                raise Stopped(error.code, error.sentence) from error
             self.calls += len(missing)
             if [one.example for one in measured] != [example.id for example in missing]:
                 raise ValueError("The measurements are not those of the examples that were asked for.")
@@ -98,6 +100,11 @@ class Course:
             self.table[name].update(row)
         # In a thread: the loop that this runs on serves everybody's requests.
         self._worth = await asyncio.to_thread(pairing.estimates, self.table, self.base.id)
+
+    def stop(self, stopped: Stopped) -> None:
+        """Note why this ends here; that the plan was carried out is no reason."""
+        if stopped.reason != "plan_spent":
+            self.stopped, self.told = stopped.reason, stopped.told
 
     async def close(self, phase: Phase, names: Sequence[str], examples: Sequence[Example]) -> Round:
         """End a complete round: put out who cannot be scored, write down how everybody stands, and tell."""
@@ -147,6 +154,7 @@ class Course:
             headroom=self.headroom,
             calls=self.calls,
             stopped=self.stopped,
+            told=self.told,
         )
 
     def _standing(self, name: str, worth: Mapping[str, float]) -> Standing:

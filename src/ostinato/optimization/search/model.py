@@ -94,6 +94,8 @@ class Headroom(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Whether nothing is to be gained here: the base leaves no room, or every edit's bound lies below what matters."""
     reason: str
     """The same in a sentence."""
+    stopped: str = ""
+    """What the limit said that kept it from being completed; empty: it was, or the plan itself was too small."""
 
 
 class SearchResult(msgspec.Struct, frozen=True, kw_only=True):
@@ -114,6 +116,8 @@ class SearchResult(msgspec.Struct, frozen=True, kw_only=True):
     """Measurements."""
     stopped: str = ""
     """Why it ended before its plan: ``budget_exhausted`` ...; what was found until then counts."""
+    told: str = ""
+    """The same as the limit said it."""
 
 
 OnRound: TypeAlias = Callable[[Round], Awaitable[None]]
