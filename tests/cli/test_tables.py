@@ -3,7 +3,7 @@
 import pytest
 from rich.console import Console
 
-from ostinato.cli import tables
+from ostinato.cli import roi, tables
 
 ROW = ("09:00:00Z", "0" * 32, "a-rather-long-model-name", "provider/a-rather-long-model-name", 1234)
 NAMES = ("time", "request", "model", "target", ">ms")
@@ -40,3 +40,24 @@ def test_a_narrow_terminal_gets_fewer_columns(
 def test_times_tell_their_zone() -> None:
     assert tables.when(1_760_000_000_000_000) == tables.clock(1_760_000_000_000_000) == "2025-10-09 08:53:20Z"
     assert tables.when(None) == "-"
+
+
+@pytest.mark.parametrize(
+    ("value", "unit", "told"),
+    [
+        (None, "share", "-"),
+        (0.08197, "share", "8.2%"),
+        (0.0000749, "dollars", "$0.000075"),
+        (1234.5, "dollars", "$1,234.50"),
+        (0.2, "seconds", "200.0 ms"),
+        (9.0, "minutes", "9 minutes"),
+    ],
+)
+def test_a_figure_reads_alike_wherever_it_is_shown(value: float | None, unit: str, told: str) -> None:
+    assert tables.figure(value, unit) == told
+
+
+def test_what_cost_nothing_is_not_told_to_be_never_paid_back() -> None:
+    assert roi._days({"spent": 0, "days": None}) == "nothing was spent"
+    assert roi._days({"spent": 5, "days": None}) == "never at this rate"
+    assert roi._value({"value": 0.25, "unit": "share"}) == "25.0%"

@@ -9,7 +9,7 @@ import click
 
 from ostinato.cli.client import call, json_option, show
 from ostinato.cli.spans import since_option
-from ostinato.cli.tables import table, when
+from ostinato.cli.tables import figure, table, when
 from ostinato.core.errors import Invalid
 
 _PART = 500
@@ -54,8 +54,8 @@ def _print_page(found: Any) -> None:
         (
             one["name"],
             " ".join(value or "-" for value in one["by"].values()) or "all",
-            _told(one["value"], one["unit"]),
-            "-" if one["low"] is None else f"{_told(one['low'], one['unit'])} .. {_told(one['high'], one['unit'])}",
+            figure(one["value"], one["unit"]),
+            "-" if one["low"] is None else f"{figure(one['low'], one['unit'])} .. {figure(one['high'], one['unit'])}",
             one["n"] or "-",
             _target(one["target"]),
             one["missing"] or _aside(one["detail"]),
@@ -73,18 +73,6 @@ def _print_page(found: Any) -> None:
         click.echo(f"{found['left_out']} smaller groups are not shown.")
     for one in found["unknown"]:
         click.echo(f"No figure has the name of this target - {one}: see ostinato kpis list", err=True)
-
-
-def _told(value: float | None, unit: str) -> str:
-    if value is None:
-        return "-"
-    if unit == "share":
-        return f"{value:.1%}"
-    if unit == "seconds":
-        return f"{value * 1000:,.1f} ms" if abs(value) < 1 else f"{value:,.1f} s"
-    if unit == "dollars":
-        return f"${value:,.6f}" if abs(value) < 0.01 else f"${value:,.2f}"
-    return f"{value:,.3g} {unit}"
 
 
 def _target(found: Any) -> str:

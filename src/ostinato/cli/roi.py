@@ -7,7 +7,7 @@ import click
 from ostinato.cli.client import call, json_option, show
 from ostinato.cli.savings import print_account, print_holdout
 from ostinato.cli.spans import since_option
-from ostinato.cli.tables import dollars, facts, milliseconds, percent, table
+from ostinato.cli.tables import dollars, facts, figure, milliseconds, percent, table
 
 
 @click.command()
@@ -56,7 +56,7 @@ def _print(found: Any) -> None:
             ("errors", percent(found["error_rate"])),
             ("spent on optimization", dollars(payback["spent"])),
             ("released prompts save a day", dollars(round(payback["saved_per_day"]))),
-            ("paid back after", "never at this rate" if payback["days"] is None else f"{payback['days']:.1f} days"),
+            ("paid back after", _days(payback)),
         ]
     )
 
@@ -68,4 +68,10 @@ def _quality(one: Any) -> str:
 
 
 def _value(one: Any) -> str:
-    return "missing" if one["value"] is None else f"{one['value']:.4g} {one['unit']}".strip()
+    return "missing" if one["value"] is None else figure(one["value"], one["unit"]).strip()
+
+
+def _days(payback: Any) -> str:
+    if not payback["spent"]:
+        return "nothing was spent"
+    return "never at this rate" if payback["days"] is None else f"{payback['days']:.1f} days"

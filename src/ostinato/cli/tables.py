@@ -76,3 +76,16 @@ def milliseconds(us: int | None) -> str:
 
 def percent(share: float | None) -> str:
     return "-" if share is None else f"{100 * share:.1f} %"
+
+
+def figure(value: float | None, unit: str) -> str:
+    """A figure of the catalogue in its unit."""
+    if value is None:
+        return "-"
+    if unit == "share":
+        return f"{value:.1%}"
+    if unit == "seconds":
+        return f"{value * 1000:,.1f} ms" if abs(value) < 1 else f"{value:,.1f} s"
+    if unit == "dollars":
+        return f"${value:,.6f}" if abs(value) < 0.01 else f"${value:,.2f}"
+    return f"{value:,.3g} {unit}"
