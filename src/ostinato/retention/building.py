@@ -67,9 +67,10 @@ def build(
         Cache(responses),
         Conversations(traces_database),
         Signals(traces_database, heard),
-        quoting.datasets,
+        # Before the examples, which take their copies in these two along: a sweep finds what its dry run has counted.
         Journal(control, work, clock),
         Reviews(control),
+        quoting.datasets,
         Repetitions(control, clock),
     )
     return retention
