@@ -39,6 +39,7 @@ from ostinato import (
     traces,
     triaging,
     updating,
+    viewing,
 )
 from ostinato.audit import Keeper, Log
 from ostinato.cache.policy import Policies
@@ -148,6 +149,11 @@ class Governing:
         self.retention = self._retention()
         self.updating = self._updating()
         self.update_watcher = updating.Watcher(self.updating)
+        views = viewing.Views(
+            self.cases, self.alerts, self.kpis, self.savings, lambda: self.breakers.snapshot.value, parts.clock
+        )
+        views.show(parts.metrics)
+        self.notifying.watch(views.look)
 
     async def start(self, later: Later) -> None:
         """Before the first request: what the gateway asks is loaded."""
@@ -200,6 +206,7 @@ class Governing:
         room_of = self.savings
         told = room_of.accounted, room_of.holdout, room_of.qualities, room_of.payback, room_of.operating
         kpis.told.bind_savings(room, *told)
+        room.reviewing = kpis.told.reviewing(room_of.reviewed)
         self.savings.figures = self._workflow
         return room
 

@@ -88,6 +88,51 @@ async def test_costs_are_those_of_all_calls_and_per_success(house) -> None:
     assert (await house.figure("error_rate")).n == 4  # calls of our own are no traffic
 
 
+async def test_reviewers_time_is_part_of_what_a_success_costs(house) -> None:
+    from ostinato.kpis.model import Reviewed
+
+    spent = [Reviewed(0, "help", "", 3_600.0, 30.0), Reviewed(0, "other", "", 1_800.0, 15.0)]
+    asked: list[int] = []
+
+    async def reviewing(scope: Scope, window: object, seconds: int) -> list[Reviewed]:
+        asked.append(seconds)
+        bucket = house.clock.now() - house.clock.now() % 3_600_000_000 if seconds else 0
+        found = [one for one in spent if scope.intent in ("", one.intent)]
+        return [Reviewed(bucket, *(getattr(one, name) for name in one.__struct_fields__[1:])) for one in found]
+
+    house.kpis.reviewing = reviewing
+    for number in range(4):
+        house.call(f"q{number}", cost=1_000_000_000)
+    house.call("x", intent="other", cost=1_000_000_000)
+    whole = await house.figure("cost_per_success")
+    assert (whole.value, whole.detail["review"]) == (10.0, 45.0)
+    assert (await house.figure("cost_per_interaction", intent="help")).value == 8.5
+    page = await house.kpis.figures(house.scope, house.window, names=["cost_per_success"], by=["intent"])
+    by = {one.by["intent"]: one.value for one in page.figures if one.name == "cost_per_success"}
+    assert by == {"help": 8.5, "other": 16.0}
+    (point,) = await house.kpis.series("cost_per_success", house.scope, house.window)
+    assert point.value == 10.0
+    assert asked == [0, 0, 0, 3_600]
+    page = await house.kpis.figures(house.scope, house.window, names=["cost_per_success"], by=["tier"])
+    (untold,) = [one for one in page.figures if one.name == "cost_per_success" and one.by["tier"] == "miss"]
+    assert (untold.value, "tier" in untold.detail["review_missing"]) == (1.0, True)
+    spent.append(Reviewed(0, "help", "", 60.0, None))
+    assert "hour" in (await house.figure("cost_per_success")).detail["review_missing"]
+
+
+async def test_what_asks_for_no_answer_is_no_request_and_shown_on_its_own(house) -> None:
+    house.hit(house.call())
+    for wire in ("feedback", "models", "held", "anthropic.count_tokens"):
+        house.call(wire, wire=wire, cache="bypass", reason=wire, cost=None, usage=None)
+    house.call("m", wire="models", cache="bypass", reason="refused", status=404, error="model_not_found", cost=None)
+    stats = await house.ledger.stats(house.window)
+    assert (stats.requests, stats.asides, stats.bypasses, stats.errors, stats.hit_rate) == (2, 5, 0, 0, 0.5)
+    assert stats.latency["miss"].count == 1
+    assert stats.reasons["feedback"] == 1
+    found = await house.figure("error_rate")
+    assert (found.value, found.n, found.detail["asides"]) == (0.0, 2, 5)
+
+
 async def test_wrong_hits_are_bounded_exactly(house) -> None:
     first = house.call()
     hits = [house.hit(first) for _ in range(40)]

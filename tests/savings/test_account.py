@@ -12,7 +12,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from control import Plane, opened
 
-from ostinato import releases, signals
+from ostinato import releases, reviews, signals
 from ostinato.access.permissions import ROLES
 from ostinato.core import ids
 from ostinato.savings import accounting, costs, releasing, summed, tables
@@ -374,6 +374,32 @@ async def test_what_optimization_paid_back_and_whether_quality_holds_are_figures
     assert quality["low"] > -0.02
     # A day's saving is what was spent; the window is widened to whole buckets.
     assert payback["value"] == pytest.approx(1.0, rel=0.1)
+
+
+async def test_what_people_spend_on_reviews_is_part_of_what_a_success_costs(plane: Plane, key: str):
+    await plane.world.chat("a question", key=key)
+    await plane.world.rows(1)
+    now, table = plane.world.clock.now(), reviews.tables
+    home = {"org": plane.organizations["acme/main"], "project": plane.projects["acme/main"]}
+    rows = [
+        filled(table.queue, {"id": "q", "name": "q", **home}),
+        filled(table.item, {"id": "i", "queue_id": "q", "created_at": now, **home}),
+        filled(table.verdict, {"item_id": "i", "principal": "u", "seconds": 1_800.0, "at": now}),
+    ]
+    await plane.app.control.run(lambda c: [c.execute(one) for one in rows])
+    plane.world.clock.advance(1)
+
+    async def figure() -> dict[str, Any]:
+        return (await read(plane, key, "/kpis?names=cost_per_success"))["figures"][0]
+
+    before = await figure()
+    assert "hour" in before["detail"]["review_missing"]
+    body = {"name": "people", "kind": "reviewer", "dollars": 60.0, "since": now - MONTH}
+    assert (await plane.call("POST", "/savings/costs", body, key)).status_code == 201
+    after = await figure()
+    assert (after["detail"]["review"], after["value"]) == (30.0, pytest.approx(before["value"] + 30.0))
+    series = await read(plane, key, "/kpis/series?name=cost_per_success")
+    assert series[0]["value"] == pytest.approx(after["value"])
 
 
 def filled(table: sa.Table, row: dict[str, Any]) -> sa.Insert:

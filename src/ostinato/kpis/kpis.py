@@ -12,7 +12,7 @@ from ostinato.intents.model import Kpi as Wanted
 from ostinato.kpis import catalogue
 from ostinato.kpis.cache import hits
 from ostinato.kpis.measuring import none
-from ostinato.kpis.model import CUTS, Facts, Figure, Kpi, Page, Point, Reading, Scope, Target, Verdict
+from ostinato.kpis.model import CUTS, Facts, Figure, Kpi, Page, Point, Reading, Reviewed, Scope, Target, Verdict
 from ostinato.kpis.settings import Settings
 from ostinato.signals import Signals, summing
 from ostinato.signals.summing import Sum
@@ -23,12 +23,16 @@ from ostinato.traces.tables import SUMS
 
 Source: TypeAlias = Callable[[Scope, Window], Awaitable[Reading]]
 """A figure that another room tells."""
+Reviewing: TypeAlias = Callable[[Scope, Window, int], Awaitable[Sequence[Reviewed]]]
+"""``reviewing(scope, window, seconds)``: reviewers' time by intent, prompt and bucket (0 seconds: one)."""
 Targets: TypeAlias = Callable[[str, str], Sequence[Wanted]]
 """Project and intent -> what that intent wants."""
 Key: TypeAlias = tuple[str, ...]
 
 _HIT_SUMS = ("hit_raw", "hit_memory", "hit_shared", "hit_joined", "hit_stale", "avoided", "saved")
 _MOST_POINTS = 2_000
+_REVIEWED = ("cost_per_success", "cost_per_interaction", "avoided_manual_work")
+"""Figures that reviewers' time is part of."""
 _SLOW = "it is made from rows, not from sums: ask for it by name"
 
 
@@ -51,6 +55,8 @@ class Kpis:
         self._clock = clock
         self._targets = targets
         self._sources: dict[str, Source] = {}
+        self.reviewing: Reviewing | None = None
+        """Set by whoever knows what people spend on reviews."""
 
     def bind(self, name: str, source: Source) -> None:
         """Have another room tell the figure ``name``. Raises ``Invalid`` for one that is made from sums."""
@@ -78,6 +84,8 @@ class Kpis:
         covered, groups = await self._facts(scope, window, cuts)
         if not cuts and not groups:
             groups[()] = self._empty(scope, covered)  # missing figures are shown, too
+        if any(one.name in _REVIEWED for one in kpis):
+            await self._review(groups, scope, covered, cuts)
         fresh = await self._freshness(scope, window.until)
         left_out = max(0, len(groups) - self.settings.groups)
         largest = sorted(groups, key=lambda key: (-groups[key].traffic["requests"], key))[: self.settings.groups]
@@ -122,7 +130,9 @@ class Kpis:
         if (window.until - window.since) // (step * SECOND) > _MOST_POINTS:
             raise Invalid(f"These are more than {_MOST_POINTS:,} buckets.", param="step", hint="Ask for longer ones.")
         cuts = _cuts(by)
-        _, groups = await self._facts(scope, window, cuts, grain=step)
+        covered, groups = await self._facts(scope, window, cuts, grain=step)
+        if kpi.name in _REVIEWED:
+            await self._review(groups, scope, covered, cuts, grain=step)
         found: list[Point] = []
 
         def measure() -> None:
@@ -167,10 +177,14 @@ class Kpis:
         flat = tuple(one for one in cuts if one != "tier")
         tiered = "tier" in cuts
         untiered = {name: value for name, value in equal.items() if name != "tier"}
-        covered, traffic = await self._ledger.cells(TRAFFIC, window, untiered, (*flat, "purpose"), grain=grain)
-        _, tallies = await self._ledger.cells(interactions.LAYOUT, window, equal, cuts, grain=grain)
         told = (*cuts, "source", "name") if tiered else (*cuts, "source", "name", "tier")
-        _, sums = await self._ledger.cells(summing.LAYOUT, window, equal, told, grain=grain)
+        asked = (
+            (TRAFFIC, untiered, (*flat, "purpose")),
+            (interactions.LAYOUT, equal, cuts),
+            (summing.LAYOUT, equal, told),
+        )
+        covered, found = await self._ledger.several(asked, window, grain=grain)
+        traffic, tallies, sums = found
         groups: dict[Any, Facts] = {}
 
         def of(key: tuple[Any, ...]) -> Facts:
@@ -190,6 +204,26 @@ class Kpis:
             of(key).interactions.add(tally)
         self._add_signals(of, sums, cuts, grain, tiered=tiered)
         return covered, groups
+
+    async def _review(
+        self, groups: Mapping[Any, Facts], scope: Scope, window: Window, cuts: Key, *, grain: int = 0
+    ) -> None:
+        """Add reviewers' time to what was counted, where it can be told apart so."""
+        apart = {*cuts, *(name for name in CUTS if getattr(scope, name))} - {"intent", "prompt"}
+        why = f"reviewers' time is not told apart by {min(apart)}" if apart else "nothing here tells reviewers' time"
+        if apart or self.reviewing is None:
+            for facts in groups.values():
+                facts.review_missing = why
+            return
+        for facts in groups.values():
+            facts.review = 0.0
+        for one in await self.reviewing(scope, window, grain):
+            key = tuple(one.intent if cut == "intent" else one.prompt for cut in cuts)
+            facts = groups.get((one.bucket, *key) if grain else key)
+            if facts is None or facts.review is None:
+                continue
+            facts.review = None if one.dollars is None else facts.review + one.dollars
+            facts.review_missing = "" if one.dollars is not None else "nobody has said what an hour of a reviewer costs"
 
     def _add_signals(
         self, of: Callable[[tuple[Any, ...]], Facts], sums: Mapping[Any, Sum], cuts: Key, grain: int, *, tiered: bool
@@ -298,7 +332,7 @@ def of_tier(cell: Cell, tier: str) -> Cell:
 
 
 def _join(into: Facts, facts: Facts) -> None:
-    """Add what was counted of one group to all of it."""
+    """Add what was counted of one group to all of it; reviewers' time is no part of a figure of the whole."""
     into.traffic.add(facts.traffic)
     into.interactions.add(facts.interactions)
     for purpose, cell in facts.own.items():

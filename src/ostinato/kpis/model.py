@@ -114,6 +114,21 @@ class Facts(msgspec.Struct, kw_only=True):
     """Of these, what is about answers from cache."""
     confidence: float = 0.95
     hourly_rate: float | None = None
+    review: float | None = None
+    """Dollars of reviewers' time; ``None``: it cannot be told of this group, and ``review_missing`` says why."""
+    review_missing: str = ""
+
+
+class Reviewed(msgspec.Struct, frozen=True):
+    """Time that people spent on reviews of one intent and prompt."""
+
+    bucket: int
+    """Start of the bucket of time, UTC microseconds; 0 where none is asked for."""
+    intent: str
+    prompt: str
+    seconds: float
+    dollars: float | None
+    """``None``: nobody has said what an hour costs."""
 
 
 class Kpi(msgspec.Struct, frozen=True, kw_only=True):

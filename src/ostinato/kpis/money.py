@@ -11,10 +11,20 @@ def _own(facts: Facts) -> dict[str, float]:
     return {name: dollars(cell["cost"]) for name, cell in facts.own.items() if cell["cost"]}
 
 
+def _review(facts: Facts) -> dict[str, object]:
+    """Reviewers' time for the detail of a figure: dollars, or why there are none."""
+    return {"review": facts.review} if facts.review is not None else {"review_missing": facts.review_missing}
+
+
+def _total(facts: Facts) -> float:
+    """What interactions cost: calls of models for them, our own calls, and reviewers' time as far as it is known."""
+    return dollars(facts.traffic["cost"]) + sum(_own(facts).values()) + (facts.review or 0.0)
+
+
 def _cost_per_success(facts: Facts) -> Reading:
     found = facts.interactions
     own = _own(facts)
-    total = dollars(facts.traffic["cost"]) + sum(own.values())
+    total = _total(facts)
     return per(
         total,
         found["success"],
@@ -23,6 +33,7 @@ def _cost_per_success(facts: Facts) -> Reading:
         detail={
             "traffic": dollars(facts.traffic["cost"]),
             "own": own,
+            **_review(facts),
             "confirmed": found["confirmed"],
             "told": found["told"],
         },
@@ -33,8 +44,8 @@ def _cost_per_interaction(facts: Facts) -> Reading:
     n = facts.interactions["interactions"]
     if n <= 0:
         return none()
-    total = dollars(facts.traffic["cost"]) + sum(_own(facts).values())
-    return Reading(value=total / n, n=n, detail={"cost": total})
+    total = _total(facts)
+    return Reading(value=total / n, n=n, detail={"cost": total, **_review(facts)})
 
 
 def _spent(facts: Facts) -> Reading:
@@ -62,8 +73,8 @@ def _avoided(facts: Facts) -> Reading:
     hours = per_one * found["resolved"] if found["resolved"] > 0 else 0.0
     if facts.hourly_rate is None:
         return none("no rate is declared: [kpis] hourly_rate", {"minutes": hours * 60, "resolved": found["resolved"]})
-    told = {"minutes": hours * 60, "resolved": found["resolved"], "rate": facts.hourly_rate}
-    return Reading(value=hours * facts.hourly_rate, n=found["timed"], detail=told)
+    told = {"minutes": hours * 60, "resolved": found["resolved"], "rate": facts.hourly_rate, **_review(facts)}
+    return Reading(value=hours * facts.hourly_rate - (facts.review or 0.0), n=found["timed"], detail=told)
 
 
 def _cache_saving(facts: Facts) -> Reading:
@@ -80,8 +91,8 @@ KPIS: tuple[Kpi, ...] = (
         name="cost_per_success",
         group="money",
         title="Cost per successful interaction",
-        formula="(calls of models + embeddings + judges + optimization) / successes: confirmed, or accepted on the "
-        "first answer where nobody told; costs spent in the window, spread over its own successes",
+        formula="(calls of models + embeddings + judges + optimization + reviewers' time) / successes: confirmed, or "
+        "accepted on the first answer where nobody told; costs spent in the window, spread over its own successes",
         unit="dollars",
         better="lower",
         pairs=("outcome_coverage", "pricing_coverage"),
@@ -130,7 +141,7 @@ KPIS: tuple[Kpi, ...] = (
         name="avoided_manual_work",
         group="money",
         title="Avoided manual work",
-        formula="minutes saved per interaction x resolved interactions x hourly rate",
+        formula="minutes saved per interaction x resolved interactions x hourly rate - reviewers' time at theirs",
         unit="dollars",
         better="higher",
         of=_avoided,

@@ -26,7 +26,7 @@ def _errors(facts: Facts) -> Reading:
         facts.traffic["errors"],
         facts.traffic["requests"],
         facts.confidence,
-        detail={"by_code": dict(facts.traffic.detail.errors)},
+        detail={"by_code": dict(facts.traffic.detail.errors), "asides": facts.traffic["asides"]},
     )
 
 
@@ -58,7 +58,8 @@ KPIS: tuple[Kpi, ...] = (
         name="error_rate",
         group="operations",
         title="Errors",
-        formula="requests that ended in an error, the caller's own mistakes included / requests",
+        formula="requests that ended in an error, the caller's own mistakes included / requests for answers or "
+        "vectors; what is asked beside these (lists of models, counts of tokens, feedback) is told as asides",
         unit="share",
         better="lower",
         of=_errors,

@@ -9,9 +9,9 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from ostinato.access import SystemActor
-from ostinato.kpis.kpis import Kpis, Source
+from ostinato.kpis.kpis import Kpis, Reviewing, Source
 from ostinato.kpis.measuring import dollars, none, share
-from ostinato.kpis.model import Reading, Scope
+from ostinato.kpis.model import Reading, Reviewed, Scope
 from ostinato.releases import Release
 from ostinato.traces import Filter, Page, RequestEvent, Window
 from ostinato.traces.rollup import CHAT, SECOND
@@ -373,6 +373,18 @@ def operating(declared: Callable[[Window, Filter], Awaitable[Mapping[str, int]]]
         if not found:
             return none("no cost is declared: ostinato savings costs set NAME --kind infrastructure --dollars AMOUNT")
         return Reading(value=math.fsum(found.values()), n=1, detail=found)
+
+    return read
+
+
+def reviewing(
+    spent: Callable[[Window, Filter, int], Awaitable[Sequence[tuple[int, str, str, float, int | None]]]],
+) -> Reviewing:
+    """Reviewers' time, in dollars: (bucket, intent, prompt, seconds, nano-dollars) each."""
+
+    async def read(scope: Scope, window: Window, seconds: int) -> list[Reviewed]:
+        found = await spent(window, within(scope), seconds)
+        return [Reviewed(*one[:4], None if one[4] is None else dollars(one[4])) for one in found]
 
     return read
 

@@ -135,6 +135,26 @@ def reviewing(connection: sa.Connection, window: Window, filters: Filter) -> flo
     return float(connection.execute(query).scalar() or 0.0)
 
 
+def reviewed(
+    connection: sa.Connection, window: Window, filters: Filter, width: int
+) -> list[tuple[int, str, str, float]]:
+    """(Bucket, intent, prompt, seconds) that people spent on reviews; buckets of ``width`` microseconds, or 0."""
+    verdict, item = reviews.verdict, reviews.item
+    bucket = verdict.c.at - verdict.c.at % width if width else sa.literal(0)
+    inner = (
+        sa.select(bucket.label("bucket"), item.c.intent, item.c.prompt, verdict.c.seconds)
+        .join(item, item.c.id == verdict.c.item_id)
+        .where(item.c.org == filters.org, verdict.c.at >= window.since, verdict.c.at < window.until)
+    )
+    for name in ("project", "intent", "prompt"):
+        if getattr(filters, name):
+            inner = inner.where(item.c[name] == getattr(filters, name))
+    rows = inner.subquery()
+    query = sa.select(rows.c.bucket, rows.c.intent, rows.c.prompt, sa.func.sum(rows.c.seconds))
+    grouped = query.group_by(rows.c.bucket, rows.c.intent, rows.c.prompt)
+    return [(int(row[0]), str(row[1]), str(row[2]), float(row[3])) for row in connection.execute(grouped)]
+
+
 def wrong_hits(connection: sa.Connection, window: Window, filters: Filter) -> float:
     """Hits that reviewers or scorers found wrong, each counted for as many as its sample stands for."""
     table = signals.signal
@@ -187,14 +207,19 @@ def _as_declared(found: Sequence[Cost], filters: Filter) -> str:
 
 def people(seconds: float, found: Sequence[Cost], settled: float, window: Window, filters: Filter) -> Line:
     """Time of reviewers at their declared rate; ``settled``: dollars an hour where none is declared."""
-    rates = [one for one in found if one.kind == "reviewer" and _holds(one, window, filters)]
-    rate = max((one.nano for one in rates), default=round(settled * money.NANO))
+    rate = review_rate(found, settled, window, filters)
     minutes = round(seconds / 60)
     if seconds and not rate:
         detail = "nobody has said what an hour of a reviewer costs: ostinato savings costs set NAME --kind reviewer"
         return Line(name="reviews", nano=None, state="missing", kind="overhead", count=minutes, detail=detail)
     detail = f"{minutes} minutes at ${money.to_dollars(rate)} an hour"
     return Line(name="reviews", nano=-round(seconds / 3600 * rate), kind="overhead", count=minutes, detail=detail)
+
+
+def review_rate(found: Sequence[Cost], settled: float, window: Window, filters: Filter) -> int:
+    """Nano-dollars an hour of a reviewer; 0: nobody has said."""
+    rates = [one for one in found if one.kind == "reviewer" and _holds(one, window, filters)]
+    return max((one.nano for one in rates), default=round(settled * money.NANO))
 
 
 def wrong(count: float, found: Sequence[Cost], window: Window, filters: Filter) -> Line:

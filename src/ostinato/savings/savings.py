@@ -105,6 +105,20 @@ class Savings:
             lines.append(accounting.people(seconds, declared, self._settings.review_rate, window, filters))
         return {one.name: -one.nano for one in lines if one.nano is not None}
 
+    async def reviewed(
+        self, window: Window, filters: Filter, seconds: int = 0
+    ) -> list[tuple[int, str, str, float, int | None]]:
+        """(Bucket, intent, prompt, seconds, nano-dollars) of people's time on reviews, in buckets of ``seconds`` (0: in
+        one); ``None``: nobody has said what an hour costs."""
+
+        def work(connection: sa.Connection) -> list[tuple[int, str, str, float, int | None]]:
+            declared = costs.of_org(connection, filters.org)
+            rate = accounting.review_rate(declared, self._settings.review_rate, window, filters)
+            found = accounting.reviewed(connection, window, filters, seconds * 1_000_000)
+            return [(*one, round(one[3] / 3_600 * rate) if rate or not one[3] else None) for one in found]
+
+        return await self._control.read(work)
+
     async def reconcile(self, actor: Caller, ref: str, project: str = "") -> Reconciliation:
         """The ledger beside an invoice that was handed in; ``project``: id of the only one that the actor reaches."""
         invoice, lines = await self.costs.invoice(actor, ref)

@@ -188,17 +188,32 @@ class Ledger:
         ``equal``: dimensions that must have a value. ``grain`` (one of ``GRAINS``, seconds): by the start of buckets of
         that size as well, which is the first part of the key then. ``details``: with histograms, which take longest.
         """
+        covered, segments, first = self._asked(layout, window, grain)
+        return covered, await self._read(
+            lambda connection: cell_rows.read(connection, layout, segments, equal, (*first, *by), details=details)
+        )
+
+    async def several(
+        self, asked: Sequence[tuple[Layout[Any], Mapping[str, str], Sequence[str]]], window: Window, *, grain: int = 0
+    ) -> tuple[Window, list[dict[tuple[Any, ...], Any]]]:
+        """The same of several rollups that have the same buckets, in one read: (layout, ``equal``, ``by``) each."""
+        covered, segments, first = self._asked(asked[0][0], window, grain)
+
+        def read(connection: sa.Connection) -> list[dict[tuple[Any, ...], Any]]:
+            return [cell_rows.read(connection, one, segments, equal, (*first, *by)) for one, equal, by in asked]
+
+        return covered, await self._read(read)
+
+    def _asked(self, layout: Layout[Any], window: Window, grain: int) -> tuple[Window, list[Segment], tuple[str, ...]]:
+        """What a window covers, in which buckets, and whether these are told apart."""
         if (finest := layout.grains[0] * SECOND) > FINEST:
             window = Window(window.since - window.since % finest, window.until + -window.until % finest)
         covered, segments = self._segments(window)
-        if grain:
-            width = grain * SECOND
-            since, until = window.since - window.since % width, covered.until + -covered.until % width
-            covered, segments = Window(since, until), [(grain, since, until)] if until > since else []
-            by = ("bucket", *by)
-        return covered, await self._read(
-            lambda connection: cell_rows.read(connection, layout, segments, equal, by, details=details)
-        )
+        if not grain:
+            return covered, segments, ()
+        width = grain * SECOND
+        since, until = window.since - window.since % width, covered.until + -covered.until % width
+        return Window(since, until), [(grain, since, until)] if until > since else [], ("bucket",)
 
     async def newest(self, layout: Layout[Any], equal: Mapping[str, str], until: int) -> int | None:
         """The start of the newest bucket before ``until`` that holds anything, UTC microseconds."""
