@@ -289,6 +289,7 @@ class App:
         watchers: list[traces.Watcher] = [self.metrics]
         exporter = traces.exporter(settings, self.clock)
         if exporter is not None:
+            exporter.views = self.metrics.views
             exporter.start()
             self._later("the exporter", lambda: asyncio.to_thread(exporter.stop))
             watchers.append(exporter)

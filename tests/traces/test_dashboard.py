@@ -7,7 +7,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from inside import inside
+from inside import World, inside
+
+from ostinato.cases import Alert
+from ostinato.traces import semconv
 
 DASHBOARD = Path(__file__).parents[2] / "docs/dashboards/ostinato.json"
 NAME = re.compile(r"\b((?:ostinato|process)_[a-z0-9_]+)(?:\{([^}]*)\})?")
@@ -27,8 +30,20 @@ async def page() -> str:
             assert (await world.chat(text)).status == 200
         assert (await world.chat("three", model="nothing")).status == 404
         await world.rows(4)
+        await eventful(world)
         await world.app.governing.notifying.look()
         return world.app.metrics_page().decode()
+
+
+async def eventful(world: World) -> None:
+    """A case, an alert in alarm, a tripped intent."""
+    rooms, project = world.app.governing, await world.first_project()
+    actor = world.app.access.authenticate(world.key, world.clock.now())
+    await rooms.cases.open(actor, project, kind="quality", title="It is so.", severity="high")
+    await rooms.alerts.declare(actor, project, "many", Alert(metric="requests", operator=">", threshold=1.0))
+    await world.declare("intents", "help", {"title": "Help"})
+    await rooms.breakers.trip(actor, project, "help", code="tried", reason="It is tried out.")
+    await rooms.case_watcher.look()
 
 
 async def test_every_name_and_label_is_on_the_page() -> None:
@@ -51,6 +66,31 @@ async def test_every_name_and_label_is_on_the_page() -> None:
             wanted |= {one for some in re.findall(r"by \(([^)]*)\)", query) for one in some.split(", ")}
             if name in labels:
                 assert wanted <= known, f"{wanted - known} of {name}, asked for by {query}"
+
+
+async def test_what_stands_is_told_beside_the_ledger() -> None:
+    text = await page()
+    for line in (
+        'ostinato_cases_open{severity="high"} 1.0',
+        'ostinato_cases_open{severity="critical"} 0.0',
+        'ostinato_cases_overdue{severity="high"} 0.0',
+        'ostinato_alerts{state="alarm"} 1.0',
+        'ostinato_breakers_open{of="intent",state="tripped"} 1.0',
+        "ostinato_detectors_alarms_total 0.0",
+        'ostinato_intent_requests_total{cache="hit-exact",intent="none"} 1.0',
+        'ostinato_intent_requests_total{cache="miss",intent="none"} 2.0',
+        'ostinato_kpi{name="first_pass_success"} 1.0',
+        'ostinato_holdout_sessions{side="held"} 0.0',
+    ):
+        assert line in text.splitlines(), line
+    # Nobody has rated anything, and nobody is held out: missing, not zero.
+    assert 'name="csat"' not in text and "ostinato_holdout_saved_usd{" not in text
+
+
+def test_the_page_and_opentelemetry_have_one_list_of_names() -> None:
+    asked = " ".join(queries())
+    for name in semconv.VIEWS:
+        assert name.replace(".", "_") in asked or name == semconv.HOLDOUT_SESSIONS
 
 
 def test_panels_have_their_own_place_and_id() -> None:

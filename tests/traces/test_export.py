@@ -65,10 +65,7 @@ class Collector:
         """The points of every metric, as they were told last."""
         (resource,) = self.measured[-1].resource_metrics
         (scope,) = resource.scope_metrics
-        return {
-            one.name: list((one.histogram if one.HasField("histogram") else one.sum).data_points)
-            for one in scope.metrics
-        }
+        return {one.name: list(getattr(one, one.WhichOneof("data")).data_points) for one in scope.metrics}
 
 
 @pytest.fixture
@@ -258,6 +255,29 @@ def test_sums_grow_from_one_time_to_the_next(database, clock: ManualClock, rows,
         assert point.count == number
         assert point.start_time_unix_nano < point.time_unix_nano == clock.now() * 1_000
     exporter.stop()
+
+
+def test_what_other_rooms_count_is_told_too(clock: ManualClock, collector: Collector) -> None:
+    from ostinato.traces import Metrics, semconv
+    from ostinato.traces.export import Exporter
+
+    def broken() -> dict[tuple[str, ...], float]:
+        raise ValueError
+
+    shown = Metrics()
+    shown.view(semconv.CASES_OPEN, lambda: {("high",): 2.0})
+    shown.view(semconv.DRIFT_ALARMS, lambda: {(): 7.0})
+    shown.view(semconv.HOLDOUT_SAVED, dict)
+    shown.view(semconv.KPI, broken)
+    exporter = Exporter(Otel(enabled=True, endpoint=collector.url), clock)
+    exporter.views = shown.views
+    exporter.start()
+    exporter.stop()
+    found = collector.metrics()
+    (cases,) = found["ostinato.cases.open"]
+    assert attributes(cases) == {"severity": "high"} and cases.as_double == 2.0
+    assert found["ostinato.detectors.alarms"][0].as_double == 7.0
+    assert set(found) == {"ostinato.cases.open", "ostinato.detectors.alarms"}, "what has nothing to tell is left out"
 
 
 def test_attributes_are_bounded(clock: ManualClock, rows) -> None:

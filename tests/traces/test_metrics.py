@@ -39,10 +39,11 @@ def test_what_the_recorder_takes_is_counted(traces: storage.Database, clock: Man
     metrics.gauge("ledger_queue_rows", "Rows that wait.", lambda: recorder.depth)
     metrics.counter("ledger_dropped_rows", "Rows shed.", lambda: recorder.dropped)
     recorder.start()
-    call = rows.call(clock, cost=1_500_000_000, first_token_us=80_000)
+    call = rows.call(clock, cost=1_500_000_000, stream=True, first_token_us=80_000)
     recorder.call(call)
     recorder.call(rows.call(clock, status=429, error="rate_limit_exceeded", usage=None, cost=None, target=""))
-    recorder.call(rows.call(clock, cost=None, wire="anthropic.messages"))
+    # Of an answer that is not streamed the "first token" is the whole of it: that is told as its duration.
+    recorder.call(rows.call(clock, cost=None, wire="anthropic.messages", first_token_us=90_000))
     recorder.hit(rows.hit(clock, call.request_id, saved=500_000_000))
     recorder.hit(rows.hit(clock, call.request_id, saved=500_000_000, kind=4))
     assert value(metrics, "ledger_queue_rows") == 5
@@ -64,7 +65,27 @@ def test_what_the_recorder_takes_is_counted(traces: storage.Database, clock: Man
     assert value(metrics, "saved_usd_total", alias="small") == 1.0
     assert value(metrics, "request_duration_seconds_count", cache="miss") == 2
     assert value(metrics, "first_token_seconds_sum") == 0.08
+    assert value(metrics, "first_token_seconds_count") == 1
     assert value(metrics, "overhead_seconds_bucket", le="0.001") == 2
+
+
+def test_requests_are_told_apart_by_intent_and_our_own_calls_left_out(
+    traces: storage.Database, clock: ManualClock, rows
+) -> None:
+    metrics = Metrics()
+    recorder = Recorder(traces, clock, Settings(batch_seconds=60.0), watchers=[metrics])
+    recorder.start()
+    call = rows.call(clock, intent="refunds")
+    recorder.call(call)
+    recorder.call(rows.call(clock))
+    recorder.call(rows.call(clock, intent="refunds", cache="bypass", reason="loop"))
+    recorder.hit(rows.hit(clock, call.request_id))
+    recorder.hit(rows.hit(clock, call.request_id))
+    recorder.stop()
+    assert value(metrics, "intent_requests_total", intent="refunds", cache="hit-exact") == 2
+    assert value(metrics, "intent_requests_total", intent="refunds", cache="miss") == 1
+    assert value(metrics, "intent_requests_total", intent="none", cache="miss") == 1
+    assert value(metrics, "intent_requests_total", intent="refunds", cache="bypass") is None
 
 
 def test_labels_have_a_bound(clock: ManualClock, rows) -> None:

@@ -133,6 +133,12 @@ class Alerts:
 
         return await self._database.read(read)
 
+    async def counted(self) -> dict[str, int]:
+        """How many alerts of all projects are in each state."""
+        state = tables.alert.c.state
+        query = sa.select(state, sa.func.count()).group_by(state)
+        return await self._database.read(lambda c: {str(name): int(count) for name, count in c.execute(query)})
+
     # -- looking ---------------------------------------------------------------------------------------------------
 
     async def look(self) -> Sequence[Alarm]:

@@ -28,7 +28,7 @@ from ostinato.monitoring.store import Kept
 from ostinato.monitoring.watching import RaiseAlarm, Watch, opened
 from ostinato.scorers.registry import Registry as Scorers
 from ostinato.storage import Current
-from ostinato.traces import Metrics
+from ostinato.traces import Metrics, semconv
 from ostinato.wire.model import Json
 
 _MOST = 20_000
@@ -243,6 +243,6 @@ def show(room: Monitoring, metrics: Metrics) -> None:
     watch = room.watch
     metrics.gauge("detectors_watching", "Whether this process watches for drift.", lambda: int(watch.lease is not None))
     metrics.gauge("detectors_series", "Detectors and series that are watched here.", lambda: len(watch.kept))
-    metrics.counter("detectors_alarms", "Alarms that detectors have found.", lambda: watch.raised)
+    metrics.view(semconv.DRIFT_ALARMS, lambda: {(): float(watch.raised)})
     metrics.counter("detectors_unwatched", "Times that no room was for a new series.", lambda: watch.unwatched)
     metrics.counter("detectors_unsampled", "Questions not turned into vectors.", lambda: room.vectors.skipped)

@@ -28,6 +28,7 @@ from ostinato.core import hashing, ids
 from ostinato.core.clock import Clock, SystemClock
 from ostinato.traces import semconv
 from ostinato.traces.export_metrics import Instruments
+from ostinato.traces.metrics import View
 from ostinato.traces.model import HIT_KINDS, CallRow, HitRow
 from ostinato.traces.rollup import UNKNOWN, Cells, Origin
 from ostinato.traces.settings import Otel
@@ -75,6 +76,8 @@ class Exporter:
         self._exporter: OTLPSpanExporter | None = None
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
+        self.views: Mapping[str, View] = {}
+        """What other rooms show, by name; see ``traces.Metrics.views``."""
         self.sent = 0
         """Spans that the collector has taken."""
         self.measured = 0
@@ -150,7 +153,7 @@ class Exporter:
             return
         self._measured = self._clock.monotonic()
         try:
-            taken = self._metrics.export(self._instruments.read(self._clock.now() * 1_000))
+            taken = self._metrics.export(self._instruments.read(self._clock.now() * 1_000, self.views))
         except Exception as error:  # somebody else's code: it must not end the thread
             _LOG.warning("Metrics could not be exported: %s", type(error).__name__)
             taken = MetricExportResult.FAILURE

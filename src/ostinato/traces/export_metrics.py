@@ -10,6 +10,7 @@ from collections.abc import Mapping
 
 from opentelemetry.sdk.metrics.export import (
     AggregationTemporality,
+    Gauge,
     Histogram,
     HistogramDataPoint,
     Metric,
@@ -23,6 +24,7 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
 from ostinato.traces import semconv
+from ostinato.traces.metrics import View
 from ostinato.traces.model import CallRow, HitRow
 from ostinato.traces.rollup import Origin
 
@@ -67,12 +69,14 @@ class Instruments:
                 self._call(row)
             self._hits(hits, origins, unknown)
 
-    def read(self, now: int) -> MetricsData:
-        """Everything as it stands; ``now``: nanoseconds, UTC."""
+    def read(self, now: int, views: Mapping[str, View] | None = None) -> MetricsData:
+        """Everything as it stands, with what ``views`` tell; ``now``: nanoseconds, UTC."""
+        others = [self._view(name, view, now) for name, view in (views or {}).items()]
         with self._lock:
             metrics = [
                 *(self._histogram(name, now) for name, series in self._histograms.items() if series),
                 *(self._sum(name, now) for name, series in self._sums.items() if series),
+                *(one for one in others if one is not None),
             ]
         scopes = ScopeMetrics(self._scope, metrics, semconv.SCHEMA_URL)
         return MetricsData([ResourceMetrics(self._resource, [scopes], semconv.SCHEMA_URL)])
@@ -187,6 +191,22 @@ class Instruments:
             NumberDataPoint(dict(labels), self._started, now, value) for labels, value in self._sums[name].items()
         ]
         return Metric(name, description, unit, Sum(points, AggregationTemporality.CUMULATIVE, is_monotonic=True))
+
+    def _view(self, name: str, view: View, now: int) -> Metric | None:
+        """What another room counts; nothing where it has nothing to tell, or fails to."""
+        kind, unit, description, labels = semconv.VIEWS[name]
+        try:
+            values = view()
+        except Exception:  # what one room fails to tell must not hide what the others do
+            return None
+        points = [
+            NumberDataPoint(dict(zip(labels, key, strict=True)), self._started, now, value)
+            for key, value in values.items()
+        ]
+        if not points:
+            return None
+        data = Sum(points, AggregationTemporality.CUMULATIVE, is_monotonic=True) if kind == "counter" else Gauge(points)
+        return Metric(name, description, unit, data)
 
 
 def _of_hit(origin: Origin, stale: bool) -> tuple[Labels, Labels]:

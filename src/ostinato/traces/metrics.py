@@ -14,8 +14,10 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.registry import Collector, CollectorRegistry
 
 from ostinato.core import money
+from ostinato.traces import semconv
+from ostinato.traces.adding import LOOP
 from ostinato.traces.model import HIT_KINDS, CallRow, HitRow
-from ostinato.traces.rollup import UNKNOWN, Cells, Origin, merge
+from ostinato.traces.rollup import ASIDES, REFRESH, UNKNOWN, Cells, Origin, merge
 
 BOUNDS_US = (
     500, 1_000, 2_000, 5_000, 10_000, 20_000, 50_000, 100_000, 200_000, 500_000,
@@ -26,12 +28,16 @@ CONTENT_TYPE = prometheus_client.CONTENT_TYPE_LATEST
 
 _MOST_LABELS = 100
 """Aliases, and error classes, told apart; the rest is ``other``."""
+_OUR_OWN = (LOOP, REFRESH)
+_NO_INTENT = "none"
 _TOKENS = ("input", "cache_read", "cache_write", "output", "reasoning")
 _STATUS = {status: str(status) for status in range(100, 600)}
 _STATES = ("closed", "half-open", "open")
 
 Read = Callable[[], float | Mapping[str, float]]
 """Gives a number, or one per label."""
+View = Callable[[], Mapping[tuple[str, ...], float]]
+"""Gives a number for each set of values of the view's labels, in their order; of one without labels for ``()``."""
 
 
 class Histogram:
@@ -68,6 +74,7 @@ class _Tally:
         self.hit = Histogram()
         self.avoided: dict[str, int] = {}
         self.saved: dict[str, int] = {}
+        self.intents: dict[tuple[str, str], int] = {}
 
 
 class Metrics:
@@ -87,6 +94,9 @@ class Metrics:
         self._unpriced = 0
         self._more: list[tuple[str, str, str, str, Read]] = []
         self._states: list[tuple[str, str, Callable[[], Mapping[str, str]]]] = []
+        self.views: dict[str, View] = {semconv.INTENT_REQUESTS: self._by_intent}
+        """What is shown as metrics of OpenTelemetry, too: by a name of ``semconv.VIEWS``."""
+        self._intents: dict[str, str] = {}
         self._registry = CollectorRegistry(auto_describe=False)
         self._registry.register(_View(self))
         prometheus_client.ProcessCollector(registry=self._registry)
@@ -98,6 +108,8 @@ class Metrics:
         status = _STATUS.get(row.status, "other")
         tally = self._of_loop
         _add(tally.requests, (row.cache, status, row.wire), 1)
+        if row.reason not in _OUR_OWN and row.wire not in ASIDES:
+            _add(tally.intents, (_bounded(self._intents, row.intent or _NO_INTENT), row.cache), 1)
         alias = self._label(row.alias if row.target or row.status < 400 else "")
         if row.status >= 400 or row.error:
             name = row.error or status
@@ -110,7 +122,7 @@ class Metrics:
             self._miss.observe(total_us)
             self._upstream.observe(upstream_us)
             self._overhead.observe(total_us - upstream_us if total_us > upstream_us else 0)
-            if row.first_token_us:
+            if row.stream and row.first_token_us:  # the whole of an answer that is not streamed is no first token
                 self._first_token.observe(row.first_token_us)
         _add(tally.saved, alias, row.saved)
         self._add_usage(row, alias)
@@ -155,14 +167,21 @@ class Metrics:
             _add(tally.requests, ("stale" if kind == "stale" else "hit-exact", "200", origin.wire), count)
             _add(tally.saved, alias, saved)
             _add(tally.avoided, alias, count * (origin.input + origin.output))
+            of_intent = (
+                _bounded(self._intents, origin.intent or _NO_INTENT),
+                "stale" if kind == "stale" else "hit-exact",
+            )
+            _add(tally.intents, of_intent, count)
 
     def _label(self, alias: str) -> str:
-        known = self._aliases.get(alias)
-        if known is None:
-            if len(self._aliases) >= _MOST_LABELS:
-                return "other"
-            known = self._aliases[alias] = alias
-        return known
+        return _bounded(self._aliases, alias)
+
+    def _by_intent(self) -> dict[tuple[str, ...], float]:
+        both: dict[tuple[str, ...], float] = {}
+        for tally in (self._of_loop, self._of_writer):
+            for key, count in list(tally.intents.items()):
+                both[key] = both.get(key, 0.0) + count
+        return both
 
     # --- what other rooms count ---------------------------------------------------------------------------------
 
@@ -173,6 +192,10 @@ class Metrics:
     def counter(self, name: str, documentation: str, read: Read, label: str = "") -> None:
         """The same for a number that only grows."""
         self._more.append(("counter", f"ostinato_{name}", documentation, label, read))
+
+    def view(self, name: str, read: View) -> None:
+        """Show what a name of ``semconv.VIEWS`` stands for, here and in OpenTelemetry."""
+        self.views[name] = read
 
     def states(self, name: str, documentation: str, read: Callable[[], Mapping[str, str]]) -> None:
         """Show which state a target is in (``closed``, ``half-open``, ``open``): 1 for that one, 0 for the others."""
@@ -231,6 +254,14 @@ class Metrics:
                 for key, number in value.items() if isinstance(value, Mapping) else ((None, value),):
                     family.add_metric([] if key is None else [key], number)
                 yield family
+        for name, view in list(self.views.items()):
+            kind, _, documentation, labels = semconv.VIEWS[name]
+            family_of = CounterMetricFamily if kind == "counter" else GaugeMetricFamily
+            family = family_of(name.replace(".", "_"), documentation, labels=list(labels))
+            with suppress(Exception):
+                for values, number in view().items():
+                    family.add_metric(list(values), number)
+            yield family
         for name, documentation, read in self._states:
             with suppress(Exception):
                 family = GaugeMetricFamily(name, documentation, labels=["target", "state"])
@@ -258,6 +289,16 @@ def _counter(name: str, documentation: str, labels: tuple[str, ...], values: Map
 
 def _dollars(values: Mapping[str, int]) -> dict[str, float]:
     return {name: nano / money.NANO for name, nano in list(values.items())}
+
+
+def _bounded(known: dict[str, str], name: str) -> str:
+    """``name``, or ``other`` where there are too many already."""
+    found = known.get(name)
+    if found is None:
+        if len(known) >= _MOST_LABELS:
+            return "other"
+        found = known[name] = name
+    return found
 
 
 def _add(counts: dict[Any, int], key: object, amount: int) -> None:

@@ -89,6 +89,33 @@ TOKENS_AVOIDED = "ostinato.tokens_avoided"
 SECONDS, TOKENS, DOLLARS = "s", "{token}", "{USD}"
 """Units."""
 
+# Views of what other rooms count: the same on the page of metrics, where dots are written as underscores.
+
+CASES_OPEN = "ostinato.cases.open"
+CASES_OVERDUE = "ostinato.cases.overdue"
+ALERTS = "ostinato.alerts"
+BREAKERS = "ostinato.breakers.open"
+DRIFT_ALARMS = "ostinato.detectors.alarms"
+HOLDOUT_SAVED = "ostinato.holdout.saved_usd"
+HOLDOUT_ACCOUNTED = "ostinato.holdout.accounted_usd"
+HOLDOUT_SESSIONS = "ostinato.holdout.sessions"
+INTENT_REQUESTS = "ostinato.intent.requests"
+KPI = "ostinato.kpi"
+
+VIEWS: dict[str, tuple[str, str, str, tuple[str, ...]]] = {
+    CASES_OPEN: ("gauge", "{case}", "Cases that nobody has closed yet; counted every minute.", ("severity",)),
+    CASES_OVERDUE: ("gauge", "{case}", "Of these, cases that nobody came to in time.", ("severity",)),
+    ALERTS: ("gauge", "{alert}", "Declared alerts by state; counted every minute.", ("state",)),
+    BREAKERS: ("gauge", "{breaker}", "Intents that answer safely, and targets that are not asked.", ("of", "state")),
+    DRIFT_ALARMS: ("counter", "{alarm}", "Alarms that detectors have found.", ()),
+    HOLDOUT_SAVED: ("gauge", "{USD}", "Saved in seven days by experiment, and the ends of its interval.", ("bound",)),
+    HOLDOUT_ACCOUNTED: ("gauge", "{USD}", "What the ledger accounts for of the same requests.", ()),
+    HOLDOUT_SESSIONS: ("gauge", "{session}", "Sessions of seven days on either side of the hold-out.", ("side",)),
+    INTENT_REQUESTS: ("counter", "{request}", "Requests by intent; not our own calls.", ("intent", "cache")),
+    KPI: ("gauge", "1", "Key figures of the last day; what nobody has told is left out.", ("name",)),
+}
+"""Name -> kind, unit, description, labels."""
+
 DURATION_BOUNDS = (
     0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92,
 )  # fmt: skip
