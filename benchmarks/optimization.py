@@ -44,7 +44,7 @@ from ostinato.optimization.model import Candidate, Measured
 from ostinato.optimization.search import Problem, Round, SearchPlan, anatomy
 from ostinato.optimization.search.grammar import Grammar, Recipe
 from ostinato.prompts import Content, Turn, contents
-from ostinato.scorers import confidence
+from ostinato.scorers import confidence, opinion
 from ostinato.scorers.model import Spec
 
 MODEL = "gemma3-270m"
@@ -176,7 +176,7 @@ class Meter:
         digest = contents.digest(contents.encode(content))
         variant = Variant(name=one.id, content=content, digest=digest, alias="small")
         began = time.perf_counter()
-        # Two under way on one slot: the model never waits for us, and every prompt finds its beginning where it was.
+        # Two under way for each slot: the model never waits for us, and every prompt finds its beginning where it was.
         cells = await self._app.runner.run_many(
             [(variant, example) for example in examples],
             self._scorers,
@@ -187,7 +187,7 @@ class Meter:
             specs=self._specs,
             confidence=bool(labels),
             labels=labels,
-            concurrency=2,
+            concurrency=4,
         )
         self.seconds += time.perf_counter() - began
         return cells
@@ -237,6 +237,8 @@ async def run(app: App, project: Any, job: Task, seed: int) -> dict[str, Any]:
     eight = grammar.make(Recipe(shots=tuple(drawn), layout="turns"), base)
     cells = {name: await meter.evaluate(one, holdout) for name, one in (("base", base), ("eight", eight))}
     sealed, taught = await meter.cells(best, holdout, job.labels), await meter.cells(best, dev, job.labels)
+    alone = _sureness(taught, taught), _sureness(sealed, taught)
+    learnt, sureness = await _seconded(app, train, (dev, taught), (holdout, sealed), alone)
     cells["best"] = meter.measured(sealed, holdout)
     values = {name: [one.value or 0.0 for one in some] for name, some in cells.items()}
     wins = sum(a < b for a, b in zip(values["base"], values["best"], strict=True))
@@ -252,8 +254,9 @@ async def run(app: App, project: Any, job: Task, seed: int) -> dict[str, Any]:
         "p": p,
         "promoted": p < ALPHA and best is not base,
         "edit": best.edit,
-        "taught": _sureness(taught, taught),
-        "sureness": _sureness(sealed, taught),
+        "taught": learnt,
+        "sureness": sureness,
+        "alone": alone[1],
         "raw": _sureness(sealed, ()),
         "stopped": found.stopped,
         **searched,
@@ -268,6 +271,38 @@ def _sureness(cells: Sequence[evals.Cell], taught: Sequence[evals.Cell]) -> list
     sure = evened if evened is not None else [one.confidence for one in cells]
     assert None not in sure, "the local model tells log probabilities"
     return [(round(one or 0.0, 6), cell.value or 0.0) for one, cell in zip(sure, cells, strict=True)]
+
+
+Sure = list[tuple[float, float]]
+
+
+async def _seconded(
+    app: App,
+    train: Sequence[Example],
+    open_: tuple[Sequence[Example], Sequence[evals.Cell]],
+    sealed: tuple[Sequence[Example], Sequence[evals.Cell]],
+    alone: tuple[Sure, Sure],
+) -> tuple[Sure, Sure]:
+    """The same of open and sealed examples with the second opinion of labelled ones, weighed by the open answers."""
+    embedder = app.improving.embedder
+    if embedder is None:
+        return alone
+    seen: list[list[opinion.Witnessed]] = []
+    believed = True
+    for (examples, cells), sure in zip((open_, sealed), alone, strict=True):
+        told = await evals.seconding.opinions(embedder, train, examples)
+        assert told is not None, "every task has labels"
+        witnesses = evals.seconding.witnessed(cells, told, [one for one, _ in sure])
+        seen.append([one for one in witnesses if one is not None])
+        if examples is open_[0]:
+            believed = evals.seconding.believed(told, witnesses)
+    if not believed:
+        return alone
+    stacked = opinion.stack(seen[0])
+    taught, shown = (
+        [(round(stacked.of(one.sure, one.seconded), 6), float(one.right)) for one in some] for some in seen
+    )
+    return taught, shown
 
 
 async def started(place: Path) -> tuple[App, Any]:
@@ -358,14 +393,14 @@ def told(rows: Sequence[dict[str, Any]]) -> list[Figure]:
 
 def _caught(task: str, rows: Sequence[dict[str, Any]]) -> list[Figure]:
     """What reviewers of the least confident fifth see, of the answers of all runs of a task."""
-    learnt, shown, untouched = ([pair for row in rows for pair in row[name]] for name in _PAIRS)
+    learnt, shown, untouched, alone = ([pair for row in rows for pair in row[name]] for name in _PAIRS)
     report = confidence.report(
         ([sure for sure, _ in learnt], [right for _, right in learnt]),
         ([sure for sure, _ in shown], [right for _, right in shown]),
     )
     raw = report.raw
-    told = confidence.report(
-        *[([sure for sure, _ in some], [right for _, right in some]) for some in (learnt, untouched)]
+    told, own = (
+        statistics.caught([sure for sure, _ in some], [1 - right for _, right in some]) for some in (untouched, alone)
     )
     about = f"{task}, {MODEL}, n={len(shown)}, {100 * raw.accuracy:.1f} % right"
     return [
@@ -377,7 +412,7 @@ def _caught(task: str, rows: Sequence[dict[str, Any]]) -> list[Figure]:
             asked=65 if task in REVIEWED else None,
             more=True,
             note=f"no fifth can hold more than {100 * min(1.0, 0.2 / max(1 - raw.accuracy, 1e-9)):.0f} %; "
-            f"with its leaning, {100 * (told.raw.caught or 0.0):.0f} %",
+            f"without a second opinion {100 * (own or 0.0):.0f} %, as the model tells it {100 * (told or 0.0):.0f} %",
         ),
         Figure(id=f"confidence-{task}-auroc", what=f"AUROC of the confidence: {task}", value=raw.auroc, more=True),
         Figure(
@@ -391,9 +426,9 @@ def _caught(task: str, rows: Sequence[dict[str, Any]]) -> list[Figure]:
 
 TASKS = ("sst2", "trec", "banking")
 REVIEWED = ("sst2", "banking")
-_PAIRS = ("taught", "sureness", "raw")
+_PAIRS = ("taught", "sureness", "raw", "alone")
 """Of a run's row: pairs of how sure and how right, on the examples scored on, on the sealed ones, and on these as the
-model tells it."""
+model tells it, with its leaning and without."""
 
 
 Done = list[dict[str, Any]]

@@ -199,6 +199,7 @@ class Improving:
             prices=parts.prices,
             jobs=self.jobs,
             reviews=parts.reviews,
+            embedder=self.embedder,
             settings=parts.config.optimization,
             registry=lambda: self.scorers,
             heard=self._heard,

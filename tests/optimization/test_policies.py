@@ -154,7 +154,7 @@ async def test_reviewers_see_what_the_model_is_least_sure_of_with_its_leaning_ta
     ]
     desk = Desk()
     run: Any = SimpleNamespace(id="r", project="p", prompt=PROMPT, intent="", author="", wish=SimpleNamespace(seed=1))
-    await Reviewing(desk).ask(run, {"old": cells, "new": cells}, some)  # pyright: ignore[reportArgumentType]
+    await Reviewing(desk).ask(run, {"old": cells, "new": cells}, some, ())  # pyright: ignore[reportArgumentType]
     least = {one.mark.removeprefix("r:") for one in desk.items if "least-confident" in one.why}
     assert len(least) == 10 and {f"e{at}" for at in range(30, 35)} <= least
     assert not least & {f"e{at}" for at in range(35, 50)}, "as raw figures have it, these were the least sure"

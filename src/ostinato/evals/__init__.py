@@ -5,6 +5,7 @@
 told in figures with intervals and in paired comparisons. What is sealed of a dataset takes no part here.
 """
 
+from ostinato.evals import seconding
 from ostinato.evals.experiment import Arm, Comparison, Contender, Experiment, Figures, Progress, Results, Slice, Wish
 from ostinato.evals.experiments import Experiments
 from ostinato.evals.model import Cell, State, Variant
@@ -34,4 +35,5 @@ __all__ = [
     "confidences",
     "identity",
     "labels_of",
+    "seconding",
 ]

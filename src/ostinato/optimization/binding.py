@@ -14,6 +14,7 @@ from ostinato.core import hashing
 from ostinato.core.clock import Clock
 from ostinato.core.errors import Invalid
 from ostinato.datasets.model import DatasetVersion, Example, Finding, Split
+from ostinato.embeddings import Embedder
 from ostinato.evals.model import Cell, Variant
 from ostinato.optimization import proving, releasing
 from ostinato.optimization.needs import Ask, Decision, Rooms, Whose
@@ -277,6 +278,7 @@ def build(
     prices: Current[PriceBook],
     jobs: jobs.Jobs,
     reviews: reviews.Reviews | None = None,
+    embedder: Embedder | None = None,
     registry: Callable[[], scorers.Registry] | None = None,
     settings: Settings | None = None,
     heard: Callable[[str, str], Awaitable[bool]] | None = None,
@@ -311,7 +313,7 @@ def build(
             evaluated=evaluated(releases),
             jobs=jobs,
             settings=chosen,
-            reviewing=None if reviews is None else Reviewing(reviews),
+            reviewing=None if reviews is None else Reviewing(reviews, embedder),
             heard=heard,
         )
     )

@@ -190,7 +190,9 @@ class Jobs(Protocol):
 class Reviewing(Protocol):
     """People who look at answers."""
 
-    async def ask(self, run: Run, cells: Mapping[str, Sequence[Cell]], examples: Sequence[Example]) -> int:
+    async def ask(
+        self, run: Run, cells: Mapping[str, Sequence[Cell]], examples: Sequence[Example], train: Sequence[Example]
+    ) -> int:
         """Put answers of the run before reviewers, once; gives how many."""
         ...
 

@@ -1,13 +1,15 @@
 """People look at answers of a run before its release is proposed: in pairs, the incumbent's and the new one's."""
 
+import asyncio
 from collections.abc import Mapping, Sequence
 
 from ostinato import evals, reviews
 from ostinato.access import SystemActor
-from ostinato.core.errors import NotFound
+from ostinato.core.errors import NotFound, OstinatoError
 from ostinato.datasets.model import Example
+from ostinato.embeddings import Embedder
 from ostinato.evals.model import Cell
-from ostinato.optimization.meter import stratum
+from ostinato.optimization.model import stratum
 from ostinato.optimization.run import Run
 from ostinato.reviews.model import Content, Declaration, NewItem, Output
 from ostinato.wire.model import Json
@@ -22,18 +24,22 @@ _ENOUGH = 0.8
 class Reviewing:
     """The review queues."""
 
-    def __init__(self, rooms: reviews.Reviews) -> None:
+    def __init__(self, rooms: reviews.Reviews, embedder: Embedder | None = None) -> None:
         self._reviews = rooms
+        self._embedder = embedder
 
-    async def ask(self, run: Run, cells: Mapping[str, Sequence[Cell]], examples: Sequence[Example]) -> int:
+    async def ask(
+        self, run: Run, cells: Mapping[str, Sequence[Cell]], examples: Sequence[Example], train: Sequence[Example]
+    ) -> int:
         """Put answers before reviewers, once; gives how many. ``cells``: the incumbent's, then the candidate's.
 
         The least confident fifth, where the two differ, and a random share: as the queue's sampling says. Confidences
-        are those of the candidate, its leaning to some labels taken off where that can be told.
+        are those of the candidate, its leaning to some labels taken off where that can be told, with a second opinion
+        where the examples of ``train`` have one.
         """
         queue = await self._queue(run)
         old, new = cells.values()
-        sureness = evals.confidences(new)
+        sureness = await self._sureness(new, examples, train)
         observed = [
             reviews.Observed(id=one.id, confidence=sure, disagrees=_plain(before) != _plain(after))
             for one, before, after, sure in zip(examples, old, new, sureness, strict=True)
@@ -56,6 +62,26 @@ class Reviewing:
         estimate = said.accepted.estimate if said.accepted is not None else 0.0
         figures = {"items": said.items, "accepted": estimate, "least": _ENOUGH, "digest": said.digest}
         return estimate >= _ENOUGH, figures
+
+    async def _sureness(
+        self, cells: Sequence[Cell], examples: Sequence[Example], train: Sequence[Example]
+    ) -> Sequence[float | None]:
+        """How sure one may be of each answer. An embedder that fails leaves the model's own word."""
+        own = evals.confidences(cells)
+        if self._embedder is None:
+            return own
+        try:
+            seconded = await evals.seconding.opinions(self._embedder, train, examples)
+        except OstinatoError:
+            seconded = None
+        if seconded is None:
+            return own
+        witnesses = evals.seconding.witnessed(cells, seconded, own)
+        if not evals.seconding.believed(seconded, witnesses):
+            return own
+        found = await asyncio.to_thread(evals.seconding.crossed, witnesses)
+        # One scale for all: a single answer without a second opinion leaves all of them with the model's own word.
+        return own if any(one is None and sure is not None for one, sure in zip(found, own, strict=True)) else found
 
     async def _queue(self, run: Run) -> Declaration:
         try:

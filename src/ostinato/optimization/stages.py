@@ -197,7 +197,7 @@ async def review(shop: Shop) -> Ending | None:
         return None
     if reviewing is None:
         return Ending("paused", "people have to look at answers, and there are no review queues here")
-    _, dev = await shop.examples()
+    train, dev = await shop.examples()
     decided = await shop.records.decision(run.id, "review")
     if decided is None:
         passed, figures = await reviewing.verdict(run)
@@ -210,7 +210,7 @@ async def review(shop: Shop) -> Ending | None:
             for one in (base, new):
                 # How sure it is of the old answers decides nothing: nothing is asked again for that.
                 cells[one.id] = list(await shop.meter.cells(one, dev, "search", confidence=one is new))
-            asked = await reviewing.ask(run, cells, dev)
+            asked = await reviewing.ask(run, cells, dev, train)
             if not asked:
                 # Nobody has looked: that is no word in its favour.
                 return Ending(
