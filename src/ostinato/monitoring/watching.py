@@ -7,6 +7,7 @@ and nothing counts twice. Alarms are handed on afterwards, again and again until
 import asyncio
 import contextlib
 import logging
+import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 import msgspec
@@ -34,6 +35,11 @@ _FIRST = 100_000
 """Rows of the past that a first look learns from."""
 _FORGET_EVERY = 360
 """Looks between two times of forgetting what is long idle."""
+_TICK = 60.0
+"""Seconds that were watched between two times that a detector is told that nothing came."""
+_LAZY = 600.0
+"""Seconds between two times that what such a detector has counted is written down: samples and watched time of a state
+belong together, so what a crash loses of both says nothing wrong."""
 _STOOD = 60.0
 """Seconds beside ten looks after which the process is held to have stood still."""
 
@@ -69,6 +75,12 @@ class Watch:
         self._upto: dict[str, int] = {}
         self._looked: tuple[int, float] | None = None
         self._looks = 0
+        self._counted = 0.0
+        """Seconds watched, in all; and how many of them each detector of what does not come has been told of."""
+        self._told: dict[str, float] = {}
+        self._written: dict[str, float] = {}
+        """When the state of such a detector was written last; and which are to be."""
+        self._unwritten: set[str] = set()
         self._task: asyncio.Task[None] | None = None
         self._night: asyncio.Task[None] | None = None
         self._lock = asyncio.Lock()
@@ -89,8 +101,14 @@ class Watch:
         await asyncio.gather(*tasks, return_exceptions=True)
         lease, self.lease = self.lease, None
         if lease is not None:
-            with contextlib.suppress(OstinatoError):
-                await self.database.run(lambda connection: store.leave(connection, lease))
+            last = {key: self.kept[key] for key in self._unwritten}
+
+            def leave(connection: sa.Connection) -> None:
+                store.write(connection, lease, {}, last, ())
+                store.leave(connection, lease)
+
+            with contextlib.suppress(OstinatoError, store.Lost):
+                await self.database.run(leave)
 
     async def _run(self) -> None:
         while True:
@@ -141,6 +159,7 @@ class Watch:
 
     def _forget(self) -> None:
         self.lease, self.kept, self._upto, self._looked = None, {}, {}, None
+        self._told, self._written, self._unwritten = {}, {}, set()
 
     # -- who watches -----------------------------------------------------------------------------------------------
 
@@ -178,6 +197,9 @@ class Watch:
             cursors.setdefault(name, max(0, head - _FIRST))
         cursors.setdefault("rollup", now - now % 60_000_000 - 60_000_000)
         self._cursors, self._upto, self._looked = cursors, {}, None
+        steady, ticking = self.clock.monotonic(), [key for key, one in self.kept.items() if one.ticks]
+        self._told, self._written = dict.fromkeys(ticking, self._counted), dict.fromkeys(ticking, steady)
+        self._unwritten = set()
 
     # -- one look --------------------------------------------------------------------------------------------------
 
@@ -200,13 +222,16 @@ class Watch:
         if self._tidying():
             before = now - int(self.settings.keep_days * DAY)
             await self.database.run(lambda connection: store.prune(connection, before))
+        written = self._due(changed)
         await self.database.run(
-            lambda connection: store.write(connection, lease, found.positions, changed, alarms, gone)
+            lambda connection: store.write(connection, lease, found.positions, written, alarms, gone)
         )
         self._cursors = {**self._cursors, **found.positions}
-        self.kept.update(changed)
+        self._take_over(changed, written, watched)
         for key in gone:
-            self.kept.pop(key, None)
+            for known in (self.kept, self._told, self._written):
+                known.pop(key, None)
+            self._unwritten.discard(key)
         self._looked = (now, self.clock.monotonic())
         self.raised += len(alarms)
         self._looks += 1
@@ -215,6 +240,31 @@ class Watch:
         if self.sampled is not None and found.candidates:
             await self.sampled(found.candidates)
         return found.more
+
+    def _due(self, changed: Mapping[str, Kept]) -> dict[str, Kept]:
+        """What is to be written of what has changed now, and before."""
+        steady = self.clock.monotonic()
+
+        def due(key: str, one: Kept) -> bool:
+            before = self.kept.get(key)
+            if not one.ticks or before is None or before.state.alarms != one.state.alarms:
+                return True
+            if (before.state.index >= 1) != (one.state.index >= 1):
+                return True  # people look at it
+            return steady - self._written.get(key, -math.inf) >= _LAZY
+
+        waiting = {key: self.kept[key] for key in self._unwritten}
+        return {key: one for key, one in {**waiting, **changed}.items() if due(key, one)}
+
+    def _take_over(self, changed: Mapping[str, Kept], written: Mapping[str, Kept], watched: float) -> None:
+        """Go on with what a look came to, now that it is written."""
+        steady = self.clock.monotonic()
+        self._counted += watched
+        self.kept.update(changed)
+        ticking = [key for key, one in changed.items() if one.ticks]
+        self._told.update(dict.fromkeys(ticking, self._counted))
+        self._written.update((key, steady) for key, one in written.items() if one.ticks)
+        self._unwritten = {key for key in {*self._unwritten, *ticking} if key not in written}
 
     def _watched(self, now: int) -> float:
         """Seconds in which somebody watched: no more than either clock says; none where the process stood still."""
@@ -246,10 +296,14 @@ class Watch:
                     continue
                 room -= key not in changed and key not in self.kept
                 changed[key] = kept
-                batch = Batch(now, tuple(self._thinned(observations)), watched)
+                batch = Batch(now, tuple(self._thinned(observations)), self._pending(key, watched))
                 self._take(kept, detector, kind, batch, days, alarms)
         self._tick(changed, now, watched, days, alarms)
         return changed, alarms
+
+    def _pending(self, key: str, watched: float) -> float:
+        """Seconds that were watched since a detector was told last."""
+        return watched + self._counted - self._told.get(key, self._counted)
 
     def _thinned(self, observations: Sequence[Observation]) -> Sequence[Observation]:
         """Evenly drawn where there are more than a look may cost: what they say of a share or a mean stays the same."""
@@ -306,7 +360,8 @@ class Watch:
         if watched <= 0:
             return
         for key, one in self.kept.items():
-            if key in changed or not one.ticks:
+            pending = self._pending(key, watched)
+            if key in changed or not one.ticks or pending < _TICK:
                 continue
             series = one.series
             detector = self.registry.effective(series.project, series.intent).get(one.detector)
@@ -316,7 +371,7 @@ class Watch:
             kept = self._open(key, detector, kind, series)
             if kept is not None:
                 changed[key] = kept
-                self._take(kept, detector, kind, Batch(now, (), watched), days, alarms)
+                self._take(kept, detector, kind, Batch(now, (), pending), days, alarms)
 
     def _tidying(self) -> bool:
         return self._looks % _FORGET_EVERY == _FORGET_EVERY - 1
