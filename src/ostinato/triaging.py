@@ -2,11 +2,12 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, Protocol, cast
 
 import msgspec
 
-from ostinato import access, intents, reviews
+from ostinato import access, intents, reviews, scorers
 from ostinato.access import Actor, SystemActor
 from ostinato.audit import Log
 from ostinato.cache.model import Policy
@@ -15,6 +16,7 @@ from ostinato.calls import Calls
 from ostinato.cases import Cases
 from ostinato.cases.model import Alarm
 from ostinato.config import Config
+from ostinato.core import hashing
 from ostinato.core.clock import Clock
 from ostinato.core.errors import Conflict, Invalid, NotFound
 from ostinato.families import Families
@@ -81,6 +83,9 @@ class Caching(msgspec.Struct, frozen=True):
         after: Json = {**body, "cache": {**body.get("cache", {}), **rules}}
         await self.standing.judge("intents", {**{name: one for name, (_, one) in bodies.items()}, intent.name: after})
         change = intents.Change(intent.name, version, after)
+        asked = await self.changes.waiting(intent.name)
+        if asked is not None and asked.digest == change.digest():
+            return {"intent": intent.name, "request": asked.id}  # before a crash, or by somebody with the same wish
         made = await self.changes.make(actor, intents.Wanted.of(change, before, decision.org))
         if not isinstance(made, int):
             return {"intent": intent.name, "request": made.id}
@@ -188,20 +193,49 @@ def gained(runs: Optimizations, clock: Clock, days: float) -> Gained:
     return find
 
 
-def asking(room: reviews.Reviews) -> Callable[[Actor, Decision, Json], Awaitable[Json]]:
-    """Have a queue in which people look at answers; the scorers' sampling fills it."""
+def asking(
+    room: reviews.Reviews, registry: scorers.Registry, keeps: Callable[[str], Awaitable[bool]]
+) -> Callable[[Actor, Decision, Json], Awaitable[Json]]:
+    """Have people look at a share of a family's answers: a queue, and the rule of sampling that fills it.
+
+    ``keeps(project)``: whether texts are kept there; without them nothing can be looked at later.
+    """
 
     async def ask(_: Actor, decision: Decision, wanted: Json) -> Json:
-        share = float(wanted.get("share", 0.05))
+        share, project, why = float(wanted.get("share", 0.05)), decision.project, f"triage {decision.id}"
+        if not await keeps(project):
+            raise Conflict(
+                "This project keeps no texts: nobody could look at its answers.",
+                code="triage_no_texts",
+                hint="Set `store_text` of the project (`ostinato projects`), then approve again.",
+            )
         declared = reviews.Declaration(
             title="Answers of families whose quality nobody knows",
-            sampling=reviews.Sampling(random=share, stakes=1.0),
+            # The rule draws the share; whatever of it is of high stakes is looked at.
+            sampling=reviews.Sampling(random=1.0, least_confident=0.0),
         )
         try:
-            await room.queue(SYSTEM, QUEUE, project=decision.project)
+            standing = (await room.queue(SYSTEM, QUEUE, project=project)).queue.declared
         except NotFound:
-            await room.declare(SYSTEM, QUEUE, declared, project=decision.project, reason=f"triage {decision.id}")
-        return {"queue": QUEUE}
+            standing = (await room.declare(SYSTEM, QUEUE, declared, project=project, reason=why)).declared
+        if standing.closed or standing.mode != "single":
+            raise Conflict(
+                f"The queue {QUEUE!r} takes no single answers.",
+                code="triage_queue",
+                hint=f"Declare the queue {QUEUE!r} open and of mode `single`, then approve again.",
+            )
+        rule = scorers.NewRule(
+            name=f"triage-{hashing.digest_of([decision.intent, decision.prompt]).hex()[:12]}",
+            share=share,
+            scorers=(),
+            intent=decision.intent,
+            prompt=decision.prompt,
+            review=QUEUE,
+        )
+        known = {one.name for one in await registry.rules(SYSTEM, project=project)}
+        if rule.name not in known:  # one that stands may have been changed since, by somebody who knew why
+            await registry.put_rule(SYSTEM, rule, project=project, reason=why)
+        return {"queue": QUEUE, "rule": rule.name}
 
     return ask
 
@@ -258,6 +292,7 @@ class Parts(Protocol):
     intent_changes: intents.Changes
     optimizations: Optimizations
     calls: Calls
+    improving: Any
 
     @property
     def intents(self) -> Current[intents.Intents]: ...
@@ -278,7 +313,7 @@ class Triaging:
         )
         self.triage.bind("cache", caching)
         self.triage.bind("optimize", starting(parts.optimizations))
-        self.triage.bind("review", asking(parts.reviews))
+        self.triage.bind("review", asking(parts.reviews, parts.improving.scorers, partial(_keeps, parts.access)))
         self.triage.gained = gained(parts.optimizations, parts.clock, settings.inventory_days)
         self.audits = Audits(families, parts.calls, parts.clock, settings)
         self.inventory = Inventory(rooms, settings, parts.prompts, lambda: _projects(parts.access))
@@ -300,3 +335,8 @@ class Triaging:
 
 async def _projects(door: access.Access) -> Sequence[tuple[str, str]]:
     return [(one.org_id, one.id) for one in await door.list_projects(SYSTEM)]
+
+
+async def _keeps(door: access.Access, project: str) -> bool:
+    """Whether a project keeps texts."""
+    return any(one.store_text for one in await door.list_projects(SYSTEM) if one.id == project)

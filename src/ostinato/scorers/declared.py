@@ -31,7 +31,7 @@ class NewRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     share: float
     """From 0 to 1, of the answers that it is about; 0 switches it off."""
     scorers: tuple[str, ...]
-    """Names of declared scorers."""
+    """Names of declared scorers; none where answers go into a review queue alone."""
     intent: str = ""
     """Key of the intent that it is about; left out: every one."""
     prompt: str = ""

@@ -318,7 +318,7 @@ class Registry:
                     specs[rule.project] = {one.name: one.spec for one in store.all_standing(connection, rule.project)}
                 known = specs[rule.project]
                 used = tuple(known[name] for name in rule.scorers if name in known)
-                if rule.share > 0 and used:
+                if rule.share > 0 and (used or (rule.review and not rule.scorers)):
                     active.setdefault(rule.project, []).append(Active(rule, round(rule.share * _WHOLE), used))
             bar = max((one.bar for some in active.values() for one in some), default=0)
             return Sampling({project: tuple(some) for project, some in active.items()}, bar)
@@ -383,8 +383,9 @@ def _check(wish: NewRule) -> None:
         raise refuse("name", f"{wish.name[:80]!r} cannot be the name of a rule.")
     if not 0 <= wish.share <= 1:
         raise refuse("share", "The share is from 0 to 1.")
-    if not 1 <= len(wish.scorers) <= _MOST_OF_RULE or len(set(wish.scorers)) != len(wish.scorers):
-        raise refuse("scorers", f"A rule names 1 to {_MOST_OF_RULE} scorers, each once.")
+    least = 0 if wish.review else 1  # people may look where nothing else does
+    if not least <= len(wish.scorers) <= _MOST_OF_RULE or len(set(wish.scorers)) != len(wish.scorers):
+        raise refuse("scorers", f"A rule names 1 to {_MOST_OF_RULE} scorers, each once, or a review queue.")
     for field, text in (("intent", wish.intent), ("prompt", wish.prompt), ("review", wish.review)):
         if len(text) > 255 or (text and not text.isprintable()):
             raise refuse(field, f"This cannot be the name of a {field}.")

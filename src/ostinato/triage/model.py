@@ -11,7 +11,8 @@ from ostinato.wire.model import Json
 
 Choice: TypeAlias = Literal["cache", "optimize", "both", "review", "leave"]
 CHOICES: tuple[Choice, ...] = ("cache", "optimize", "both", "review", "leave")
-State: TypeAlias = Literal["proposed", "applied", "rejected", "superseded"]
+State: TypeAlias = Literal["proposed", "waiting", "applied", "rejected", "superseded"]
+"""``waiting``: somebody has approved it, and a change that it makes needs the word of others, too."""
 
 
 class Money(msgspec.Struct, frozen=True):

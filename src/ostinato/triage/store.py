@@ -53,6 +53,15 @@ def newest(connection: sa.Connection, project: str) -> dict[str, Decision]:
     return {row["family"]: _decision(row) for row in connection.execute(query).mappings()}
 
 
+def waiting(connection: sa.Connection, project: str = "") -> list[Decision]:
+    """Decisions that wait for others, of a project or of all."""
+    table = tables.triage_decision
+    query = sa.select(table).where(table.c.state == "waiting")
+    if project:
+        query = query.where(table.c.project == project)
+    return [_decision(row) for row in connection.execute(query).mappings()]
+
+
 def history(connection: sa.Connection, project: str, family: str, limit: int = 100) -> list[Decision]:
     """All decisions on a family, the newest first."""
     table = tables.triage_decision

@@ -20,7 +20,7 @@ from ostinato.families import OTHER, Families, Figures, Share
 from ostinato.intents import Intents
 from ostinato.signals import Signals
 from ostinato.storage import Current, Database
-from ostinato.triage import deciding, quality, store, value
+from ostinato.triage import deciding, quality, store, value, waiting
 from ostinato.triage.model import Decision, Evidence, Row, Verdict
 from ostinato.triage.settings import Settings
 from ostinato.wire.model import Json
@@ -35,7 +35,16 @@ Gained: TypeAlias = Callable[[str], Awaitable[Mapping[tuple[str, int], float]]]
 """``gained(project)``: prompt and version -> what a run on it found to be gained, as a share; left out: not known."""
 
 _COMMENT = 2_000
+_SETTLE = 30.0
+"""Seconds between two looks at what waits for others; who asks for it looks at once."""
 _MOSTLY = 0.5
+_DEEDS = {
+    "applied": "triage:apply",
+    "waiting": "triage:ask",
+    "rejected": "triage:reject",
+    "proposed": "triage:propose",
+}
+"""What the audit log calls it when a decision comes to a state."""
 _log = logging.getLogger(__name__)
 
 
@@ -85,9 +94,22 @@ class Triage:
                 await task
 
     async def _run(self) -> None:
+        due = self._rooms.clock.monotonic() + self.settings.look_seconds
         while True:
-            await self._rooms.clock.sleep(self.settings.look_seconds)
-            await self.look()
+            await self._rooms.clock.sleep(min(_SETTLE, self.settings.look_seconds))
+            await self._settle_all()
+            if self._rooms.clock.monotonic() >= due:
+                due = self._rooms.clock.monotonic() + self.settings.look_seconds
+                await self.look()
+
+    async def _settle_all(self) -> None:
+        """Finish what others have agreed to, or refused, since it was asked of them. Does not raise."""
+        try:
+            await self._settle()
+        except OstinatoError as error:
+            _log.warning("What waits for approval could not be looked at: %s", error.message)
+        except Exception:
+            _log.exception("What waits for approval could not be looked at.")
 
     async def look(self) -> None:
         """One round over all projects, if it is due and no other process makes it. Does not raise."""
@@ -109,6 +131,7 @@ class Triage:
     async def look_at(self, org: str, project: str) -> Sequence[Decision]:
         """Decide anew on the families of one project; gives the decisions that are new."""
         made: list[Decision] = []
+        await self._settle(project)
         standing = await self._rooms.control.read(lambda connection: store.newest(connection, project))
         for evidence in await self._evidence(project):
             verdict = deciding.decide(evidence, self.settings)
@@ -123,6 +146,8 @@ class Triage:
     def _is_news(self, old: Decision | None, verdict: Verdict, evidence: Evidence) -> bool:
         if old is None:
             return bool(verdict.worth)  # too little is known of it: nothing is written down
+        if old.state == "waiting":
+            return False  # what others are asked for stands until they have spoken
         if not verdict.worth:
             return False  # what faded away keeps its last word
         if old.state == "rejected" and old.choice == verdict.choice:
@@ -190,6 +215,7 @@ class Triage:
     async def list(self, actor: Actor, project: str | None = None, choice: str = "") -> Sequence[Row]:
         """The families of a project with the decision that stands on each, those that cost most first."""
         home = await self._home(actor, project, "triage:read")
+        await self._settle(home[1])
         standing = await self._rooms.control.read(lambda connection: store.newest(connection, home[1]))
         found = [
             Row(
@@ -210,6 +236,7 @@ class Triage:
             home, family = (decision.org, decision.project), decision.family
         else:
             home, family = await self._home(actor, project, "triage:read"), ref
+        await self._settle(home[1])
         decisions = await self._rooms.control.read(lambda connection: store.history(connection, home[1], family))
         rows = [one for one in await self.list(actor, home[1]) if one.figures.family == family]
         if not rows and not decisions:
@@ -218,6 +245,8 @@ class Triage:
 
     async def decision(self, actor: Actor, decision_id: str) -> Decision:
         """One decision."""
+        found = await self._find(actor, decision_id, "triage:read")
+        await self._settle(found.project)
         return await self._find(actor, decision_id, "triage:read")
 
     async def now(self, actor: Actor, project: str | None = None) -> Sequence[Decision]:
@@ -231,6 +260,9 @@ class Triage:
         self, actor: Actor, decision_id: str, comment: str = "", *, version: int | None = None, more: Json | None = None
     ) -> Decision:
         """Carry a proposed decision out. ``more``: what its parts need beside what is proposed, by their names.
+
+        Where a change that it makes needs the word of others, it is ``waiting`` until they have spoken: then it is
+        applied, or rejected, or proposed again where nobody said anything in time.
 
         Raises what keeps a part from being carried out: the decision stays proposed then.
         """
@@ -253,13 +285,18 @@ class Triage:
             raise Conflict(
                 f"This decision is {decision.state} already.",
                 code="triage_closed",
-                hint="`ostinato triage show FAMILY` tells what stands.",
+                hint=f"Others must agree to the request {waiting.requests_of(decision.effects)[0]}, or reject it."
+                if decision.state == "waiting"
+                else "`ostinato triage show FAMILY` tells what stands.",
             )
-        effects: dict[str, Any] = {}
+        effects: dict[str, Any] = waiting.without_waiting(decision.effects)
         if state == "applied":
             for name, part in decision.policy.items():
                 effect = self._effects.get(name)
-                effects[name] = await effect(actor, decision, part) if effect is not None else {}
+                if name not in effects:  # done before, where others did not answer in time
+                    effects[name] = await effect(actor, decision, part) if effect is not None else {}
+            if waiting.requests_of(effects):
+                state = "waiting"
         occasion, now = audit.occasion(), self._rooms.clock.now()
 
         def work(connection: sa.Connection) -> Decision:
@@ -272,16 +309,47 @@ class Triage:
                 effects=effects,
                 comment=comment.strip()[:_COMMENT],
                 automatic=automatic,
-                closed_at=now,
+                closed_at=None if state == "waiting" else now,
                 closed_by=access.actor_name(actor),
             )
-            action = "triage:apply" if state == "applied" else "triage:reject"
-            self._leaf(connection, actor, changed, action, occasion)
+            self._leaf(connection, actor, changed, _DEEDS[state], occasion)
             return changed
 
         closed = await self._rooms.control.run(work)
         self._told(closed)
         return closed
+
+    async def _settle(self, project: str = "") -> None:
+        """Finish decisions that waited for others and were answered, of a project or of all."""
+        found = await self._rooms.control.read(lambda connection: store.waiting(connection, project))
+        ended = [done for one in found if (done := await self._settled(one)) is not None]
+        for one in ended:
+            self._told(one)
+
+    async def _settled(self, decision: Decision) -> Decision | None:
+        now, occasion = self._rooms.clock.now(), audit.occasion()
+
+        def work(connection: sa.Connection) -> Decision | None:
+            what = waiting.became(connection, decision, now)
+            if not what.state:
+                return None
+            again = what.state == "proposed"
+            changed = store.change(
+                connection,
+                decision,
+                state=what.state,
+                effects=waiting.without_waiting(decision.effects) if again else decision.effects,
+                comment=(what.why or decision.comment)[:_COMMENT],
+                closed_at=None if again else now,
+                closed_by="" if again else what.by or decision.closed_by,
+            )
+            self._leaf(connection, ACTOR, changed, _DEEDS[what.state], occasion)
+            return changed
+
+        try:
+            return await self._rooms.control.run(work)
+        except Conflict:
+            return None  # another process was quicker
 
     # -- shared ----------------------------------------------------------------------------------------------------
 
