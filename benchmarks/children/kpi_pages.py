@@ -13,11 +13,12 @@ import sys
 import time
 from pathlib import Path
 
+import money_pages
+
 from ostinato import signals, storage, traces
 from ostinato.core import ids
 from ostinato.core.clock import ManualClock, SystemClock
 from ostinato.kpis import Kpis, Scope
-from ostinato.wire.model import Usage
 
 DAY = 86_400_000_000
 BATCH = 5_000
@@ -40,7 +41,7 @@ def fill(recorder: traces.Recorder, told: signals.Signals, clock: ManualClock, r
     dice = random.Random(1)
     step = 30 * 86_400 / max(1, rows / BATCH)
     began, done = time.perf_counter(), 0
-    usage = Usage(400, 0, 0, 120, 0)
+    recorder.draws = money_pages.lottery()
     while done < rows and time.perf_counter() - began < LIMIT_SECONDS:
         origins: list[str] = []
         for number in range(CALLS):
@@ -60,7 +61,8 @@ def fill(recorder: traces.Recorder, told: signals.Signals, clock: ManualClock, r
                 prompt=f"n{number % 8}",
                 release=f"r{number % 3}",
                 fingerprint=ids.new(now),
-                usage=usage,
+                usage=money_pages.usage(number),
+                trial="held" if number % 100 == 0 else "treated",
                 cost=300_000,
                 upstream_us=800_000,
                 total_us=dice.randrange(400_000, 2_000_000),
@@ -68,7 +70,8 @@ def fill(recorder: traces.Recorder, told: signals.Signals, clock: ManualClock, r
                 first_token_us=200_000,
             )
             recorder.call(row)
-            origins.append(row.request_id)
+            if not row.trial.startswith("h"):
+                origins.append(row.request_id)
         for number in range(BATCH - CALLS):
             now = clock.now()
             recorder.hit(
@@ -107,11 +110,19 @@ def fill(recorder: traces.Recorder, told: signals.Signals, clock: ManualClock, r
     return done
 
 
-async def ask(kpis: Kpis, clock: ManualClock, cpu: dict[str, list[float]]) -> dict[str, list[float]]:
-    """Milliseconds of every page, round after round; ``cpu`` gets those of the processor."""
+async def ask(
+    kpis: Kpis, clock: ManualClock, cpu: dict[str, list[float]], more: dict[str, money_pages.Page]
+) -> dict[str, list[float]]:
+    """Milliseconds of every page, round after round; ``cpu`` gets those of the processor. ``more``: pages of money."""
     scope = Scope(org="o", project="p")
     found: dict[str, list[float]] = {name: [] for name, _, _ in PAGES}
+    found |= {name: [] for name in more}
     for _ in range(ROUNDS):
+        for name, page in more.items():
+            began, spent = time.perf_counter(), time.process_time()
+            await page(traces.Window(clock.now() - 30 * DAY, clock.now() + 1))
+            found[name].append((time.perf_counter() - began) * 1000)
+            cpu.setdefault(name, []).append((time.process_time() - spent) * 1000)
         for name, days, wanted in PAGES:
             window = traces.Window(clock.now() - days * DAY, clock.now() + 1)
             began, spent = time.perf_counter(), time.process_time()
@@ -180,9 +191,10 @@ def main(directory: str, wanted: str, engine: str = "sqlite") -> None:
     began = time.perf_counter()
     rows = fill(recorder, told, clock, int(wanted))
     filled = time.perf_counter() - began
-    kpis = Kpis(traces.Ledger(database, clock), told, clock)
+    ledger = traces.Ledger(database, clock)
+    kpis = Kpis(ledger, told, clock)
     cpu: dict[str, list[float]] = {}
-    pages = asyncio.run(ask(kpis, clock, cpu))
+    pages = asyncio.run(ask(kpis, clock, cpu, money_pages.pages(place, database, ledger, clock)))
     recorder.stop()
     heard = asyncio.run(hear(database))
     database.close()

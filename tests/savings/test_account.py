@@ -1,5 +1,6 @@
 """The account and its report, over the whole gateway and its API."""
 
+import math
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -12,7 +13,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from control import Plane, opened
 
-from ostinato import releases, reviews, signals
+from ostinato import releases, reviews, signals, statistics
 from ostinato.access.permissions import ROLES
 from ostinato.core import ids
 from ostinato.savings import accounting, costs, releasing, summed, tables
@@ -333,6 +334,28 @@ async def test_sums_tell_of_a_release_what_its_rows_do(plane: Plane):
     window, mine = Window(now, now + HOUR), Filter(org=plane.organizations["acme/main"])
     exact = await plane.app.ledger_database.read(lambda c: accounting.prefix_cache(c, prices, window, mine))
     assert await summed.discount(plane.app.ledger, prices, window, mine) == exact.nano != 0
+
+
+async def test_sums_tell_of_quality_what_its_signals_do(plane: Plane):
+    now = plane.world.clock.now()
+    told(plane, now, "new", [1.0] * 70 + [0.2] * 30)
+    told(plane, now, "old", [1.0] * 60 + [0.0] * 40)
+    told(plane, now, "old", [1.0] * 60, name="only here")
+    for release in ("new", "old"):
+        told(plane, now, release, [1.0] * 40, source="outcome", name="escalated")
+    plane.world.clock.advance(10)
+    assert plane.app.signals.flush()
+    one = change(plane, now)
+    by_rows = await plane.app.ledger_database.read(lambda c: releasing._quality(c, one, 0.02))
+    by_sums = await summed.quality(plane.app.ledger, one, 0.02)
+    assert by_rows is not None and by_sums is not None
+    assert (by_sums.n_new, by_sums.n_old) == (by_rows.n_new, by_rows.n_old) == (100, 100)
+    for name in ("low", "high", "mean"):
+        assert getattr(by_sums, name) == pytest.approx(getattr(by_rows, name))
+    new, old = ([*some, 0.0, 1.0] for some in ([1.0] * 70 + [0.2] * 30, [1.0] * 60 + [0.0] * 40))
+    mine, theirs = (statistics.weighted_mean(some, [1.0] * 102) for some in (new, old))
+    half = math.hypot(mine.high - mine.mean, theirs.high - theirs.mean)
+    assert by_sums.low == pytest.approx(mine.mean - theirs.mean - half)
 
 
 async def test_calls_of_our_own_are_not_among_what_callers_paid_for(plane: Plane, key: str):

@@ -133,7 +133,7 @@ def _print_stats(found: Any) -> None:
             (
                 "requests",
                 f"{found['requests']}  (hits {found['hits']}, misses {found['misses']}, "
-                f"bypasses {found['bypasses']}, refused {found['refused']})",
+                f"bypasses {found['bypasses']}, refused {found['refused']}); asked beside answers: {found['asides']}",
             ),
             ("hit rate", f"{percent(found['hit_rate'])} of requests, {percent(found['token_hit_rate'])} of tokens"),
             (

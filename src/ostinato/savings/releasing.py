@@ -5,17 +5,17 @@ or the baseline hold-out answered at the same time, they are the comparison (dra
 release's calls cost in the thirty days before the new one began, and the line says so.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
 import sqlalchemy as sa
 
-from ostinato import statistics
 from ostinato.releases import tables as release_tables
 from ostinato.savings import accounting
 from ostinato.savings.model import Line, Quality
 from ostinato.signals import tables as signal_tables
+from ostinato.signals.summing import Sum
 from ostinato.traces import Filter, PriceBook, Window
 from ostinato.traces import tables as ledger
 
@@ -23,7 +23,10 @@ LEAST = 30
 """Calls, and signals, on each side."""
 BEFORE = 30 * 86_400_000_000
 _MOST = 100
-_SIGNALS = 20_000
+_SIGNALS = 5_000
+_READ = 10_000
+"""Calls that are read one by one: the newest of a time."""
+_Z = 1.959964
 _OUTCOMES = ("csat", "task_success")
 """Outcomes that are told of good and bad answers alike, and are the better the higher."""
 
@@ -77,6 +80,14 @@ class Effect(msgspec.Struct, frozen=True, kw_only=True):
         return self.quality is not None and self.quality.holds
 
 
+class Sides(msgspec.Struct, frozen=True):
+    """What sums tell of a release and the one before."""
+
+    calls: tuple[Calls, Calls, bool] | None
+    """Of the release, of the one before, and whether these were drawn at random; ``None``: rows must be read."""
+    quality: Quality | None
+
+
 def changes(connection: sa.Connection, window: Window, filters: Filter) -> list[Change]:
     """Releases in force at some time of the window that replaced another, newest first. From ``control``."""
     table = release_tables.release
@@ -113,7 +124,7 @@ def changes(connection: sa.Connection, window: Window, filters: Filter) -> list[
 
 
 def rows(connection: sa.Connection, change: Change, prices: PriceBook) -> tuple[Calls, Calls, bool]:
-    """Calls of a release, those of the one before, and whether these were drawn at random. Blocking; reads them all."""
+    """Calls of a release, those of the one before, and whether these were drawn at random; the newest. Blocking."""
     new = _calls(connection, prices, change, change.since, change.until, release=change.id)
     old = _calls(connection, prices, change, change.since, change.until, control=True)
     randomized = old.n >= LEAST
@@ -127,10 +138,10 @@ def effect(
     change: Change,
     margin: float,
     prices: PriceBook,
-    sides: tuple[Calls, Calls, bool] | None = None,
+    told: Sides | None = None,
 ) -> Effect:
-    """What one release does; ``sides``: as :func:`rows` gives them, where sums tell. From ``traces``; blocking."""
-    new, old, randomized = sides or rows(connection, change, prices)
+    """What one release does; ``told``: where sums tell. From ``traces``; blocking."""
+    new, old, randomized = (told.calls if told else None) or rows(connection, change, prices)
     shorter = cheaper = 0
     if new.n >= LEAST and old.n >= LEAST:
         # Without the provider's prefix cache on either side: what that spares is a line of its own, and counted there.
@@ -139,7 +150,7 @@ def effect(
         tokens = old.input + old.output
         shorter = round((old.input - new.input) * (old.plain / tokens if tokens else 0.0) * new.n)
         cheaper = round(saved) - shorter
-    quality = _quality(connection, change, margin)
+    quality = _quality(connection, change, margin) if told is None else told.quality
     return Effect(
         change=change, new=new, old=old, randomized=randomized, quality=quality, shorter=shorter, cheaper=cheaper
     )
@@ -196,10 +207,14 @@ def _calls(
     control: bool = False,
 ) -> Calls:
     call = ledger.call
+    low, high = f"{max(0, since) // 1000:012x}", f"{until // 1000:012x}"
+    within = sa.select(call.c.request_id).where(call.c.request_id >= low, call.c.request_id < high)
+    # Of many calls the newest are enough for a mean: how many there were, sums tell where there are any.
+    low = connection.execute(within.order_by(call.c.request_id.desc()).limit(1).offset(_READ)).scalar() or low
     tokens = call.c.input + call.c.cache_read + call.c.cache_write
     where = [
-        call.c.request_id >= f"{max(0, since) // 1000:012x}",
-        call.c.request_id < f"{until // 1000:012x}",
+        call.c.request_id >= low,
+        call.c.request_id < high,
         call.c.project == change.project,
         call.c.prompt == change.prompt,
         call.c.status < 400,
@@ -230,39 +245,54 @@ def _calls(
 
 
 def _quality(connection: sa.Connection, change: Change, margin: float) -> Quality | None:
-    """The worst of the signals that are there for both releases."""
-    sides: list[dict[tuple[str, str], tuple[list[float], list[float]]]] = []
+    """What signals say of both releases, read one by one: where sums do not tell the one before apart."""
+    sides: list[dict[tuple[str, str], Sum]] = []
     for release, since in ((change.id, change.since), (change.base, change.since - BEFORE)):
-        found: dict[tuple[str, str], tuple[list[float], list[float]]] = {}
+        found: dict[tuple[str, str], Sum] = {}
         known: set[tuple[str, ...]] = set()
         for row in connection.execute(_signals(change, release, since)):
             same = row.source, row.name, row.request_id, row.scorer, row.actor
             if same in known:
                 continue  # said again by the same: the last word, which comes first here, counts
             known.add(same)
-            values, weights = found.setdefault((row.source, row.name), ([], []))
-            values.append(float(row.value))
-            weights.append(float(row.weight) if row.weight and row.weight > 0 else 1.0)
+            value, w = float(row.value), float(row.weight) if row.weight and row.weight > 0 else 1.0
+            moments = [w, w * value, w * value * value, w * w, w * w * value, w * w * value * value]
+            found.setdefault((row.source, row.name), Sum()).add(Sum([1, 1, int(value < 0.5), *moments]))
         sides.append(found)
-    worst: Quality | None = None
-    for name in sides[0].keys() & sides[1].keys():
-        (new, new_weights), (old, old_weights) = sides[0][name], sides[1][name]
-        if min(len(new), len(old)) < LEAST:
+    return worst(sides[0], sides[1], margin)
+
+
+def worst(new: Mapping[tuple[str, str], Sum], old: Mapping[tuple[str, str], Sum], margin: float) -> Quality | None:
+    """The worst of the signals that are there for both releases, by source and name; ``None``: none is."""
+    found: Quality | None = None
+    for name in new.keys() & old.keys():
+        ours, theirs = new[name], old[name]
+        if min(ours["valued"], theirs["valued"]) < LEAST or (name[0] == "outcome" and name[1] not in _OUTCOMES):
             continue
-        ours, theirs = _mean(new, new_weights), _mean(old, old_weights)
-        half = (((ours.high - ours.low) / 2) ** 2 + ((theirs.high - theirs.low) / 2) ** 2) ** 0.5
-        middle = ours.mean - theirs.mean
-        mean = statistics.weighted_mean(new, new_weights).mean - statistics.weighted_mean(old, old_weights).mean
-        told = Quality(n_new=len(new), n_old=len(old), low=middle - half, high=middle + half, mean=mean, margin=margin)
-        if worst is None or told.low < worst.low:
-            worst = told
-    return worst
+        (mine, my_half), (other, other_half) = _mean(ours), _mean(theirs)
+        half = (my_half**2 + other_half**2) ** 0.5
+        told = Quality(
+            n_new=ours["valued"],
+            n_old=theirs["valued"],
+            low=mine - other - half,
+            high=mine - other + half,
+            mean=ours["wv"] / ours["w"] - theirs["wv"] / theirs["w"],
+            margin=margin,
+        )
+        if found is None or told.low < found.low:
+            found = told
+    return found
 
 
-def _mean(values: list[float], weights: list[float]) -> statistics.Interval:
-    """With one good and one bad answer added (Agresti and Caffo 2000): thirty of thirty are not known to be perfect."""
-    each = sum(weights) / len(weights)
-    return statistics.weighted_mean([*values, 0.0, 1.0], [*weights, each, each])
+def _mean(one: Sum) -> tuple[float, float]:
+    """Weighted mean and half of its interval (Hájek's, linearized: ``statistics.weighted_mean``), with one good and one
+    bad answer added (Agresti and Caffo 2000): thirty of thirty are not known to be perfect."""
+    n, each = one["valued"] + 2, one["w"] / one["valued"]
+    w, wv = one["w"] + 2 * each, one["wv"] + each
+    w2, w2v, w2vv = one["w2"] + 2 * each * each, one["w2v"] + each * each, one["w2vv"] + each * each
+    mean = wv / w
+    spread = max(0.0, w2vv - 2 * mean * w2v + mean * mean * w2) * n / (n - 1)
+    return mean, _Z * spread**0.5 / w
 
 
 def _signals(change: Change, release: str, since: int) -> "sa.Select[Any, Any, Any, Any, Any, Any, Any]":

@@ -81,11 +81,10 @@ class Savings:
         await asyncio.to_thread(self._catch_up)
         found = await self._control.read(lambda connection: releasing.changes(connection, window, filters))
         margin, prices = self._settings.margin, self._prices.value
-        sides = [await summed.sides(self._ledger, prices, one) for one in found]
+        sides = [await summed.told(self._ledger, prices, one, margin) for one in found]
         return await self._traces.read(
             lambda connection: [
-                releasing.effect(connection, one, margin, prices, calls)
-                for one, calls in zip(found, sides, strict=True)
+                releasing.effect(connection, one, margin, prices, told) for one, told in zip(found, sides, strict=True)
             ]
         )
 

@@ -7,14 +7,17 @@ they are few.
 
 from collections.abc import Iterable, Mapping
 
-from ostinato.savings.releasing import BEFORE, LEAST, Calls, Change
+from ostinato.savings.model import Quality
+from ostinato.savings.releasing import BEFORE, LEAST, Calls, Change, Sides, worst
+from ostinato.signals import summing
+from ostinato.signals.summing import Sum
 from ostinato.traces import Filter, Ledger, PriceBook, Window
 from ostinato.traces.cubes import ROLLUP, TRAFFIC
 from ostinato.traces.rollup import Cell, value_of
 from ostinato.wire.model import Usage
 
-FEW = 50_000
-"""Calls that are read one by one."""
+FEW = 10_000
+"""Calls that are read one by one: some fifty milliseconds."""
 _UNIT = 10_000
 """Tokens that a rate is taken from: below any threshold of long requests."""
 _TOKENS = ("input", "cache_read", "cache_write", "output", "reasoning")
@@ -42,6 +45,25 @@ def _discount(prices: PriceBook, cells: Iterable[tuple[tuple[str, ...], Cell]], 
             if plain is not None and cheap is not None and dear is not None:
                 found += (read * (plain - cheap) + written * (plain - dear)) / _UNIT
     return round(found)
+
+
+async def told(ledger: Ledger, prices: PriceBook, change: Change, margin: float) -> Sides | None:
+    """Both sides of a release; ``None``: rows must be read, as it is a version without a release."""
+    if not change.base:
+        return None
+    return Sides(await sides(ledger, prices, change), await quality(ledger, change, margin))
+
+
+async def quality(ledger: Ledger, change: Change, margin: float) -> Quality | None:
+    """What signals say of a release and of the one before."""
+
+    async def of(release: str, since: int) -> dict[tuple[str, str], Sum]:
+        equal = {"project": change.project, "prompt": change.prompt, "release": release}
+        window = Window(since, change.until)
+        _, found = await ledger.cells(summing.LAYOUT, window, equal, ("source", "name"), details=False)
+        return {(str(source), str(name)): one for (source, name), one in found.items()}
+
+    return worst(await of(change.id, change.since), await of(change.base, change.since - BEFORE), margin)
 
 
 async def sides(ledger: Ledger, prices: PriceBook, change: Change) -> tuple[Calls, Calls, bool] | None:
