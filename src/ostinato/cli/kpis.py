@@ -1,6 +1,7 @@
 """``kpis``: figures with their intervals, what there is of them, and outcomes out of files."""
 
 import csv
+import itertools
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -133,7 +134,8 @@ def _print_series(found: Any) -> None:
 def import_outcomes(file: Path, project: str, dry_run: bool, as_json: bool) -> None:
     """Tell outcomes out of a CSV file: columns request_id, client_request_id or session; type, value, at, id.
 
-    Ends with 1 where some were refused; a file may be imported again, what is known counts once.
+    With commas, semicolons or tabs between them. Ends with 1 where some were refused; a file may be imported again,
+    what is known counts once.
     """
     total: dict[str, Any] = {"accepted": 0, "duplicates": 0, "refused": []}
     for lines, part in _parts(file):
@@ -164,8 +166,12 @@ def _parts(file: Path) -> Iterator[tuple[list[int], list[dict[str, str]]]]:
     part: list[dict[str, str]] = []
     try:
         with file.open(newline="", encoding="utf-8-sig") as stream:
-            reader = csv.DictReader(stream)
-            _check(file, reader.fieldnames or ())
+            head = stream.readline()
+            # Spreadsheets write what their country does: commas, semicolons or tabs.
+            mark = max(",;\t", key=head.count)
+            reader = csv.DictReader(itertools.chain([head], stream), delimiter=mark)
+            reader.fieldnames = [name.strip().lower() for name in reader.fieldnames or ()]
+            _check(file, reader.fieldnames)
             for row in reader:
                 lines.append(reader.line_num)
                 part.append({name: value for name, value in row.items() if name in _COLUMNS and value})
