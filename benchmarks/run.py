@@ -26,6 +26,7 @@ import figures
 import hits
 import kpis
 import ledger
+import loop
 import machine
 import memory
 import misses
@@ -61,6 +62,7 @@ SECTIONS = {
     "encoder": encoder.measure,
     "retrieval": retrieval.measure,
     "optimization": optimization.measure,
+    "loop": loop.measure,
     "triage": triage.measure,
     "comparison": comparison.measure,
 }

@@ -230,7 +230,14 @@ def by_level(worth: Worth) -> Table:
 
 def conclusion(worth: Worth) -> str:
     """The optimizer's own account."""
-    told = f"The optimizer itself cost ${worth.optimizer_cost:.6f}"
+    times = worth.whole.times.value
+    told = ""
+    if times is not None and times < 1:
+        told = (
+            "A successful answer costs more than before, as the better prompt takes more tokens: what they buy is that"
+            " more answers succeed. "
+        )
+    told += f"The optimizer itself cost ${worth.optimizer_cost:.6f}"
     if worth.with_optimizer is not None:
         told += f"; paid by this traffic alone, a successful answer came to {_micro(worth.with_optimizer)}"
     if worth.payback is None:
