@@ -6,8 +6,10 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from ostinato.savings import estimate
+from ostinato.savings import holdout
 from ostinato.statistics import Interval
+from ostinato.traces import Window
+from ostinato.traces.drawing import Drawn, digest_of
 
 
 class World(msgspec.Struct, frozen=True):
@@ -51,17 +53,21 @@ def world(kind: str, seed: int, sessions: int = 6_000, share: float = 0.02) -> W
     if kind == "negative":
         treated = untreated * (1 - 0.05 * hits / requests) + 3e5 * requests
     held = random.random(sessions) < share
-    sides = (
-        estimate.ratio(zip(requests[held].tolist(), untreated[held].tolist(), strict=True)),
-        estimate.ratio(zip(requests[~held].tolist(), treated[~held].tolist(), strict=True)),
-    )
-    known = treated + np.where(hits > 0, untreated * hits / requests, 0)
-    told = estimate.difference(
-        *sides, estimate.ratio(zip(requests[~held].tolist(), known[~held].tolist(), strict=True))
-    )
-    n = sides[1].requests
-    scaled = None if told is None else Interval(n * told.low, n * told.high, n * told.mean)
-    return World(kind, scaled, math.fsum((untreated - treated)[~held].tolist()))
+    known = np.where(hits > 0, untreated * hits / requests, 0)
+    told = estimated(requests, np.where(held, untreated, treated), known, held)
+    return World(kind, told, math.fsum((untreated - treated)[~held].tolist()))
+
+
+def estimated(requests: Any, costs: Any, saved: Any, held: Any) -> Interval | None:
+    """What the hold-out says of sessions, from the sums that the ledger's writer keeps of them."""
+    sides = {name: Drawn() for name in ("held", "treated")}
+    for number, (count, cost, spared, out) in enumerate(
+        zip(requests.tolist(), costs.tolist(), saved.tolist(), held.tolist(), strict=True)
+    ):
+        side = sides["held" if out else "treated"]
+        side.count(digest_of("p", f"s{number}", ""), count, round(cost), 0 if out else round(spared), 0)
+    cells = {("0.02", name): side for name, side in sides.items()}
+    return holdout.told(Window(0, 1), cells, 0.02).saving
 
 
 def coverage(worlds: list[World]) -> tuple[int, int]:
@@ -81,11 +87,5 @@ def growing(seed: int, part: float, sessions: int = 6_000) -> World:
     hits = np.minimum(hits, requests)
     untreated = price * requests
     treated = untreated * (1 - hits / requests)
-    sides = [
-        estimate.ratio(zip(requests[some].tolist(), values[some].tolist(), strict=True))
-        for some, values in ((held, untreated), (~held, treated), (~held, untreated))
-    ]
-    told = estimate.difference(sides[0], sides[1], sides[2])
-    count = sides[1].requests
-    scaled = None if told is None else Interval(count * told.low, count * told.high, count * told.mean)
-    return World("growing", scaled, math.fsum((untreated - treated)[~held].tolist()))
+    told = estimated(requests, np.where(held, untreated, treated), untreated - treated, held)
+    return World("growing", told, math.fsum((untreated - treated)[~held].tolist()))
