@@ -1,5 +1,6 @@
 """Erasures: intended, carried out store after store, confirmed by a second look, and written down as done."""
 
+import asyncio
 import logging
 import secrets
 from collections.abc import Awaitable, Callable, Sequence
@@ -21,7 +22,7 @@ from ostinato.retention.model import Begun, Erased, Erasure, Receipt, Wish
 from ostinato.retention.of_ledger import Ledger
 from ostinato.retention.ruling import Ruling
 from ostinato.retention.stores import Counted, Subject
-from ostinato.retention.sweeping import LEASE_US, SWEEPER, Sweeping
+from ostinato.retention.sweeping import SWEEPER, Sweeping
 from ostinato.reviews.sealing import Sealer
 from ostinato.storage import Database
 from ostinato.verify import receipts as offline
@@ -34,6 +35,10 @@ _MOST = 100
 """Conversations or requests named in one wish."""
 _LONGEST = 512
 _LONGEST_TEXT = 2_000
+_CLAIM_US = 20_000_000
+"""How long an erasure waits for a process that is silent."""
+_BEAT = 5.0
+"""Seconds between two signs of life of a process that works on one."""
 _ROUNDS = 3
 """Looks after which something that keeps coming is told instead of waited for."""
 
@@ -134,18 +139,27 @@ class Erasing(Sweeping):
         name = f"erasure:{erasure_id}"
         if not await self._lease(name):
             return False
+        alive = asyncio.create_task(self._beat(name))
         try:
             kept = await self.database.read(lambda c: store.find_erasure(c, erasure_id))
             if kept is None or kept.erasure.state != "running":
                 return False
             asked = self._opened(kept)
             erasure = await self._taken_up(kept)
-            await self._forget(erasure, asked, name)
+            await self._forget(erasure, asked)
             return True
         finally:
+            alive.cancel()
+            await asyncio.gather(alive, return_exceptions=True)
             await self.database.run(lambda c: store.drop_lease(c, name, self.owner))
 
-    async def _forget(self, erasure: Erasure, asked: Subject, lease: str) -> None:
+    async def _beat(self, lease: str) -> None:
+        """Keep a lease for as long as the work lasts, however long one store takes."""
+        while True:
+            await self.clock.sleep(_BEAT)
+            await self._lease(lease)
+
+    async def _forget(self, erasure: Erasure, asked: Subject) -> None:
         subject, ruling = await self._resolved(asked)
         quoted = erasure.quoted
         if not erasure.stores:
@@ -161,7 +175,6 @@ class Erasing(Sweeping):
         left: dict[str, Counted] = {}
         for _ in range(_ROUNDS):
             for one in self.stores:
-                await self._lease(lease)
                 if await self._fresh(ruling) is not ruling:
                     # A hold holds from the moment it is placed.
                     subject, ruling = await self._resolved(asked, also=subject)
@@ -314,7 +327,7 @@ class Erasing(Sweeping):
 
     async def _lease(self, name: str) -> bool:
         now = self.clock.now()
-        return await self.database.run(lambda c: store.take_lease(c, name, self.owner, now, now + LEASE_US))
+        return await self.database.run(lambda c: store.take_lease(c, name, self.owner, now, now + _CLAIM_US))
 
 
 def _made(request_id: str) -> int | None:

@@ -23,8 +23,8 @@ from ostinato.storage import Current, Database
 
 _log = logging.getLogger("ostinato.retention")
 
-_TICK = 60.0
-"""Seconds between two looks for something to do."""
+_TICK = 15.0
+"""Seconds between two looks for something to do: an erasure whose process has died is taken up by another one."""
 
 
 class Retention(Erasing):
@@ -73,6 +73,9 @@ class Retention(Erasing):
 
     async def start(self) -> None:
         """Begin to look after erasures and sweeps; what a crash has interrupted goes on."""
+        if self.database.dialect == "sqlite":
+            # The data directory is this process's alone: whoever had a lease is dead, and nobody need wait for its end.
+            await self.database.run(store.drop_leases)
         self._wake.set()
         loop = asyncio.get_running_loop()
         self._tasks = [loop.create_task(self._work()), loop.create_task(self._tick())]

@@ -220,6 +220,11 @@ def drop_lease(connection: sa.Connection, name: str, owner: str) -> None:
     connection.execute(sa.delete(table).where(table.c.name == name, table.c.owner == owner))
 
 
+def drop_leases(connection: sa.Connection) -> None:
+    """Take all of them back: for whoever knows that no other process is there."""
+    connection.execute(sa.delete(tables.lease))
+
+
 class Kept(msgspec.Struct, frozen=True):
     """An erasure's row."""
 
