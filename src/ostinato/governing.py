@@ -167,6 +167,7 @@ class Governing:
         later("the hold-out", self.keeping.stop)
         self._parts.prompts.snapshot.on_swap(lambda _: self.keeping.hear())
         self._parts.recorder.watch(self.families)
+        self.families.follow(self._parts.notices)
         self.families.start()
         later("families", self._stop_families)
         await self.monitoring.start()
@@ -285,7 +286,7 @@ class Governing:
             return 0
 
         async def forget(one: retention.Subject) -> None:
-            await asyncio.to_thread(self.families.forget, one.project, one.digest)
+            await self.families.forget_everywhere(one.project, one.digest)
 
         return retention.Bound("families", ("traces.family",), nothing, forget)
 

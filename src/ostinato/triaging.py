@@ -207,7 +207,7 @@ def asking(
             raise Conflict(
                 "This project keeps no texts: nobody could look at its answers.",
                 code="triage_no_texts",
-                hint="Set `store_text` of the project (`ostinato projects`), then approve again.",
+                hint="Set `store_text` of the project (PATCH /api/v1/projects/ID), then approve again.",
             )
         declared = reviews.Declaration(
             title="Answers of families whose quality nobody knows",

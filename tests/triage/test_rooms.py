@@ -18,6 +18,7 @@ from ostinato.core.clock import ManualClock
 from ostinato.families import Families
 from ostinato.families import Settings as FamilySettings
 from ostinato.triage import Item
+from ostinato.wire.model import Answer, BlockStart, ChatRequest, Delta, Message, Text
 
 DAY = 86_400.0
 
@@ -184,3 +185,48 @@ async def test_forgetting_a_user_takes_their_requests_out_of_memory() -> None:
         assert one.user
         assert room.forget(one.project, one.user) == 3
         assert room.samples(5) == []
+
+
+async def test_what_one_process_is_told_to_forget_all_forget(tmp_path: Path, postgres_url: str) -> None:
+    control = storage.open_database("control", postgres_url)
+    await asyncio.to_thread(storage.migrate, control)
+    database = storage.open_database("traces", tmp_path / "traces.db")
+    await asyncio.to_thread(storage.migrate, database)
+    notices = [storage.Notices(control, poll_seconds=0.1) for _ in range(2)]
+    rooms = [Families(database, ManualClock(), FamilySettings(), seed=number) for number in range(2)]
+    try:
+        heard: list[str] = []
+        for told in notices:
+            await told.start()
+            told.subscribe("families", heard.append)
+        while heard.count("hello") < 3:  # both wires stand: two have heard the second of them, one itself
+            notices[1].publish("families", "hello")
+            await asyncio.sleep(0.05)
+        for told, room in zip(notices, rooms, strict=True):
+            room.follow(told)
+            for user in ("a" * 32, "b" * 32):
+                request = ChatRequest("plain", (Message("user", (Text(f"question of {user}"),)),))
+                answer = Answer("openai.chat", (BlockStart(0, "text"), Delta(0, "yes")))
+                room.answered("o", "p", "family", user, request, answer, user=user)
+            room.flush()
+            assert len(room.samples(9)) == 2
+        assert await rooms[0].forget_everywhere("p", "a" * 32) == 1
+        await until(lambda: [one.user for one in rooms[1].samples(9)] == ["b" * 32])
+        notices[1].fire_all()  # as after a time of not hearing: nobody knows whom others have forgotten
+        await until(lambda: not rooms[1].samples(9))
+        assert len(rooms[0].samples(9)) == 1
+    finally:
+        for room in rooms:
+            await room.stop()
+        for told in notices:
+            await told.close()
+        control.close()
+        database.close()
+
+
+async def until(holds: Any) -> None:
+    for _ in range(500):
+        if holds():
+            return
+        await asyncio.sleep(0.01)
+    raise AssertionError("it never came to that")

@@ -256,20 +256,17 @@ def test_forgetting_while_answers_come_loses_nothing_and_never_fails(traces: Any
 
 
 async def test_what_a_run_could_not_gain_long_ago_is_no_word_on_today() -> None:
-    from types import SimpleNamespace
-
     from ostinato.core.clock import ManualClock
     from ostinato.triaging import gained
 
     clock = ManualClock()
-    ended = SimpleNamespace(base_number=3, state="nothing-to-gain", created_at=clock.now())
+    began = clock.now()
 
     class Runs:
-        async def list(self, *_: Any, **__: Any) -> list[Any]:
-            return [ended]
+        async def without_gain(self, _: str, since: int) -> frozenset[tuple[str, int]]:
+            return frozenset({("support", 3)} if began >= since else ())
 
     find = gained(Runs(), clock, 90.0)  # pyright: ignore[reportArgumentType]
-    assert await find("p", "support", 3) == 0.0
-    assert await find("p", "support", 4) is None
+    assert await find("p") == {("support", 3): 0.0}
     clock.advance(91 * 86_400)
-    assert await find("p", "support", 3) is None
+    assert await find("p") == {}

@@ -5,7 +5,7 @@ import logging
 import random
 import threading
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 import sqlalchemy as sa
@@ -22,7 +22,7 @@ from ostinato.families.reservoir import Reservoir
 from ostinato.families.seen import Seen, of_batch, print_of
 from ostinato.families.settings import Settings
 from ostinato.families.store import Clockwork
-from ostinato.storage import Database
+from ostinato.storage import Database, Notices
 from ostinato.traces import CallRow, HitRow
 from ostinato.traces.rollup import Cells, Origin
 from ostinato.traces.write import find_origins
@@ -30,6 +30,8 @@ from ostinato.wire.model import Answer, ChatRequest, Text
 
 _LOG = logging.getLogger(__name__)
 
+TOPIC = "families"
+"""Of notices: whose texts are to be forgotten."""
 _BATCHES = 1_000
 """Batches of the ledger that may wait; a database that is away for longer costs counts, and says so."""
 _GRACE = 600_000_000
@@ -94,6 +96,8 @@ class Families:
         self._stopping = False
         self._thread: threading.Thread | None = None
         self._tried_at = clock.monotonic()
+        self._notices: Notices | None = None
+        self._unfollow: Callable[[], None] | None = None
         self.answered_by: dict[str, int] = {}
         """Answers of models that were told of, by project."""
         self.dropped = 0
@@ -195,6 +199,36 @@ class Families:
                     self._answers.append(one)
             return self._reservoir.forget(project, user)
 
+    def follow(self, notices: Notices) -> None:
+        """Forget what other processes are told to forget, and tell them."""
+        self._notices = notices
+        self._unfollow = notices.subscribe(TOPIC, self._heard)
+
+    async def forget_everywhere(self, project: str, user: str) -> int:
+        """The same in every process: here when this returns, elsewhere within seconds. Gives how many were here."""
+        gone = await asyncio.to_thread(self.forget, project, user)
+        if self._notices is not None:
+            self._notices.publish(TOPIC, f"{project} {user}")
+        return gone
+
+    def _heard(self, detail: str) -> None:
+        """Another process has forgotten somebody; after a time of not hearing nobody knows whom: then everything."""
+        project, _, user = detail.partition(" ")
+        # In a thread: whoever adds up may be waiting for a database.
+        threading.Thread(target=self._forget_heard, args=(project, user), name="ostinato-forget", daemon=True).start()
+
+    def _forget_heard(self, project: str, user: str) -> None:
+        if user:
+            self.forget(project, user)
+            return
+        with self._lock:
+            kept = [one for one in iter(self._next, None) if isinstance(one, _Compared)]
+            self._answers.extend(kept)
+            self._reservoir.clear()
+
+    def _next(self) -> "_Answered | _Compared | None":
+        return self._answers.popleft() if self._answers else None
+
     # -- life ------------------------------------------------------------------------------------------------------
 
     def start(self) -> None:
@@ -206,6 +240,8 @@ class Families:
         """Write what was seen, and end."""
         self._stopping = True
         self._wake.set()
+        if self._unfollow is not None:
+            self._unfollow()
         thread, self._thread = self._thread, None
         if thread is not None:
             await asyncio.to_thread(thread.join)

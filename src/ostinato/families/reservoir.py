@@ -78,3 +78,8 @@ class Reservoir:
             sample = self._kept.pop(place)
             self._families[sample.project, sample.family].remove(place)
         return len(gone)
+
+    def clear(self) -> None:
+        """Drop everything."""
+        self._kept.clear()
+        self._families.clear()
