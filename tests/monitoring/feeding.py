@@ -14,7 +14,7 @@ from ostinato.core.errors import Unavailable
 from ostinato.intents import Intents
 from ostinato.monitoring import Monitoring, Settings
 from ostinato.signals.tables import signal
-from ostinato.traces.tables import SUMS, call, rollup
+from ostinato.traces.tables import SUMS, call, hit, rollup
 
 DAY = 86_400.0
 
@@ -49,6 +49,12 @@ def call_row(at: int, **fields: Any) -> dict[str, Any]:
         "input_text": None,
         "output_text": None,
     }
+    return row | fields
+
+
+def hit_row(at: int, origin: str, **fields: Any) -> dict[str, Any]:
+    row = {column.name: "" if isinstance(column.type, sa.Text) else 0 for column in hit.columns if column.name != "seq"}
+    row |= {"request_id": ids.new(at), "at": at, "key_id": "k", "origin": origin, "kind": 1, "stream": False}
     return row | fields
 
 

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 sys.path.insert(0, str(Path(__file__).parent))
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from feeding import DAY, Alarms, call_row, insert, room, signal_row
+from feeding import DAY, Alarms, call_row, hit_row, insert, room, signal_row
 from inside import SYSTEM, inside
 
 from ostinato import monitoring
@@ -25,7 +25,7 @@ from ostinato.monitoring.model import DAY as MICROS
 from ostinato.monitoring.model import Batch, Observation, Series
 from ostinato.signals.tables import signal
 from ostinato.statistics import sequential
-from ostinato.traces.tables import call
+from ostinato.traces.tables import call, hit
 
 ONE_ENGINE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
@@ -56,6 +56,37 @@ async def test_a_new_release_is_no_other_mix_of_questions(control, traces, clock
     (mix,) = [one for one in watched.watch.kept.values() if one.kind == "mix"]
     assert mix.state.windows >= 2
     assert set(mix.state.usual) == {"support", "billing"}
+
+
+@pytest.mark.parametrize("page", [5_000, 40])
+async def test_what_is_asked_is_counted_whether_the_cache_answers_or_not(
+    control, traces, clock, monkeypatch, page
+) -> None:
+    """One of two questions comes to be answered from the cache: people ask what they asked before. Then only it."""
+    monkeypatch.setattr("ostinato.monitoring.feeds.PAGE", page)
+    alarms = Alarms()
+    watched = room(control, traces, clock, alarms)
+    await watched.start()
+    draw, kept = random.Random(1), ""
+    for day in range(13):
+        calls, hits = [], []
+        for _ in range(400):
+            prompt = "support" if day >= 11 else draw.choice(["support", "billing"])
+            at = clock.now() + draw.randrange(MICROS - 10**8)
+            if prompt == "support" and day >= 5:
+                hits.append(hit_row(at, kept))
+            else:
+                calls.append(call_row(at, family=f"{prompt}@1", prompt=prompt, intent="help"))
+                kept = calls[-1]["request_id"] if prompt == "support" else kept
+        clock.advance(DAY)
+        for table, rows in ((call, calls), (hit, hits)):
+            insert(traces, table, sorted(rows, key=lambda row: row["at"]))
+        await look(watched, clock)
+        if day == 10:
+            assert [one.kind for one in alarms.taken if one.kind == "mix"] == []
+    assert [one.kind for one in alarms.taken if one.kind == "mix"] == ["mix"]
+    (mix,) = [one for one in watched.watch.kept.values() if one.kind == "mix"]
+    assert mix.state.n == pytest.approx(13 * 400, rel=0.05)
 
 
 @ONE_ENGINE

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from ostinato.monitoring.model import Feed, Observation, Series
 from ostinato.signals.tables import signal
-from ostinato.traces.tables import call, rollup
+from ostinato.traces.tables import call, hit, rollup
 
 Fed: TypeAlias = dict[tuple[Feed, Series], list[Observation]]
 
@@ -25,6 +25,9 @@ _BETTER = ("resolved", "csat", "task_success")
 """Outcomes of which more is better; of the others a higher value is no higher quality."""
 _HITS = ("hit_raw", "hit_memory", "hit_shared", "hit_joined", "hit_stale")
 _MINUTE = 60_000_000
+_HOUR = 60 * _MINUTE
+HITS = 500_000
+"""Hits that one page goes through at most; about ``PAGE`` of them, evenly, are looked at, each for others too."""
 SETTLED = 90_000_000
 """Microseconds after which a minute of the rollup is taken for whole."""
 
@@ -73,6 +76,14 @@ class Read(msgspec.Struct):
     """New cursors, by name."""
     more: bool = False
     """Whether there is more to be read at once."""
+    asked: dict[tuple[Series, str, int], tuple[int, int]] = msgspec.field(default_factory=dict)
+    """How often something was asked in an hour, and when last."""
+
+    def ask(self, series: Series, label: str, at: int, n: int = 1) -> None:
+        """Count a request of a family."""
+        key = (series, label, at // _HOUR)
+        before = self.asked.get(key, (0, 0))
+        self.asked[key] = (before[0] + n, max(before[1], at))
 
     def add(self, feed: Feed, series: Series, one: Observation) -> None:
         self.fed.setdefault((feed, series), []).append(one)
@@ -82,7 +93,7 @@ def heads(connection: sa.Connection) -> dict[str, int]:
     """The last row of each table."""
     return {
         table.name: int(connection.execute(sa.select(sa.func.coalesce(sa.func.max(table.c.seq), 0))).scalar() or 0)
-        for table in (call, signal)
+        for table in (call, signal, hit)
     }
 
 
@@ -104,6 +115,9 @@ def read(connection: sa.Connection, cursors: Mapping[str, int], upto: Mapping[st
         whole = len(rows) < PAGE
         found.more = found.more or not whole
         found.positions[table.name] = max(after, end) if whole else int(rows[-1]["seq"])
+    _hits(connection, found, cursors.get(hit.name, 0), upto.get(hit.name, 0))
+    for (series, label, _), (n, at) in sorted(found.asked.items(), key=lambda one: one[1][1]):
+        found.add("families", series, Observation(at, label=label, n=n))
     _minutes(connection, found, cursors.get("rollup", 0), now)
     return found
 
@@ -114,7 +128,7 @@ def _call(found: Read, row: Mapping[Any, Any]) -> None:
     at, status = row["at"], row["status"]
     if row["family"] and status < 400:
         # A prompt is one thing that is asked, whatever its version: a release is no change of what people want.
-        found.add("families", whole, Observation(at, label=row["prompt"] or row["family"]))
+        found.ask(whole, row["prompt"] or row["family"], at)
     if row["attempts"] in ("", "[]") or row["reason"] == "held":
         return  # nobody was asked
     failed = status >= 500 or status == 429
@@ -137,6 +151,28 @@ def _call(found: Read, row: Mapping[Any, Any]) -> None:
         found.add("fingerprints", target, Observation(at, label=label))
     if row["kept"]:
         found.candidates.append(Candidate(row["request_id"], at, whole, row["user_digest"]))
+
+
+def _hits(connection: sa.Connection, found: Read, after: int, upto: int) -> None:
+    """What was asked and answered from the cache: of the family of the call that is repeated. A row of a hit is small
+    and says nothing of it, so that a hit costs nothing more; here it is looked up."""
+    end = min(max(after, upto), after + HITS)
+    step = max(1, -(-(end - after) // PAGE))
+    names = ("org", "project", "intent", "prompt", "family")
+    query = (
+        sa.select(*(call.c[name] for name in names), sa.func.count().label("n"), sa.func.max(hit.c.at).label("at"))
+        .select_from(hit.join(call, call.c.request_id == hit.c.origin))
+        .where(hit.c.seq > after, hit.c.seq <= end, hit.c.key_id != "", call.c.family != "", call.c.wire.in_(_CHAT))
+        .group_by(*(call.c[name] for name in names), hit.c.at // _HOUR)
+    )
+    if step > 1:
+        query = query.where(hit.c.seq % step == 0)
+    if end > after:
+        for row in connection.execute(query).mappings():
+            whole = Series(row["org"], row["project"], row["intent"])
+            found.ask(whole, row["prompt"] or row["family"], int(row["at"]), int(row["n"]) * step)
+    found.positions[hit.name] = end
+    found.more = found.more or end < upto
 
 
 def _signal(found: Read, row: Mapping[Any, Any]) -> None:
