@@ -56,3 +56,24 @@ def test_a_run_goes_on_where_it_was_when_the_server_is_killed(
     mine = [one["leaf"] for one in leaves if one["leaf"]["resource"] == f"optimization:{run}"]
     assert [one["action"] for one in mine] == ["optimizations:nothing-to-gain", "optimizations:start"], "newest first"
     assert mine[0]["facts"]["findings"] == ended["run"]["digest"]
+
+    again = repeated_by_a_case(gateway)
+    assert again["id"] != run and again["wish"]["scorers"] == ended["run"]["wish"]["scorers"]
+    eventually(lambda: told_of(gateway, again["id"])["spent"].get("calls", 0) > 0, within=40)
+    assert told_of(gateway, again["id"])["run"]["dataset_version"] == ended["run"]["dataset_version"]
+
+
+def told_of(gateway: Running, run: str) -> Any:
+    return gateway.api("GET", f"/optimizations/{run}")[1]
+
+
+def repeated_by_a_case(gateway: Running) -> Any:
+    """The run that a case's action has begun: what was last wished for the prompt, once more."""
+    case = gateway.api("POST", "/cases", {"title": "The colours have changed.", "kind": "mix", "prompt": "paint"})[1]
+    wish = {"action": "start-optimization", "reason": "What is asked has changed."}
+    proposed = gateway.api("POST", f"/cases/{case['id']}/propose", wish)[1]
+    status, done = gateway.api("POST", f"/cases/{case['id']}/approve?version={proposed['version']}", {})
+    assert status == 200 and done["state"] == "executed", gateway.api("GET", f"/cases/{case['id']}")[1]["actions"]
+    (action,) = gateway.api("GET", f"/cases/{case['id']}")[1]["actions"]
+    assert action["facts"]["already"] is False
+    return told_of(gateway, action["facts"]["run"])["run"]

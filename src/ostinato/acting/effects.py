@@ -147,19 +147,30 @@ class Effects:
         prompt = str(order.params.get("prompt") or case.prompt)
         if not prompt:
             raise Invalid("The case names no prompt.", code="no_prompt", hint="Say which: `prompt`.")
-        runs = list(await self._optimizations.list(SYSTEM, project=case.project, prompt=prompt, limit=500))
-        if not runs:
+        last = await self._last_run(case.project, prompt)
+        if last is None:
             raise Conflict(
                 f"No run was ever made for the prompt {prompt!r}: there is no dataset, scorer or budget to repeat.",
                 code="no_run_to_repeat",
                 hint="Start the first one yourself: `ostinato optimize start`.",
             )
-        last = runs[-1]
-        if last.state in RUNNING:
+        if last.state in RUNNING or last.id > order.id:
+            # Under way, or begun by this very order before a crash: once is enough.
             return {"run": last.id, "already": True}
         wish = msgspec.structs.replace(last.wish, label=last.label)
         run = await self._optimizations.start(SYSTEM, wish, case.project)
         return {"run": run.id, "already": False}
+
+    async def _last_run(self, project: str, prompt: str) -> optimization.Run | None:
+        """The newest run on a prompt; pages begin with the oldest."""
+        last: optimization.Run | None = None
+        while True:
+            found = await self._optimizations.list(
+                SYSTEM, project=project, prompt=prompt, after="" if last is None else last.id, limit=500
+            )
+            last = found[-1] if found else last
+            if len(found) < 500:
+                return last
 
     async def notify(self, order: Order) -> dict[str, Fact]:
         """Tell whoever wants to know once more."""
