@@ -3,7 +3,7 @@
 import pytest
 from rich.console import Console
 
-from ostinato.cli import roi, tables
+from ostinato.cli import cases, roi, tables
 
 ROW = ("09:00:00Z", "0" * 32, "a-rather-long-model-name", "provider/a-rather-long-model-name", 1234)
 NAMES = ("time", "request", "model", "target", ">ms")
@@ -51,10 +51,27 @@ def test_times_tell_their_zone() -> None:
         (1234.5, "dollars", "$1,234.50"),
         (0.2, "seconds", "200.0 ms"),
         (9.0, "minutes", "9 minutes"),
+        (1.09, "ratio", "1.09"),
+        (-0.1274, "dollars", "-$0.13"),
     ],
 )
 def test_a_figure_reads_alike_wherever_it_is_shown(value: float | None, unit: str, told: str) -> None:
     assert tables.figure(value, unit) == told
+
+
+def test_money_below_nothing_has_its_sign_before_the_dollar() -> None:
+    assert (tables.dollars(-136_603_900), tables.dollars(0), tables.dollars(None)) == ("-$0.1366039", "$0", "?")
+
+
+def test_facts_have_no_empty_line_above_them(capsys: pytest.CaptureFixture[str]) -> None:
+    tables.facts([("requests", 3), ("errors", 0)])
+    assert capsys.readouterr().out.splitlines() == ["requests  3", "errors    0"]
+
+
+def test_evidence_reads_as_people_write() -> None:
+    assert cases._evidence(("since", 1_760_000_000_000_000)) == ("since", "2025-10-09 08:53:20Z")
+    assert cases._evidence(("value", 0.6734006734006734)) == ("value", "0.673401")
+    assert cases._evidence(("samples", 301)) == ("samples", 301)
 
 
 def test_what_cost_nothing_is_not_told_to_be_never_paid_back() -> None:

@@ -16,7 +16,8 @@ from control import Plane, opened
 from ostinato import releases, reviews, signals, statistics
 from ostinato.access.permissions import ROLES
 from ostinato.core import ids
-from ostinato.savings import accounting, costs, releasing, summed, tables
+from ostinato.intents.model import Budgets as Declared
+from ostinato.savings import accounting, budgets, costs, releasing, summed, tables
 from ostinato.savings.model import Cost
 from ostinato.traces import CallRow, Filter, Window
 from ostinato.wire.model import Usage
@@ -486,3 +487,8 @@ async def test_what_cannot_be_is_refused_by_name(plane: Plane, key: str, path: s
 async def test_a_window_that_is_none_is_refused(plane: Plane, key: str, query: str):
     reply = await plane.call("GET", f"/savings?{query}", key=key)
     assert reply.status_code == 400
+
+
+def test_a_budget_of_a_day_is_told_as_it_was_declared() -> None:
+    told = budgets.judged(Declared(dollars_per_day=0.00002), budgets.Today(tokens=38, nano=260_000))
+    assert told == "It has cost $0.00026 today, and its budget is $0.00002."

@@ -93,7 +93,12 @@ class Breakers:
             permissions.require(actor, "breakers:operate", Resource(project=home.id, intent=intent))
             safety = self._safety_of(home.id, intent)
             if safety is None:
-                raise NotFound(f"There is no intent {intent[:80]!r}.", code="intent_not_found", param="intent")
+                raise NotFound(
+                    f"There is no intent {intent[:80]!r}.",
+                    code="intent_not_found",
+                    param="intent",
+                    hint="`ostinato intents list` shows them. A target is named PROVIDER/MODEL.",
+                )
             wanted = turn.fresh(cause, code, reason, case, held)
             wanted = msgspec.structs.replace(
                 wanted,

@@ -207,7 +207,7 @@ def _print(told: Any) -> None:
             ("ended", f"{when(one['closed_at'])}: {one['closed_why']}" if one["closed_at"] else "-"),
         ]
     )
-    _section("Evidence", ("figure", "value"), sorted(one["evidence"].items()), tuple)
+    _section("Evidence", ("figure", "value"), sorted(one["evidence"].items()), _evidence)
     _section("What helps", ("action", "why"), told["playbook"], _advice)
     _section("Actions", ("action", "state", "proposed by", "what it did"), told["actions"], _action)
     _section("History", ("at", "what", "state", "by", "text"), told["history"], _event)
@@ -217,6 +217,13 @@ def _section(title: str, columns: tuple[str, ...], rows: Any, cells: Any) -> Non
     if rows:
         click.echo(f"\n{title}:")
         table(columns, [cells(row) for row in rows])
+
+
+def _evidence(item: tuple[str, Any]) -> tuple[object, ...]:
+    name, value = item
+    if name in ("since", "until", "at") and isinstance(value, int):
+        return name, when(value)
+    return name, f"{value:.6g}" if isinstance(value, float) else value
 
 
 def _advice(one: Any) -> tuple[object, ...]:

@@ -91,7 +91,7 @@ def print_holdout(found: Any) -> None:
     facts(
         [
             ("saved, by experiment", _interval(found["saving"]) if found["saving"] else found["why"]),
-            ("saved, accounted", dollars(found["accounted"])),
+            ("saved, accounted", dollars(found["accounted"]) if found["saving"] else "-"),
             ("accounted / experiment", "-" if found["ratio"] is None else f"{found['ratio']:.2f}  ({ends})"),
             ("fewer errors", _shares(found["error_reduction"])),
             ("share held out", percent(found["share"])),

@@ -29,7 +29,7 @@ def table(
         console.print(empty)
         return
     kept = _fitting([column.lstrip(">") for column in columns], shown, console.width, spare)
-    drawn = Table(box=None, pad_edge=False, header_style="bold")
+    drawn = Table(box=None, pad_edge=False, header_style="bold", show_header=any(columns))
     for index in kept:
         right = columns[index].startswith(">")
         drawn.add_column(columns[index].lstrip(">"), justify="right" if right else "left", overflow="fold")
@@ -67,7 +67,9 @@ def clock(micros: int) -> str:
 
 def dollars(nano: int | None) -> str:
     """Money; ``?`` where it is unknown."""
-    return "?" if nano is None else "$" + money.to_dollars(nano)
+    if nano is None:
+        return "?"
+    return f"{'-' if nano < 0 else ''}${money.to_dollars(abs(nano))}"
 
 
 def milliseconds(us: int | None) -> str:
@@ -87,5 +89,6 @@ def figure(value: float | None, unit: str) -> str:
     if unit == "seconds":
         return f"{value * 1000:,.1f} ms" if abs(value) < 1 else f"{value:,.1f} s"
     if unit == "dollars":
-        return f"${value:,.6f}" if abs(value) < 0.01 else f"${value:,.2f}"
-    return f"{value:,.3g} {unit}"
+        sign = "-" if value < 0 else ""
+        return f"{sign}${abs(value):,.6f}" if abs(value) < 0.01 else f"{sign}${abs(value):,.2f}"
+    return f"{value:,.3g}" if unit == "ratio" else f"{value:,.3g} {unit}"

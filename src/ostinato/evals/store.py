@@ -64,7 +64,11 @@ def unfinished(connection: sa.Connection) -> list[Experiment]:
 
 def unknown(experiment_id: str) -> NotFound:
     """The error for an experiment that does not exist, or not for the actor."""
-    return NotFound(f"There is no experiment {experiment_id[:64]!r}.", code="experiment_not_found")
+    return NotFound(
+        f"There is no experiment {experiment_id[:64]!r}.",
+        code="experiment_not_found",
+        hint="`ostinato eval list` shows them, with their ids.",
+    )
 
 
 def _values(experiment: Experiment) -> dict[str, object]:

@@ -50,7 +50,8 @@ def label(connection: sa.Connection, project: str, name: str) -> Label:
             f"There is no label {name[:64]!r}.",
             code="label_not_found",
             param="label",
-            hint=f"There are {', '.join(known[:20])}, and those like v1.2.3. `ostinato labels declare` makes more.",
+            hint=("This takes a label, not a number: point one at the version. " if name.isdecimal() else "")
+            + f"There are {', '.join(known[:20])}, and those like v1.2.3. `ostinato labels declare` makes more.",
         )
     return builtin
 

@@ -97,10 +97,17 @@ class Budgets:
         self._touched[key] = self._touched.get(key, 0) + 1
 
 
+def _plain(dollars: float) -> str:
+    """As it was declared: $20, $0.00002, never $2e-05."""
+    return f"${money.to_dollars(round(dollars * money.NANO))}"
+
+
 def judged(declared: Declared, today: Today) -> str:
     """Why the day's budget is used up, in a sentence; empty: it is not."""
     if declared.tokens_per_day is not None and today.tokens >= declared.tokens_per_day:
         return f"It has used {today.tokens} tokens today, and its budget is {declared.tokens_per_day}."
     if declared.dollars_per_day is not None and today.nano >= declared.dollars_per_day * money.NANO:
-        return f"It has cost ${money.to_dollars(today.nano)} today, and its budget is ${declared.dollars_per_day:g}."
+        return (
+            f"It has cost ${money.to_dollars(today.nano)} today, and its budget is {_plain(declared.dollars_per_day)}."
+        )
     return ""
