@@ -265,3 +265,22 @@ def test_the_command_ends_with_one_where_nothing_could_be_read(tmp_path: Path) -
     ran = CliRunner().invoke(cli, ["assess", str(lines(tmp_path / "a", "nothing"))])
     assert ran.exit_code == 1
     assert "not JSON" in ran.output
+
+
+def test_a_configuration_needs_no_secrets_where_nobody_is_called(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("NOT_SET_HERE", raising=False)
+    config = tmp_path / "ostinato.toml"
+    config.write_text(
+        '[providers.openai]\nkind = "openai"\nbase_url = "https://api.openai.com/v1"\n'
+        'api_key = {env = "NOT_SET_HERE"}\n'
+        '[models.gpt-4o-mini]\ntargets = ["openai/gpt-4o-mini"]\n'
+        '[embeddings]\nbase_url = "https://e.example/v1"\nmodel = "m"\napi_key = {file = "/no/such/file"}\n'
+    )
+    log = lines(tmp_path / "a", body(), body())
+    ran = CliRunner().invoke(cli, ["assess", str(log), "--config", str(config)])
+    assert ran.exit_code == 0, ran.output
+    config.write_text('[providers.openai]\nkind = "openai"\napi_key = "sk-as-it-is"\n')
+    ran = CliRunner().invoke(cli, ["assess", str(log), "--config", str(config)])
+    assert "must point to a secret" in ran.output or "must point to a secret" in str(ran.exception)

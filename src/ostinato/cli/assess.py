@@ -76,7 +76,7 @@ def _rules(config: Path | None, prices: Path | None, project: str) -> "Rules":
     from ostinato.routing import compile_routes  # noqa: PLC0415
     from ostinato.traces import PriceBook, read_tariffs  # noqa: PLC0415
 
-    found = Config() if config is None else load(config)
+    found = Config() if config is None else load(config, calls=False)
     kinds = {name: settings.kind for name, settings in found.providers.items()}
     declared = {**found.prices, **(_prices(prices) if prices is not None else {})}
     return Rules(
@@ -203,8 +203,8 @@ def _print_money(found: "Assessment") -> None:
 
 
 def _dollars(nano: int) -> str:
-    """Estimates, to the cent where that says something."""
-    return f"${nano / 1e9:,.2f}" if nano >= 10_000_000 or not nano else f"${nano / 1e9:,.6f}"
+    """Estimates, to the cent from a dollar on: less is told as it is, or a column would mix 0.01 with 0.006210."""
+    return f"${nano / 1e9:,.2f}" if nano >= 1_000_000_000 or not nano else f"${nano / 1e9:,.6f}"
 
 
 def _print_families(found: "Assessment", *, samples: bool) -> None:

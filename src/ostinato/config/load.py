@@ -16,9 +16,13 @@ from ostinato.providers import ApiKey
 from ostinato.providers import Settings as ProviderSettings
 
 
-def load(path: Path, environment: Mapping[str, str] | None = None) -> Config:
-    """The configuration in ``path``, with the environment laid over it. Raises ``ConfigError``."""
+def load(path: Path, environment: Mapping[str, str] | None = None, *, calls: bool = True) -> Config:
+    """The configuration in ``path``, with the environment laid over it. Raises ``ConfigError``.
+
+    ``calls``: whether anybody is to be called with it; else its secrets need not be there.
+    """
     tables, source = read_toml(path)
+    source = msgspec.structs.replace(source, calls=calls)
     return parse(tables, source, os.environ if environment is None else environment)
 
 

@@ -29,6 +29,8 @@ class Source(msgspec.Struct, frozen=True):
     text: str
     variables: dict[str, str] = {}
     """``section.key`` -> the environment variable that has set it."""
+    calls: bool = True
+    """Whether anybody is called with it; else what its secrets are is not looked up."""
 
     def line_of(self, *keys: str) -> int | None:
         """The line (from 1) on which ``keys`` are set, or the nearest table around them; ``None`` if there is none."""

@@ -6,13 +6,18 @@ from typing import Any
 
 from ostinato.config.reading import Source
 
+_NOT_LOOKED_UP = "not looked up"
+
 
 def resolve(reference: Any, environment: Mapping[str, str], source: Source, *keys: str) -> str:
     """The secret that ``{env = "NAME"}``, ``{file = "PATH"}``, ``"env:NAME"`` or ``"file:PATH"`` points to.
 
-    Raises ``ConfigError`` for anything else, without repeating what was given: it may be the secret.
+    Raises ``ConfigError`` for anything else, without repeating what was given: it may be the secret. Where nobody is
+    called with the configuration, a reference is enough.
     """
     kind, target = _split(reference)
+    if kind in ("env", "file") and not source.calls:
+        return _NOT_LOOKED_UP
     if kind == "env":
         value = environment.get(target, "")
         if not value:
