@@ -77,10 +77,15 @@ async def agreed(plane: Plane, _tenant: str, made: Made) -> Any:
     return {"digest": found.digest}
 
 
+async def refused(plane: Plane, tenant: str, made: Made) -> Any:
+    return {**await agreed(plane, tenant, made), "comment": "The tests need it."}
+
+
 FACTORIES: dict[str, Factory] = {
     "/updates/{ref:str}": planned,
     "POST /updates/{ref:str}/run": comparable,
     "POST /updates/{ref:str}/approve": waiting,
+    "POST /updates/{ref:str}/reject": waiting,
 }
 
 BODIES: dict[str, Body] = {
@@ -88,6 +93,7 @@ BODIES: dict[str, Body] = {
     "POST /updates/{ref:str}/run": lambda *_: {"limits": {"nano": 10**9}},
     "POST /updates/{ref:str}/start": lambda *_: {},
     "POST /updates/{ref:str}/approve": agreed,
+    "POST /updates/{ref:str}/reject": refused,
     "POST /updates/{ref:str}/abandon": lambda *_: {"reason": "The tests need it."},
 }
 

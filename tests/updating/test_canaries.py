@@ -139,6 +139,27 @@ async def test_high_stakes_wait_for_somebody_else() -> None:
         assert (await at.chat("x", legal, model="used")).headers["ostinato-target"] == "other/plain"
 
 
+async def test_somebody_says_no_and_it_is_planned_again() -> None:
+    async with world() as at:
+        author = await somebody(at)
+        made = await room(at).plan(author, updating.NewUpdate(alias="used", targets=("other/plain",)))
+        wish = updating.Start(rollout=ALL_AT_ONCE, intents=("legal",))
+        with pytest.raises(Conflict):
+            await room(at).reject(await somebody(at), made.id, made.digest, "no")  # nothing waits
+        waiting = await room(at).start(author, made.id, wish)
+        with pytest.raises(Invalid, match="why"):
+            await room(at).reject(await somebody(at), made.id, waiting.digest, " ")
+        with pytest.raises(Conflict):
+            await room(at).reject(await somebody(at), made.id, "0" * 64, "not what I saw")
+        refused = await room(at).reject(await somebody(at), made.id, waiting.digest, "not before the audit")
+        assert (refused.state, refused.request_id, refused.why) == ("planned", "", "not before the audit")
+        again = await room(at).start(author, made.id, wish)
+        assert again.state == "waiting"
+        assert again.request_id != waiting.request_id
+        with pytest.raises(Conflict):
+            await room(at).start(author, made.id, wish)  # what was agreed to or refused before does not count
+
+
 async def test_of_two_processes_that_look_at_once_one_takes_the_step() -> None:
     async with world() as at:
         made = await begun(at, rollout=ALL_AT_ONCE)
@@ -186,6 +207,21 @@ async def test_a_suspected_model_is_looked_into_once_and_moves_nothing() -> None
         assert (first.kind, first.evidence) == ("silent", {"statistic": 9.5})
         with pytest.raises(Conflict):
             await room(at).start(SYSTEM, first.id, updating.Start())
+
+
+async def test_a_suspicion_keeps_nobody_from_changing_the_model() -> None:
+    async with world() as at:
+        project = await at.first_project()
+        found = await room(at).suspect("fake/plain", {}, project=project)
+        (silent,) = [one for one in found if one.alias == "used"]
+        made = await planned(at)
+        assert made.kind == "change"
+        with pytest.raises(Conflict, match="already"):
+            await planned(at)
+        joined = await room(at).suspect("fake/plain", {}, project=project)
+        assert made.id in {one.id for one in joined}
+        await room(at).abandon(SYSTEM, silent.id)
+        assert (await room(at).show(SYSTEM, made.id)).state == "planned"
 
 
 async def test_an_alarm_of_a_model_that_changed_opens_an_update() -> None:

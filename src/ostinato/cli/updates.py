@@ -131,6 +131,16 @@ def approve(update: str, comment: str, as_json: bool) -> None:
     show(call("POST", f"/updates/{part(update)}/approve", {"digest": digest, "comment": comment}), as_json, _say)
 
 
+@updates.command("reject")
+@click.argument("update")
+@click.option("--comment", required=True, help="Why not.")
+@json_option
+def reject(update: str, comment: str, as_json: bool) -> None:
+    """Say no to a change that waits: it is planned again, as before it was asked for."""
+    digest = call("GET", f"/updates/{part(update)}")["digest"]
+    show(call("POST", f"/updates/{part(update)}/reject", {"digest": digest, "comment": comment}), as_json, _say)
+
+
 @updates.command("abandon")
 @click.argument("update")
 @click.option("--reason", default="", help="Why; it stays in the history.")

@@ -13,7 +13,7 @@ from ostinato.core import ids
 from ostinato.core.errors import Conflict, Denied, Invalid, NotFound
 from ostinato.releases import Reading
 from ostinato.updating import reporting, store, traffic
-from ostinato.updating.model import NewUpdate, Report, Trial, Update, Wish
+from ostinato.updating.model import NewUpdate, Report, Trial, Update, Wish, slot_of
 from ostinato.updating.planning import ACTOR
 from ostinato.updating.turn import Turns, reason_of, void, wrong_state
 
@@ -57,7 +57,7 @@ class Comparing(Turns):
             route = self._catalog.value.route(home.id, alias)
             if "@" in alias or all(one.name != target for one in route.targets):
                 continue
-            standing = await self._control.read(lambda c, s=f"{home.id}/{alias}": store.open_at(c, s))
+            standing = await self._open_at(home.id, alias)
             if standing is None:
                 fresh = self._fresh(ACTOR, home.org_id, home.id, route, (target,), "The model seems to have changed.")
                 fresh = msgspec.structs.replace(fresh, kind="silent", evidence=dict(evidence), hint=_SILENT)
@@ -68,6 +68,15 @@ class Comparing(Turns):
                     continue  # another process was quicker, and has told the same
             found.append(standing)
         return tuple(found)
+
+    async def _open_at(self, project: str, alias: str) -> Update | None:
+        """What is open of an alias: a change, else a suspicion."""
+
+        def read(connection: sa.Connection) -> Update | None:
+            change = store.open_at(connection, slot_of(project, alias, "change"))
+            return change or store.open_at(connection, slot_of(project, alias, "silent"))
+
+        return await self._control.read(read)
 
     async def run(self, actor: Actor, update_id: str, wish: Wish, version: int | None = None) -> Update:
         """Compare old and new on every prompt that can be judged: one durable experiment each, on the open part ``dev``

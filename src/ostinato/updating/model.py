@@ -26,6 +26,11 @@ def _steps() -> tuple[releases.Step, ...]:
     return tuple(releases.Step(share, min_samples=30, min_minutes=10.0) for share in (0.05, 0.25, 0.5, 1.0))
 
 
+def slot_of(project: str, alias: str, kind: Kind) -> str:
+    """Of the one open update of a kind; aliases have no ``~``."""
+    return f"{project}/{alias}" if kind == "change" else f"{project}/{alias}~{kind}"
+
+
 class Rollout(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How the new targets reach the traffic of one intent; each intent goes by itself."""
 
@@ -174,8 +179,8 @@ class Update(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def slot(self) -> str:
-        """What only one open update at a time may be about."""
-        return f"{self.project}/{self.alias}"
+        """What only one open update at a time may be about: a suspicion does not keep anybody from changing models."""
+        return slot_of(self.project, self.alias, self.kind)
 
     @property
     def candidate(self) -> Candidate:

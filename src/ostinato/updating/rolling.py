@@ -41,9 +41,19 @@ class Rolling(Comparing):
 
     async def approve(self, actor: Actor, update_id: str, digest: str, comment: str = "") -> Update:
         """Agree to what waits. It takes ``releases:approve`` on every intent of high or critical stakes."""
+        return await self._decide(actor, update_id, approvals.APPROVE, digest, comment)
+
+    async def reject(self, actor: Actor, update_id: str, digest: str, comment: str) -> Update:
+        """Say no to what waits, with the right to agree to it: the request ends, and the update is planned again, as it
+        was before anybody was asked. Who asked may take it back by ``abandon``."""
+        if not reason_of(comment):
+            raise Invalid("Say why not.", code="reason_needed", param="comment")
+        return await self._decide(actor, update_id, approvals.REJECT, digest, comment)
+
+    async def _decide(self, actor: Actor, update_id: str, word: str, digest: str, comment: str) -> Update:
         found = await self._own(actor, update_id, "releases:approve")
         if found.state != "waiting":
-            raise wrong_state(found, "approved")
+            raise wrong_state(found, f"{word}ed" if word == approvals.REJECT else "approved")
         for one in self._strict(found):
             permissions.require(actor, "releases:approve", Resource(project=found.project, intent=one))
 
@@ -53,13 +63,19 @@ class Rolling(Comparing):
                 now=self.clock.now(),
                 actor=actor,
                 request_id=standing.request_id,
-                decision=approvals.APPROVE,
+                decision=word,
                 comment=comment,
                 digest=digest,
             )
-            return store.change(connection, standing), "updates:approve"
+            if word == approvals.APPROVE:
+                return store.change(connection, standing), "updates:approve"
+            why = reason_of(comment)
+            return (
+                store.change(connection, standing, state="planned", request_id="", digest="", why=why),
+                "updates:reject",
+            )
 
-        return await self._change(actor, found, work)
+        return await self._change(actor, found, work, comment)
 
     async def abandon(self, actor: Actor, update_id: str, reason: str = "", version: int | None = None) -> Update:
         """Everything back to the old targets, wherever the update stands: here when this returns. What lay in the cache

@@ -15,7 +15,11 @@ from ostinato.updating.model import OPEN, Update
 def insert(connection: sa.Connection, made: Update) -> None:
     """Write a new update down. Raises ``Conflict`` where one of its alias is open."""
     standing = open_at(connection, made.slot)
-    if standing is not None:
+    if standing is not None and standing.kind != made.kind:
+        # Written when a suspicion still took the place of a change.
+        table = tables.update
+        connection.execute(table.update().where(table.c.id == standing.id).values(open_slot=standing.slot))
+    elif standing is not None:
         raise Conflict(
             f"The models behind {made.alias!r} are being changed already, by the update {standing.id}.",
             code="update_open",

@@ -19,7 +19,7 @@ State = Annotated[
 
 
 class Agreement(msgspec.Struct, forbid_unknown_fields=True):
-    """What is agreed to."""
+    """What is agreed to, or refused."""
 
     digest: str
     """As the update shows it: of exactly what was looked at."""
@@ -91,6 +91,13 @@ async def approve_update(request: Req, ref: FromPath[str], data: JSONBody[Agreem
     return await room.approve(caller_of(request), ref, data.digest, data.comment)
 
 
+@post("/updates/{ref:str}/reject", opt={PERMISSION: "releases:approve"}, status_code=200)
+async def reject_update(request: Req, ref: FromPath[str], data: JSONBody[Agreement]) -> Update:
+    """Say no to a change of models that waits, and why (`comment`): it is planned again, as before it was asked for."""
+    room = plane_of(request).governing.updating
+    return await room.reject(caller_of(request), ref, data.digest, data.comment)
+
+
 @post("/updates/{ref:str}/abandon", opt={PERMISSION: "updates:run"}, status_code=200)
 async def abandon_update(
     request: Req, ref: FromPath[str], data: JSONBody[Why | None] = None, version: Version = None
@@ -109,5 +116,6 @@ HANDLERS = (
     run_update,
     start_update,
     approve_update,
+    reject_update,
     abandon_update,
 )
