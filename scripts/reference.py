@@ -151,7 +151,7 @@ def kpis_page() -> str:
             if one.group == group:
                 pairs, cuts = (", ".join(f"`{name}`" for name in some) for some in (one.pairs, one.cuts))
                 told = f"{_cell(one.title)}: {_cell(one.formula)}"
-                told += "; made from rows: asked for by name" if one.slow else ""
+                told += "; worked out apart: asked for by name" if one.slow else ""
                 out.append(f"| `{one.name}` | {one.unit} | {one.better} | {told} | {pairs} | {cuts} |")
         out.append("")
     out.append("## Presets\n")

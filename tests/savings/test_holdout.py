@@ -158,6 +158,14 @@ def test_a_stale_answer_after_a_failed_call_is_one_request_and_no_error(book: Bo
     assert (found.treated.requests, found.treated.error_rate, found.treated.mean_cost) == (2, 0.0, 500)
 
 
+def test_embeddings_are_on_neither_side(book: Book):
+    first = book.call(0, "a", "", wire="openai.embeddings")
+    book.hit(1, "a", first)
+    book.hit(2, "b", first)
+    found = book.read()
+    assert (found.held.requests, found.treated.requests, found.accounted, found.excluded) == (0, 0, 0, {})
+
+
 def test_what_is_remembered_of_absences_is_bounded_and_forgotten(book: Book):
     lottery = book.lottery
     late = ids.new(book.start + 60 * MINUTE)

@@ -9,7 +9,7 @@ import numpy as np
 from ostinato.savings import holdout
 from ostinato.statistics import Interval
 from ostinato.traces import Window
-from ostinato.traces.drawing import Drawn, digest_of
+from ostinato.traces.drawing import KEPT, Drawn, place_of
 
 
 class World(msgspec.Struct, frozen=True):
@@ -65,7 +65,10 @@ def estimated(requests: Any, costs: Any, saved: Any, held: Any) -> Interval | No
         zip(requests.tolist(), costs.tolist(), saved.tolist(), held.tolist(), strict=True)
     ):
         side = sides["held" if out else "treated"]
-        side.count(digest_of("p", f"s{number}", ""), count, round(cost), 0 if out else round(spared), 0)
+        group, mark = place_of("p", f"s{number}", "")
+        side.count(group, count, round(cost), 0 if out else round(spared), 0)
+        if len(side.detail.smallest) < KEPT or mark < side.detail.smallest[-1]:
+            side.see((mark,))
     cells = {("0.02", name): side for name, side in sides.items()}
     return holdout.told(Window(0, 1), cells, 0.02).saving
 

@@ -33,7 +33,7 @@ _HIT_SUMS = ("hit_raw", "hit_memory", "hit_shared", "hit_joined", "hit_stale", "
 _MOST_POINTS = 2_000
 _REVIEWED = ("cost_per_success", "cost_per_interaction", "avoided_manual_work")
 """Figures that reviewers' time is part of."""
-_SLOW = "it is made from rows, not from sums: ask for it by name"
+_SLOW = "it is worked out apart, and takes longer: ask for it by name"
 
 
 class Kpis:

@@ -147,4 +147,4 @@ class Kpi(msgspec.Struct, frozen=True, kw_only=True):
     cuts: tuple[By, ...] = CUTS
     """What it can be told apart by."""
     slow: bool = False
-    """Whether it reads rows, not sums: told only where it is asked for by name, or by a preset."""
+    """Whether it is worked out apart, and takes longer: told only where it is asked for by name, or by a preset."""

@@ -10,6 +10,7 @@ held never hits, so a hit is a treated one, unless it took no part: ``Draws`` kn
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import Protocol, TypeAlias
 
 import msgspec
@@ -27,6 +28,7 @@ HOUR = 3_600
 _WIDTH = HOUR * SECOND
 _CALLER_LEFT = 499
 _REASONS = 64
+_UNPRICED = TRIAL_SUMS.index("unpriced")
 
 FORBIDDEN = "the intent takes no part"
 RESTED = "near a limit, or the cache only was asked"
@@ -111,20 +113,25 @@ class Drawn(msgspec.Struct):
         known = self.detail.smallest
         return len(known) if len(known) < KEPT else round((KEPT - 1) * _SPAN / (known[-1] + 1))
 
-    def count(self, digest: bytes, requests: int, cost: int, saved: int, errors: int, unpriced: int = 0) -> None:
-        """Add what a session did. ``digest``: of its name."""
+    def count(self, group: int, requests: int, cost: int, saved: int, errors: int) -> None:
+        """Add what a session of a group did."""
         sums = self.sums
-        for number, one in enumerate((requests, cost, saved, errors, unpriced)):
-            sums[number] += one
-        known = self.detail.groups.setdefault(digest[4] % GROUPS, [0, 0, 0, 0])
-        for number, one in enumerate((requests, cost, saved, errors)):
-            known[number] += one
-        mark = int.from_bytes(digest[:4], "big")
-        smallest = self.detail.smallest
-        if (len(smallest) < KEPT or mark < smallest[-1]) and mark not in smallest:
-            smallest.append(mark)
-            smallest.sort()
-            del smallest[KEPT:]
+        sums[0] += requests
+        sums[1] += cost
+        sums[2] += saved
+        sums[3] += errors
+        known = self.detail.groups.get(group)
+        if known is None:
+            self.detail.groups[group] = [requests, cost, saved, errors]
+            return
+        known[0] += requests
+        known[1] += cost
+        known[2] += saved
+        known[3] += errors
+
+    def see(self, marks: Iterable[int]) -> None:
+        """Count the sessions of these marks, if they are not counted yet."""
+        self.detail.smallest = sorted({*self.detail.smallest, *marks})[:KEPT]
 
     def leave_out(self, why: str, requests: int) -> None:
         """Count requests that are on neither side."""
@@ -138,10 +145,12 @@ LAYOUT = Layout("trial", ("org", "project", *TRIAL_DIMENSIONS), TRIAL_SUMS, Draw
 _About: TypeAlias = tuple[str, str, str, str, str, str]
 
 
-def digest_of(project: str, session: str, asked: str) -> bytes:
-    """What stands for a session; for what is asked, where none is named."""
+@lru_cache(maxsize=50_000)
+def place_of(project: str, session: str, asked: str) -> tuple[int, int]:
+    """Group and mark of a session; of what is asked, where none is named."""
     name = f"{project}\x00{session}" if session else f"{project}\x00\x00{asked}"
-    return blake3(name.encode("utf-8", "replace")).digest(length=5)
+    digest = blake3(name.encode("utf-8", "replace")).digest(length=5)
+    return digest[4] % GROUPS, int.from_bytes(digest[:4], "big")
 
 
 def add_up(
@@ -184,19 +193,30 @@ def _add_hits(
             known[0] += requests
             known[1] += saved
             known[2] += 1
+    marks: dict[int, tuple[Drawn, set[int]]] = {}
     for (hour, name, session, marked), (requests, saved, count) in alike.items():
         origin = origins.get(name, UNKNOWN)
         if not (origin.known and origin.chat):
             continue
-        about = (origin.org, origin.project, origin.intent, origin.prompt, origin.release, marked.lstrip("\x00\x01"))
-        if marked.startswith("\x00"):
+        arm = marked.lstrip("\x00\x01") if absent else marked
+        about = (origin.org, origin.project, origin.intent, origin.prompt, origin.release, arm)
+        if absent and marked.startswith("\x00"):
             _cell(found, hour * _WIDTH, about, "", "").leave_out(RESTED, count)
-        elif origin.intent and not draws.takes_part(origin.project, origin.intent):
+            continue
+        if origin.intent and not draws.takes_part(origin.project, origin.intent):
             _cell(found, hour * _WIDTH, about, "", "").leave_out(FORBIDDEN, count)
+            continue
+        cell = _cell(found, hour * _WIDTH, about, stratum, "treated")
+        group, mark = place_of(origin.project, session, "" if session else origin.asked)
+        errors = -count if absent and marked.startswith("\x01") else 0
+        cell.count(group, requests, 0, saved, errors)
+        known = marks.get(id(cell))
+        if known is None:
+            marks[id(cell)] = cell, {mark}
         else:
-            cell = _cell(found, hour * _WIDTH, about, stratum, "treated")
-            errors = -count if marked.startswith("\x01") else 0
-            cell.count(digest_of(origin.project, session, origin.asked), requests, 0, saved, errors)
+            known[1].add(mark)
+    for cell, some in marks.values():
+        cell.see(some)
 
 
 def _add_call(cell: Drawn, row: CallRow) -> None:
@@ -204,8 +224,12 @@ def _add_call(cell: Drawn, row: CallRow) -> None:
     asked = 0 if row.reason == REFRESH else 1
     failed = asked if row.status >= 400 and row.status != _CALLER_LEFT else 0
     unpriced = asked if row.cost is None and row.status < 400 else 0
-    digest = digest_of(row.project, row.session, row.fingerprint[:ASKED])
-    cell.count(digest, asked, row.cost or 0, row.saved, failed, unpriced)
+    group, mark = place_of(row.project, row.session, "" if row.session else row.fingerprint[:ASKED])
+    cell.count(group, asked, row.cost or 0, row.saved, failed)
+    cell.sums[_UNPRICED] += unpriced
+    smallest = cell.detail.smallest
+    if len(smallest) < KEPT or mark < smallest[-1]:
+        cell.see((mark,))
 
 
 def _about(row: CallRow) -> _About:

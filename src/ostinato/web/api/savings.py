@@ -72,7 +72,7 @@ async def show_holdout(
 ) -> HoldOut:
     """What the cache saves by experiment, with a confidence sequence, beside what is accounted; and whom it leaves out.
 
-    Reads the rows of the window: seconds for millions of them.
+    From sums by the hour, however many rows there are: the window is widened to whole hours.
     """
     if not 0.5 <= confidence <= 0.999:
         raise Invalid("A confidence is from 0.5 to 0.999.", code="invalid_confidence", param="confidence")
