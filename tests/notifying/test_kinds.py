@@ -18,6 +18,7 @@ from ostinato.config.show import shown
 from ostinato.core.errors import Invalid, OstinatoError
 from ostinato.core.secret import ApiKey
 from ostinato.notifying import mail, payload, slack
+from ostinato.notifying.model import Message
 from ostinato.notifying.settings import Mail
 
 ANN = "ann" + "@example.com"
@@ -109,6 +110,19 @@ async def test_slack_gets_blocks_in_which_nothing_is_a_link(home: House, receive
     assert "&lt;!channel&gt;" in told["text"] and "*bold*" not in fields
     assert told["blocks"][0]["text"]["type"] == "plain_text" and len(told["blocks"][0]["text"]["text"]) <= 150
     await room.stop()
+
+
+def test_a_case_says_first_what_it_is_and_nothing_that_is_empty() -> None:
+    told = {"case": "c1", "kind": "threshold", "severity": "high", "intent": "", "target": "", "owner": "rui", "at": 1}
+    body = msgspec.json.encode({"timestamp": "2026-01-01T00:00:00Z", "data": {**told, "subject": "case:c1"}})
+    message = Message(id="id", org="o", project="p", event="cases:open", subject="case:c1", at=1, body=body)
+    sent = msgspec.json.decode(slack.body(message))
+    assert sent["text"] == "cases:open: high threshold case:c1"
+    fields = [one["text"] for one in sent["blocks"][1]["fields"]]
+    assert fields == ["*case*\nc1", "*kind*\nthreshold", "*severity*\nhigh", "*owner*\nrui"]
+    letter = mail.letter(message, Mail(host="h", sender=GATE), [ANN])
+    assert letter["Subject"] == "[Ostinato] cases:open: high threshold case:c1"
+    assert "intent:" not in letter.get_content()
 
 
 def test_slack_takes_every_message_that_can_be_composed() -> None:

@@ -12,6 +12,7 @@ import msgspec
 
 from ostinato.notifying.model import Message, Sent
 from ostinato.notifying.settings import Mail
+from ostinato.notifying.slack import headline
 
 
 def letter(message: Message, settings: Mail, to: Sequence[str]) -> EmailMessage:
@@ -21,13 +22,13 @@ def letter(message: Message, settings: Mail, to: Sequence[str]) -> EmailMessage:
     made = EmailMessage()
     made["From"] = settings.sender
     made["To"] = ", ".join(to)
-    made["Subject"] = _line(f"[Ostinato] {message.event}: {message.subject}")
+    made["Subject"] = _line(f"[Ostinato] {headline(message.event, message.subject, told['data'])}")
     made["Date"] = format_datetime(datetime.fromtimestamp(message.at / 1_000_000, UTC))
     made["Message-ID"] = f"<{message.id}@{settings.sender.rpartition('@')[2]}>"
     made["Auto-Submitted"] = "auto-generated"
     made["X-Ostinato-Event"] = message.event
     data = cast("dict[str, Any]", told["data"])
-    lines = [f"{name}: {_value(value)}" for name, value in data.items()]
+    lines = [f"{name}: {_value(value)}" for name, value in data.items() if value not in ("", None, {})]
     made.set_content("\n".join([message.event, str(told["timestamp"]), "", *lines, ""]))
     return made
 
