@@ -142,6 +142,12 @@ def test_the_same_question_is_the_same_in_langfuse_and_openai(tmp_path: Path) ->
     assert found.rates.declared.hits == 1
 
 
+def test_a_file_of_less_than_a_day_says_what_its_months_are(tmp_path: Path) -> None:
+    hour = lines(tmp_path / "a", *({"request": body(), "response": answer(), "ts": AT + n * 3600} for n in range(2)))
+    days = lines(tmp_path / "b", *({"request": body(), "response": answer(), "ts": AT + n * 90_000} for n in range(2)))
+    assert "span" in unknown(assessed(hour)) and "span" not in unknown(assessed(days))
+
+
 def test_lists_documents_csv_gzip_and_other_encodings(tmp_path: Path) -> None:
     records = [{"request": body(f"Frage über {n}"), "response": answer(), "ts": AT + n} for n in range(30)]
     (tmp_path / "list.json").write_text(json.dumps(records, ensure_ascii=False))

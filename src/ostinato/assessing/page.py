@@ -142,7 +142,7 @@ def _percent(share: float) -> str:
 
 
 def _dollars(nano: int) -> str:
-    return f"${nano / 1e9:,.2f}" if nano >= 10_000_000 or not nano else f"${nano / 1e9:,.6f}"
+    return f"${nano / 1e9:,.2f}" if nano >= 1_000_000_000 or not nano else f"${nano / 1e9:,.6f}"
 
 
 def _when(micros: int | None) -> str:

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from ostinato.assessing.model import Family, Rules, Told
 from ostinato.assessing.replay import Counts
 
+_DAY = 86_400_000_000
+
 
 def unknown(counts: Counts, found: Sequence[Family], rules: Rules) -> tuple[Told, ...]:
     """Everything that was held instead of known, what matters most first."""
@@ -16,6 +18,12 @@ def unknown(counts: Counts, found: Sequence[Family], rules: Rules) -> tuple[Told
             "When they were asked was not recorded, or cannot be: each stands right behind what was read before it. "
             "Hit rates are upper bounds then, and amounts a month are guesses (a file counts for a day at least).",
             counts.no_time,
+        ),
+        Told(
+            "span",
+            "They span less than a day: amounts a month take them for a whole day's traffic, and are too low where "
+            "the rest of the day was as busy.",
+            whole if 0 < counts.last - counts.first < _DAY and not counts.no_time else 0,
         ),
         Told(
             "answers",

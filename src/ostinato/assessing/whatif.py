@@ -401,8 +401,8 @@ def _unknown(replay: _Replay, change: Change) -> tuple[Told, ...]:
         Told("refused", "They were refused before anybody was asked, and are left out.", replay.refused),
         Told(
             "context",
-            "Contexts, cache directives and withdrawn entries are not in the rows: 'now' beside 'actual' shows what "
-            "that comes to.",
+            "Contexts, cache directives and withdrawn entries are not in the rows: 'replayed as it is now' beside "
+            "'as it was' shows what that comes to.",
             whole,
         ),
         Told("room", "Different requests that made room for others.", replay.changed.forgotten),
