@@ -11,7 +11,7 @@ from ostinato.core.errors import Invalid, NotFound
 from ostinato.datasets.model import Example, Passage
 from ostinato.evals.model import Variant
 from ostinato.evals.retrieval import Chain, Line, Passages, Retrieval, RetrievalCache, read
-from ostinato.prompts import Content
+from ostinato.prompts import Content, MissingVariable
 from ostinato.wire.model import Answer, ChatRequest, Text, Usage
 
 LIBRARY = (
@@ -46,6 +46,17 @@ def variant(retrieval: dict | None, text: str = "Passages:\n{{passages}}\n\nQues
     names = {name: {"type": "string"} for name in ("passages", "question", "rewritten") if name in text}
     content = Content(kind="text", text=text, variables={"type": "object", "properties": names})
     return Variant(name="v", content=content, digest="d", alias="m", retrieval=retrieval)
+
+
+def test_a_query_that_asks_for_what_no_example_has_is_told_before_it_costs() -> None:
+    retrieval = Retrieval({"words": Words()})
+    asked = example("When is the desk open?")
+    retrieval.fill(read(CHAIN), asked)
+    with pytest.raises(MissingVariable, match="takes 'topic'"):
+        retrieval.fill(read({**CHAIN, "query": "{{topic}}: {{question}}"}), asked)
+    retrieval.fill(read({**CHAIN, "query": "{{#topic}}{{topic}}: {{/topic}}{{question}}"}), asked)
+    ask_first = {"content": {"kind": "text", "text": "{{question}}", "variables": {}}, "alias": "small"}
+    retrieval.fill(read({**CHAIN, "query": "{{rewritten}}", "rewrite": ask_first}), asked)
 
 
 def example(question: str, *relevant: str) -> Example:

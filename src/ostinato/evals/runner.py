@@ -98,6 +98,7 @@ class Runner:
         chain = self._retrieval.check(variant, project=project)
         variables = dict(example.inputs)
         if chain is not None:
+            self._retrieval.fill(chain, example)
             variables[chain.into] = [] if chain.shape == "list" else ""
         compiled.check(variables)
 

@@ -74,6 +74,24 @@ class Retrieval:
             )
         return chain
 
+    def fill(self, chain: Chain, example: Example) -> None:
+        """Raise ``Invalid`` where a chain's own templates cannot be filled in with an example; nothing is asked.
+
+        ``InvalidVariable`` names what the query always takes and the example does not have: it would be searched for
+        without.
+        """
+        values: Json = dict(example.inputs)
+        if chain.rewrite is not None:
+            prompts.Compiled(chain.rewrite.content, _no_partials).check(example.inputs)
+            values[chain.rewrite.into] = ""
+        template = _template(chain.query, chain.format)
+        lacking = sorted({one.path[0] for one in template.uses if one.certain and one.how != "test"} - values.keys())
+        if lacking:
+            raise prompts.MissingVariable(
+                f"The query takes {lacking[0]!r}, and there is no such input.", param=lacking[0]
+            )
+        template.render(values)
+
     async def prepare(
         self, variant: Variant, example: Example, *, ask: Ask | None = None, project: str = ""
     ) -> Prepared:
