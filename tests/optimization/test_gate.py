@@ -148,6 +148,16 @@ def with_candidate(some: Sequence[Pair], change: Callable[[int], dict[str, objec
     ]
 
 
+def test_of_two_that_gain_the_same_the_first_is_promoted() -> None:
+    """A search names the shorter of two prompts first: what polish has saved must not be lost by a tie."""
+    found = evidence(GOOD, GOOD)
+    shorter, longer = found.finalists
+    turned = msgspec.structs.replace(
+        found, finalists=(msgspec.structs.replace(shorter, id="z"), msgspec.structs.replace(longer, id="a"))
+    )
+    assert gate.decide(turned).champion == "z"
+
+
 def priced(before: int, after: int) -> list[Pair]:
     """A candidate with five times as many tokens, at prices."""
     found: list[Pair] = []

@@ -205,10 +205,11 @@ def _prove(proof: Proof, finalist: Finalist, adjusted: float, evidence: GateEvid
 def _outcome(
     proofs: Sequence[Proof], whole: Sequence[Ruling], evidence: GateEvidence, rules: GateRules
 ) -> tuple[Decided, Proof | None]:
-    """What is to be done. Of several that have passed: the largest gain, then the name."""
+    """What is to be done. Of several that have passed: the largest gain; of equal ones, who was named first: a search
+    names shorter prompts before the longer ones that they are no worse than."""
     if any(one.passed is False for one in whole):
         return "refuse", None
-    passed = sorted((one for one in proofs if one.passed), key=lambda one: (-one.gain, one.id))
+    passed = sorted((one for one in proofs if one.passed), key=lambda one: -one.gain)
     if passed:
         waiting = any(one.rule == "review" and one.passed is None for one in whole)
         return ("wait" if waiting else "promote"), passed[0]
