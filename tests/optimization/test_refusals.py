@@ -20,7 +20,8 @@ from ostinato.optimization.run import Margins
 from ostinato.prompts import Draft
 from ostinato.prompts.model import Turn
 from ostinato.providers.model import ChatCall
-from ostinato.scorers.model import Spec
+from ostinato.scorers.building import Built
+from ostinato.scorers.model import Score, Spec
 
 
 @pytest.fixture
@@ -114,6 +115,47 @@ async def test_a_budget_that_ends_too_early_pauses_and_decides_nothing(kit: Kit,
     await kit.runs.resume(ann, run.id, Limits())
     ended = await kit.runs.carrier.carry_on(run.id)
     assert ended.state == "proposed", ended.sentence
+
+
+async def test_a_scorer_that_says_nothing_pauses_the_run_after_the_probe_and_is_heard_once_mended(
+    kit: Kit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ann = await kit.caller()
+    scored = Built.score
+
+    async def seven(self: Any, subject: Any) -> Score:
+        return Score(scorer=self.id, value=7.0)
+
+    monkeypatch.setattr(Built, "score", seven)
+    run = await kit.finished(ann)
+    assert (run.state, run.phase) == ("paused", "headroom"), run.sentence
+    assert "It gave 7.0, which is not from 0 to 1 (210 times)" in run.why
+    assert "Mend the scorer" in run.why
+    asked = len(kit.painter.asked)
+    assert asked == 210, "nothing beyond the probe was paid for"
+
+    monkeypatch.setattr(Built, "score", scored)
+    await kit.runs.resume(ann, run.id)
+    ended = await kit.runs.carrier.carry_on(run.id)
+    assert ended.state == "proposed", ended.sentence
+    rows = kit.journal()
+    assert len({row["key"] for row in rows}) == len(rows)
+    assert len(kit.painter.asked) == len(rows), "the probe was not paid for again"
+
+
+async def test_an_archived_prompt_holds_its_run_up_until_it_is_restored(kit: Kit) -> None:
+    async def archived(at: str) -> None:
+        query = f"UPDATE prompt SET archived_at = {at}"
+        await kit.world.app.control.run(lambda connection: connection.exec_driver_sql(query))
+
+    ann = await kit.caller()
+    run = await kit.runs.start(ann, kit.wish(), kit.project)
+    await archived("1")
+    held = await kit.runs.carrier.carry_on(run.id)
+    assert held.state == "paused" and "archived" in held.why, held.sentence
+    await archived("NULL")
+    await kit.runs.resume(ann, run.id)
+    assert (await kit.runs.carrier.carry_on(run.id)).state == "proposed"
 
 
 async def test_what_is_not_there_is_told(kit: Kit) -> None:

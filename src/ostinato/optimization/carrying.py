@@ -32,6 +32,8 @@ SYSTEM = SystemActor("optimizer")
 _WHY = 2_000
 _PASSING = frozenset({"storage_unreachable", "storage_busy", "storage_closed"})
 """A database that is away for a moment: nobody shall have to resume a run for it."""
+_MENDED = frozenset({"prompt_archived"})
+"""What somebody can undo: the run waits for that."""
 _KEPT = 0.5
 """At most so much of a budget of tokens or money is kept back for the sealed examples."""
 
@@ -108,7 +110,7 @@ class Carrier:
             # The budget, the model: it may go on when there is more, and nothing is lost.
             ending = Ending("paused", error.sentence)
         except OstinatoError as error:
-            ending = Ending("failed", error.sentence)
+            ending = Ending("paused" if error.code in _MENDED else "failed", error.sentence)
         except Exception as error:
             _log.exception("The run %s failed in its phase %s", run.id, phase)
             ending = Ending(

@@ -1,6 +1,8 @@
 """Measures candidates for one run: through the journal, within the budget, written down as they are measured."""
 
 import hashlib
+import re
+from collections import Counter
 from collections.abc import Sequence
 
 import msgspec
@@ -15,6 +17,11 @@ from ostinato.optimization.records import Records
 from ostinato.optimization.run import Run, Stage
 from ostinato.optimization.stopping import Reins, Stopped
 from ostinato.prompts import Content
+
+_REASONS = 3
+_OURS = re.compile(r"It (?:gave|raised|took) [\w .,'+-]{1,80}")
+"""What ``scorers`` says of a scorer that failed."""
+_CODE = re.compile(r"[a-z][a-z_-]{1,39}")
 
 
 def digest(content: Content) -> str:
@@ -49,6 +56,8 @@ class Meter:
         self.purpose: Purpose = "search"
         """What the calls are made for: it stands in the ledger."""
         self.measurements = 0
+        """Answers that were measured, or could not be."""
+        self._lacking: Counter[str] = Counter()
         self._measuring = measuring
         self._records = records
 
@@ -75,7 +84,28 @@ class Meter:
         found = [measured(cell, example) for cell, example in zip(cells, examples, strict=True)]
         await self._records.measured(run.id, stage, one.id, found)
         self.measurements += len(found)
+        self._lacking.update(why for cell in cells if cell.value is None for why in _lacking(cell))
         return cells
+
+    @property
+    def told(self) -> str:
+        """Why answers have no value, the most frequent reason first."""
+        reasons = "; ".join(f"{why} ({count} times)" for why, count in self._lacking.most_common(_REASONS))
+        return f"The incumbent's answers could not be scored: {reasons or 'none came'}"
+
+
+def _lacking(cell: Cell) -> list[str]:
+    """Why a cell has no value. A scorer's own words stay out: they may hold texts."""
+    if cell.error:
+        return [f"no answer, {cell.error}"]
+    return [f"{one.scorer} says {_plain(one.label, one.rationale)}" for one in cell.scores if one.value is None]
+
+
+def _plain(label: str, rationale: str) -> str:
+    if _OURS.fullmatch(rationale):
+        return rationale.rstrip(".")
+    code = rationale.partition(":")[0]
+    return code if label == "error" and _CODE.fullmatch(code) else label if _CODE.fullmatch(label) else "unscored"
 
 
 def measured(cell: Cell, example: Example) -> Measured:

@@ -122,6 +122,11 @@ async def headroom(shop: Shop) -> Ending | None:
         if found.stopped:
             # Nothing is known yet, so nothing is decided: with more it goes on from here.
             return Ending("paused", found.stopped)
+        if found.base is None:
+            # Without a figure for the incumbent nothing can be found better than it: all that follows would be for
+            # nothing. What was noted goes, so that a mended scorer is heard; answers stay in the journal.
+            await shop.records.forget(shop.run.id)
+            return Ending("paused", f"{shop.meter.told}. Mend the scorer or the model and resume the run, or cancel it")
         decided = await shop.records.decide(shop.run.id, "headroom", _json(found))
     if decided.get("nothing"):
         return Ending("nothing-to-gain", str(decided.get("reason", "")))
