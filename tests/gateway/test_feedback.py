@@ -153,3 +153,13 @@ async def test_a_label_that_is_a_text_is_kept_only_where_texts_are() -> None:
         assert (await told(world, request_id=request_id, label="parcel")).status == 202
         await world.app.access.update_project(SYSTEM, await world.first_project(), ProjectChanges(store_text=True))
         assert (await told(world, request_id=request_id, label=text)).status == 202
+
+
+async def test_an_outcome_that_no_figure_counts_is_kept_and_said() -> None:
+    async with inside() as world:
+        request_id = (await world.chat("one")).headers["x-request-id"]
+        await world.rows(1)
+        slip = (await told(world, request_id=request_id, outcome={"type": "resovled", "value": True})).json()
+        assert len(slip["signals"]) == 1 and "resolved" in slip["uncounted"]["outcome"]
+        right = (await told(world, request_id=request_id, outcome={"type": "resolved", "value": True})).json()
+        assert "uncounted" not in right

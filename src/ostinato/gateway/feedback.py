@@ -85,6 +85,10 @@ class Feedback:
         answer: Json = {"request_id": row.request_id, "signals": [one.id for one in found]}
         if told.comment and not caller.store_text:
             answer["dropped"] = {"comment": "This project keeps no texts: the comment was not written down."}
+        if told.outcome is not None and told.outcome.type not in (*OUTCOMES, *REWORK):
+            # Kept all the same: a figure of somebody's own. But a slip of the pen should not be found in a month.
+            known = ", ".join((*OUTCOMES, *REWORK))
+            answer["uncounted"] = {"outcome": f"No KPI counts {told.outcome.type!r}; they count {known}."}
         return answer
 
     async def _about(self, caller: Caller, told: Told) -> About:
