@@ -231,3 +231,18 @@ async def test_a_listener_that_fails_does_not_undo_what_was_changed(one: Process
     one.breakers.told.insert(0, broken)
     trip = await one.trip()
     assert trip.state == "tripped" and one.told == [("trip", "tripped")], "others are told all the same"
+
+
+async def test_a_clock_that_was_ahead_keeps_nothing_tripped_and_hides_nothing(one: Process) -> None:
+    year = 400 * 86_400
+    one.clock.jump(year)
+    trip = await one.trip()
+    one.clock.jump(-year)
+    await one.watcher.look()
+    assert (await one.breakers.show(SYSTEM, trip.id)).state == "half-open", "trials begin, not in a year"
+    one.clock.jump(year)
+    await one.breakers.close(SYSTEM, trip.id)
+    one.clock.jump(-year)
+    one.figures["quality"] = (0.5, 1_000)
+    await one.watcher.look()
+    assert [found.cause for found in await one.breakers.standing()] == ["quality"]

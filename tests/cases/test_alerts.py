@@ -138,3 +138,15 @@ async def test_what_cannot_be_is_refused(one: Process) -> None:
     assert await one.alerts.list(STRANGER) == []
     with pytest.raises(Invalid):
         await one.alerts.declare(ALICE, PROJECT, "No Such Name", made.alert)
+
+
+async def test_a_clock_that_was_ahead_leaves_no_alert_blind(one: Process) -> None:
+    await declared(one, cool_down_seconds=3_600)
+    one.clock.jump(400 * 86_400)
+    assert (await looked(one, (0.07, 100))).alarms == 1
+    one.clock.jump(-400 * 86_400)
+    assert (await looked(one, (0.04, 100))).state == "ok", "looked at again, not in a year"
+    found = await looked(one, (0.07, 100))
+    assert (found.state, found.alarms) == ("alarm", 2)
+    (case,) = await cases(one)
+    assert case.alarms == 2

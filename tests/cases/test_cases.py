@@ -387,3 +387,28 @@ async def test_of_what_people_found_no_machine_says_that_it_helped(one: Process)
     one.clock.advance(3_000)
     await one.watcher.look()
     assert (await one.cases.show(SYSTEM, case.id)).case.state == "triaged"
+
+
+@pytest.mark.parametrize("ending", ["dismissed", "closed"])
+async def test_what_ended_while_a_clock_was_ahead_is_told_of_again(one: Process, ending: str) -> None:
+    one.clock.jump(400 * DAY)
+    case = await opened(one)
+    if ending == "dismissed":
+        await one.cases.dismiss(ALICE, case.id, reason="no")
+    else:
+        await acted(one, case)
+        await one.cases.verify(ALICE, case.id, helped=True)
+        await one.cases.close(ALICE, case.id)
+    one.clock.jump(-400 * DAY)
+    again = await opened(one)
+    assert (again.id, again.state) == (case.id, "detected")
+
+
+async def test_a_clock_that_was_ahead_puts_off_nothing_for_a_year(one: Process) -> None:
+    one.clock.jump(400 * DAY)
+    waiting, done = await opened(one), await opened(one, intent="small")
+    await acted(one, done)
+    one.clock.jump(-400 * DAY)
+    await one.watcher.look()
+    assert (await one.cases.show(SYSTEM, waiting.id)).case.overdue
+    assert (await one.cases.show(SYSTEM, done.id)).case.state != "executed"

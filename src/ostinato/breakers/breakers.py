@@ -189,7 +189,7 @@ class Breakers:
         def work(turn: Turn) -> tuple[Trip | None, str]:
             now = turn.now
             trip = store.find(turn.connection, seen.id, lock=True)
-            if trip.version != seen.version or now - trip.changed_at < self.settings.calm_seconds * _SECOND:
+            if trip.version != seen.version or abs(now - trip.changed_at) < self.settings.calm_seconds * _SECOND:
                 return None, ""
             if verdict == "close":
                 return turn.close(trip, why), "close"

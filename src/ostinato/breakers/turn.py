@@ -61,7 +61,7 @@ class Turn:
             )
             return self.write("trip", standing, renewed, wanted.reason), "trip"
         last = store.last_change(self.connection, wanted.project, wanted.intent, wanted.target)
-        if machine and self.now - last < calm * _SECOND:
+        if machine and abs(self.now - last) < calm * _SECOND:
             raise Conflict(
                 f"The breaker of {wanted.slot} has changed a moment ago.",
                 code="breaker_rests",

@@ -18,6 +18,8 @@ from ostinato.core.errors import Conflict, NotFound, OstinatoError
 _log = logging.getLogger(__name__)
 
 HOUR = 3_600_000_000
+AHEAD = 300_000_000
+"""Microseconds: a change that lies further ahead was written while a clock was wrong."""
 _WAIT = HOUR
 """Microseconds that a trial waits for its score."""
 _AT_ONCE = 500
@@ -127,7 +129,7 @@ class Watcher:
             if ruling:
                 told = f"{trip.good:g} of {trip.good + trip.bad:g} trials were good"
                 await self._breakers.move(trip, "close" if ruling == "well" else "reopen", told)
-        elif now >= trip.cool_until:
+        elif now >= trip.cool_until or trip.changed_at > now + AHEAD:
             if trip.cause != "budget":
                 await self._breakers.move(trip, "try", "the cool-down is over")
             elif not await self._over(_place(trip), "budget"):
@@ -157,7 +159,7 @@ class Watcher:
         if cause == "budget":
             return self._spent(place.project, place.intent) or ""
         now, safety = self._breakers.clock.now(), place.safety
-        since = max(now - HOUR, closed_at)
+        since = max(now - HOUR, closed_at if closed_at <= now + AHEAD else 0)
         if cause == "policy" and safety.violations_per_hour is not None:
             value, _ = await self._figure("violations", place, since, now)
             if value is not None and value > safety.violations_per_hour:

@@ -18,6 +18,7 @@ from ostinato.cases import store, tables
 from ostinato.cases.figures import Figure, Figures, Measured
 from ostinato.cases.model import Alarm, Alert, Case, Fact, Scope, Standing
 from ostinato.cases.settings import Settings
+from ostinato.cases.turn import AHEAD
 from ostinato.core import ids
 from ostinato.core.clock import Clock
 from ostinato.core.errors import Conflict, Invalid, LimitReached, NotFound
@@ -143,9 +144,14 @@ class Alerts:
 
     async def look(self) -> Sequence[Alarm]:
         """Look at every alert whose turn it is; gives the alarms that are to be raised."""
-        due = self._clock.now() - int(0.9 * self._settings.watch_seconds * _SECOND)
+        now = self._clock.now()
+        due = now - int(0.9 * self._settings.watch_seconds * _SECOND)
         table = tables.alert
-        query = sa.select(table).where(table.c.looked_at <= due).order_by(table.c.looked_at)
+        query = (
+            sa.select(table)
+            .where(sa.or_(table.c.looked_at <= due, table.c.looked_at > now + AHEAD))
+            .order_by(table.c.looked_at)
+        )
         waiting = await self._database.read(lambda c: [_standing(row) for row in c.execute(query).mappings()])
         found: list[Alarm] = []
         for one in waiting:
@@ -194,10 +200,11 @@ class Alerts:
         beyond = (
             alert.missing == "alarm" if missing or value is None else _BEYOND[alert.operator](value, alert.threshold)
         )
-        since = (one.beyond_since or now) if beyond else None
+        since = min(one.beyond_since or now, now) if beyond else None
         lasting = since is not None and now - since >= alert.for_seconds * _SECOND
         state = "missing" if missing and not lasting else "alarm" if lasting else "pending" if beyond else "ok"
-        rested = one.raised_at is None or now - one.raised_at >= alert.cool_down_seconds * _SECOND
+        raised = one.raised_at
+        rested = raised is None or raised > now + AHEAD or now - raised >= alert.cool_down_seconds * _SECOND
         again = lasting and rested
         changes: dict[str, Any] = {
             "state": state,

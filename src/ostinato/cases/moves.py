@@ -26,7 +26,7 @@ from ostinato.cases.model import (
     Fact,
     Severity,
 )
-from ostinato.cases.turn import Turn, text_of
+from ostinato.cases.turn import AHEAD, Turn, late, text_of
 from ostinato.core import ids
 from ostinato.core.errors import Conflict, Denied, Invalid, LimitReached
 
@@ -59,11 +59,13 @@ def take(turn: Turn, alarm: Alarm, about: About, served: str = "") -> tuple[Case
             return back, "return"
         return standing, ""
     last = store.last_at(connection, key)
-    if last is not None and alarm.at <= (last.closed_at or 0):
+    ended = 0 if last is None or (last.closed_at or 0) > turn.now + AHEAD else last.closed_at or 0
+    if last is not None and alarm.at <= ended:
         return last, ""  # it was known when the case ended
     if last is not None and turn.now - (last.closed_at or 0) < settings.reopen_days * _DAY:
         store.join(connection, last, alarm.at, alarm.evidence)
-        if last.quiet_until is not None and turn.now < last.quiet_until:
+        quiet = turn.now + int(settings.quiet_hours * _HOUR) + AHEAD
+        if last.quiet_until is not None and turn.now < last.quiet_until <= quiet:
             return last, ""
         again = turn.move(
             _find(turn, last),
@@ -281,10 +283,10 @@ def dismiss(turn: Turn, case_id: str, *, reason: str, version: int | None) -> Ca
 def overdue(turn: Turn, case_id: str) -> Case | None:
     """The case that nobody took to its next state in time; ``None`` where somebody did meanwhile."""
     case = store.find(turn.connection, case_id, lock=True)
-    if case.state not in OPEN or case.overdue or turn.now < case.due_at:
+    if case.state not in OPEN or case.overdue or not late(case, turn.now, turn.settings):
         return None
-    late = store.change(turn.connection, case, overdue=True, escalated=case.escalated + 1)
-    return turn.write("overdue", case, late, facts={"due_at": case.due_at})
+    told = store.change(turn.connection, case, overdue=True, escalated=case.escalated + 1)
+    return turn.write("overdue", case, told, facts={"due_at": case.due_at})
 
 
 def _begin(turn: Turn, case: Case, action: Action, state: str, verb: str, reason: str) -> tuple[Case, str]:

@@ -11,6 +11,8 @@ from ostinato.cases.model import ENDED, NEXT, Case, Event, Fact
 from ostinato.cases.settings import Settings
 from ostinato.core.errors import Conflict, Invalid
 
+AHEAD = 300_000_000
+"""Microseconds: a time of the past that lies further ahead was written while a clock was wrong, and binds nobody."""
 TEXT = 2_000
 """Characters of a reason or a comment."""
 
@@ -117,6 +119,11 @@ class Turn:
         )
         store.add_event(self.connection, case.id, event)
         return case
+
+
+def late(case: Case, now: int, settings: Settings) -> bool:
+    """Whether a case has been in its state for longer than it may; also where that time was set by a clock ahead."""
+    return now >= case.due_at or case.due_at > now + settings.due(case.severity) + AHEAD
 
 
 def resource(case: Case) -> Resource:

@@ -13,6 +13,7 @@ from ostinato.cases.alerts import PREFIX, Alerts
 from ostinato.cases.cases import ACTOR, PEOPLE, Cases
 from ostinato.cases.model import APPROVED, AUTOMATIC, DETECTED, EXECUTED, OPEN, SEVERITIES, VERIFIED, Alarm, Case
 from ostinato.cases.store import digest
+from ostinato.cases.turn import AHEAD, late
 from ostinato.core.errors import Conflict, NotFound, OstinatoError
 
 _log = logging.getLogger(__name__)
@@ -115,12 +116,20 @@ class Watcher:
         now = self._cases.clock.now()
         if case.state == DETECTED and not case.action:
             await self._act_by_itself(case)
-        elif case.state == EXECUTED and case.verify_at is not None and now >= case.verify_at:
+        elif case.state == EXECUTED and case.verify_at is not None and self._rested(case.verify_at, now):
             await self._verify(case)
         elif case.state == VERIFIED and await self._is_over(case):
             await self._cases.close(ACTOR, case.id, reason="it helped, and nothing has come back", version=case.version)
-        if now >= case.due_at and not case.overdue and case.state not in (EXECUTED, VERIFIED, APPROVED, AUTOMATIC):
+        if (
+            late(case, now, self._cases.settings)
+            and not case.overdue
+            and case.state not in (EXECUTED, VERIFIED, APPROVED, AUTOMATIC)
+        ):
             await self._cases.overdue(case.id)
+
+    def _rested(self, verify_at: int, now: int) -> bool:
+        """Whether it is time to look whether an action has helped; a clock that was ahead puts it off no further."""
+        return now >= verify_at or verify_at > now + int(self._cases.settings.verify_seconds * 1_000_000) + AHEAD
 
     async def _is_over(self, case: Case) -> bool:
         """Whether what a verified case is about tells of nothing any more."""
@@ -146,6 +155,8 @@ class Watcher:
         now, settings = self._cases.clock.now(), self._cases.settings
         action = next((one for one in await self._cases.actions(case.id) if one.id == case.action), None)
         since = action.executed_at if action is not None and action.executed_at is not None else case.opened_at
+        # Where a clock was ahead, it was some time before now; nobody knows when.
+        since = since if since <= now + AHEAD else now - int(settings.verify_seconds * 1_000_000)
         if case.detector.startswith(PREFIX):
             helped = await self._alerts.recheck(case, since)
         elif case.detector.startswith(PEOPLE):

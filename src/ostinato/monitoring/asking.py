@@ -62,7 +62,7 @@ class Nights:
         failed = {name: why for name, why in self.failed.items() if name in {_name(one) for one in declared}}
         for one in declared:
             mark = f"night {store.key_of(one.name, one.declared.kind, one.version, Series(one.org, one.project))}"
-            if self._watch.night_of(mark) >= day:
+            if self._had(mark, day):
                 continue
             try:
                 await (self._probe if one.declared.kind == "probes" else self._judge)(one, mark, day)
@@ -78,10 +78,14 @@ class Nights:
                 failed[_name(one)] = type(error).__name__
                 _log.warning("The detector %s of project %s failed (%s).", one.name, one.project, type(error).__name__)
                 await self._silent(one, mark, day)
-        if self._watch.night_of("night vectors") < day:
+        if not self._had("night vectors", day):
             await self._vectors.compare()
             await self._watch.mark({"night vectors": day})
         self.failed = failed
+
+    def _had(self, mark: str, day: int) -> bool:
+        """Whether this night was had; one that lies far ahead was had while a clock was wrong."""
+        return day <= self._watch.night_of(mark) <= day + 1
 
     async def _silent(self, one: Declared, mark: str, day: int) -> None:
         """It could not ask: after some nights in a row that is an alarm of its own."""
