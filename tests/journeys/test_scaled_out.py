@@ -79,6 +79,56 @@ def test_one_answers_what_the_other_has_asked(pair: Pair) -> None:
     assert pair.two.chat("scaled: shared", headers={"ostinato-user": "bob"})[1]["ostinato-cache"] == "miss"
 
 
+def test_somebody_erased_in_one_is_in_no_cache_of_either(pair: Pair) -> None:
+    """Not on Valkey, nor in the memory of the process that was not asked, nor in PostgreSQL."""
+    token = "canary-61c0fa"
+    _, projects = pair.one.api("GET", "/projects")
+    headers = {"ostinato-user": f"eve-{token}", "ostinato-session": f"s-{token}", "ostinato-tags": f"t-{token}"}
+    other = {"ostinato-user": "frank", "ostinato-tags": "kept"}
+    for number in range(3):
+        for server in pair.both:
+            for sent in (headers, other):
+                asked = f"scaled: {number}"
+                eventually(lambda s=server, h=sent, t=asked: s.chat(t, headers=h)[1]["ostinato-cache"] == "hit-exact")
+    # Without her name: found by the conversation, and by the call that made the answer.
+    pair.one.chat("scaled: nobody's", headers={"ostinato-session": f"s-{token}", "ostinato-tags": f"t-{token}"})
+
+    def stored(word: str) -> list[bytes]:
+        """Keys on Valkey that have a word, in their name or in what they hold."""
+        with pair.valkey.client() as client:
+            read = {
+                b"string": client.get,
+                b"hash": client.hgetall,
+                b"set": client.smembers,
+                b"zset": lambda key: client.zrange(key, 0, -1),
+                b"none": lambda _: b"",  # it has ended since it was listed
+            }
+            keys = list(client.scan_iter(count=1000))
+            held = {key: read[client.type(key)](key) for key in keys}
+        return [key for key, value in held.items() if word in f"{key!r} {value!r}"]
+
+    eventually(lambda: sum(key.startswith(b"ost:e:") for key in stored(token)) == 4)
+    kept = len(stored("kept"))
+    wish = {"user": f"eve-{token}", "project": projects[0]["id"]}
+    status, begun = pair.two.api("POST", "/retention/erasures", wish)
+    assert status == 202
+    path = f"/retention/erasures/{begun['erasure']['id']}"
+    shown = eventually(lambda: (one := pair.one.api("GET", path)[1])["state"] == "done" and one, within=30)
+    assert {one["store"]: one["found"] for one in shown["stores"]}["cache"] == 4
+    assert not any(one["left"] or one["held"] for one in shown["stores"])
+    assert stored(token) == []
+    assert len(stored("kept")) == kept > 3
+
+    def gone() -> bool:
+        sent = {**headers, "cache-control": "only-if-cached"}
+        return all(server.chat("scaled: 1", headers=sent)[0] == 504 for server in pair.both)
+
+    eventually(gone, within=5)
+    for server in pair.both:
+        assert server.chat("scaled: 1", headers=other)[1]["ostinato-cache"] == "hit-exact"
+        assert token not in server.log.read_text()
+
+
 def test_a_key_revoked_in_one_stops_in_the_other_within_two_seconds(pair: Pair) -> None:
     body = {"model": "plain", "messages": [{"role": "user", "content": "scaled: revoked"}]}
     for _ in range(3):

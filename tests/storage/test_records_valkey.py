@@ -356,3 +356,32 @@ async def test_no_order_of_steps_leaves_a_record_that_cannot_be_found(server, be
         assert readable is None or listed == [readable], places
     await putting.close()
     await removing.close()
+
+
+async def test_scrubbed_nothing_is_left_of_labels_and_tags_of_what_is_gone(server, store):
+    await store.put_many([make("a", tags=("hers",), labels={"user": "hers"}), make("b")])
+    await store.remove(Query(tag="hers"))
+    with server.client() as client:
+        assert any(b"hers" in key for key in client.keys("*")), "so that nobody who fills the list finds it gone"
+        await store.scrub()
+        keys = client.keys("*")
+        told = [client.get(key) for key in keys if client.type(key) == b"string"]
+        assert not any(b"hers" in one for one in (*keys, *told))
+    assert [one.name for one in await store.find(Query(tag="t"))] == ["e-b"]
+    await store.put_many([make("a", tags=("hers",), labels={"user": "hers"})])
+    assert [one.name for one in await store.find(Query(tag="hers"))] == ["e-a"]
+
+
+async def test_what_is_stored_while_lists_are_scrubbed_is_found(store, monkeypatch):
+    await store.put_many([make("a")])
+    await store.remove(Query(tag="t"))
+    forget = store._forget
+
+    async def meanwhile(*arguments) -> None:
+        await store.put_many([make("b")])  # after it was seen to be empty
+        await forget(*arguments)
+
+    monkeypatch.setattr(store, "_forget", meanwhile)
+    await store.scrub()
+    assert [one.name for one in await store.find(Query(tag="t"))] == ["e-b"]
+    assert await store.count(EVERYTHING) == 1

@@ -47,7 +47,7 @@ class Matcher:
         return (
             traits.org == wanted.org
             and (not wanted.project or traits.project == wanted.project)
-            and (not wanted.user or traits.user_digest == self._user_digest)
+            and (not self._user_digest or traits.user_digest == self._user_digest)
             and (not wanted.target or traits.target == wanted.target)
             and (not wanted.alias or traits.alias == wanted.alias)
             and (not wanted.tag or wanted.tag in traits.tags)
@@ -81,10 +81,15 @@ class Matcher:
 def user_digest(selector: Selector, secret: bytes) -> str:
     """The selector's end user as entries know them. Digests differ by project, so a user is named with a project."""
     if not selector.user:
-        return ""
+        return selector.user_digest
     if not selector.project:
         raise Invalid("An end user is known by project: name the project too.", code="project_missing", param="project")
     return scopes.user_digest(Scope(selector.org, selector.project, selector.user), secret)
+
+
+def unnamed(selector: Selector, secret: bytes) -> Selector:
+    """The same selector without the user's name, which is nobody's to know who only carries it out."""
+    return msgspec.structs.replace(selector, user="", user_digest=user_digest(selector, secret))
 
 
 def check(selector: Selector) -> None:
@@ -94,6 +99,7 @@ def check(selector: Selector) -> None:
     narrowed = (
         selector.entry
         or selector.user
+        or selector.user_digest
         or selector.target
         or selector.alias
         or selector.tag

@@ -92,6 +92,8 @@ class Selector(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True
     context: str = ""
     generation: str = ""
     everything: bool = False
+    user_digest: str = ""
+    """Of ``user``, in place of the name: how a withdrawal is written down and told to other processes."""
 
 
 CacheResult: TypeAlias = Literal["hit-exact", "miss", "stale", "bypass"]

@@ -7,7 +7,7 @@ import msgspec
 from blake3 import blake3
 
 from ostinato.cache.heeding import Heeding, Telling
-from ostinato.cache.invalidation import Matcher, Report, Withdrawals, check, scan
+from ostinato.cache.invalidation import Matcher, Report, Withdrawals, check, scan, unnamed
 from ostinato.cache.memory import Entry, MemoryTier, traits_of
 from ostinato.cache.model import EntryMeta, Selector
 from ostinato.cache.raw import RawIndex
@@ -178,6 +178,7 @@ class ResponseCache:
         nothing that was withdrawn, and the removal is repeated; with a tier of many processes nothing has happened.
         """
         check(selector)
+        selector = unnamed(selector, self._secret)
         if dry_run:
             matcher = self._matcher(selector)
             shared = 0

@@ -1,15 +1,22 @@
 """The response cache as a store: every tier, every generation, and what is rendered by raw body."""
 
 from collections.abc import Callable
+from typing import Protocol, runtime_checkable
 
 from ostinato.cache import ResponseCache, Selector
 from ostinato.retention.model import Kind, Swept
 from ostinato.retention.ruling import Ruling
 from ostinato.retention.stores import Counted, Effort, Subject
-from ostinato.storage import SqliteRecordStore
 
 _PAGE = 500
 _MOST = 10_000
+
+
+@runtime_checkable
+class _Scrubbed(Protocol):
+    async def scrub(self) -> None:
+        """Leave nothing of records that are gone."""
+        ...
 
 
 class Cache:
@@ -49,7 +56,7 @@ class Cache:
             await self._cache.invalidate(Selector(subject.org, subject.project, entry=name), dry_run=False)
         self._cache.raw.tidy()
         shared = self._cache.shared
-        if shared is not None and isinstance(shared.store, SqliteRecordStore):
+        if shared is not None and isinstance(shared.store, _Scrubbed):
             await shared.store.scrub()
 
     async def _made(self, subject: Subject) -> list[str]:

@@ -31,6 +31,7 @@ _PAGE_BYTES = 8 * 1024 * 1024
 _SCAN = b"5000"
 _IDLE_FACET = 3_600_000_000
 """Microseconds that an empty facet is kept, so that sweeping never races with someone who fills it."""
+_ANY_TIME = 1 << 62
 _TOUCH_TTL = b"3600000"
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 1.0
 
@@ -173,6 +174,27 @@ class ValkeyRecordStore:
             sizes = await self._batch([(b"ZCARD", self._names.of(b"f", facet)) for facet in page])
             await self._forget([facet for facet, size in zip(page, sizes, strict=True) if not size], now)
         return removed
+
+    async def scrub(self) -> None:
+        """Leave no labels and tags of records that are gone: lists that are empty go now, and not in an hour.
+
+        Who fills one at that moment finds it gone; so each that has been filled meanwhile is described again.
+        """
+        async for page in self._facets_paged():
+            sizes = await self._batch([(b"ZCARD", self._names.of(b"f", facet)) for facet in page])
+            empty = [facet for facet, size in zip(page, sizes, strict=True) if not size]
+            known = await self._batch([(b"GET", self._names.of(b"F", facet)) for facet in empty])
+            await self._forget(empty, _ANY_TIME)
+            sizes = await self._batch([(b"ZCARD", self._names.of(b"f", facet)) for facet in empty])
+            again: list[Command] = []
+            for facet, body, size in zip(empty, known, sizes, strict=True):
+                if size and body is not None:
+                    _, scope, labels, tags = shapes.decode_facet(body)
+                    again += [(b"SET", self._names.of(b"F", facet), body), (b"SADD", self._names.facets, facet)]
+                    again += [
+                        (b"SADD", self._names.of(b"l", pair), facet) for pair in shapes.label_names(scope, labels, tags)
+                    ]
+            await self._batch(again)
 
     async def key_prefixes(self) -> AsyncIterator[list[bytes]]:
         """List by list; a key that stands in two is given twice."""
