@@ -213,6 +213,7 @@ class Improving:
 
     async def _erase_copies(self, payload: Any) -> dict[str, str | int]:
         """Erase what was made of examples that are erased; once intended, it is done in the end."""
+        self.runner.forget(payload["examples"])
         cells = sum([await self.experiments.erase(one) for one in payload["examples"]])
         return {
             "cells": cells,

@@ -3,7 +3,7 @@
 import asyncio
 import hashlib
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
 
@@ -31,6 +31,7 @@ OnCell = Callable[[int, Cell], None]
 """Told of each cell as it is done: its place among the pairs, and the cell."""
 
 _COMPILED = 256
+_FORGOTTEN = 100_000
 _UNPAID = ("budget_exhausted:", "price_unknown:", "model_away:", "calls_waiting:")
 """Why a judge could not be asked: no measurement, and no score of a kind either."""
 
@@ -88,6 +89,14 @@ class Runner:
         self._compiled: OrderedDict[tuple[str, str], Compiled] = OrderedDict()
         self._silent: OrderedDict[tuple[str, str], None] = OrderedDict()
         """(Project, alias) of models that had no log probabilities when they were asked for."""
+        self._forgotten: OrderedDict[str, None] = OrderedDict()
+        """Examples that were erased while somebody may still hold them in memory."""
+
+    def forget(self, examples: Iterable[str]) -> None:
+        """Ask nothing more about these examples, whoever has read them before they were erased."""
+        self._forgotten.update(dict.fromkeys(examples))
+        while len(self._forgotten) > _FORGOTTEN:
+            self._forgotten.popitem(last=False)
 
     def check(self, variant: Variant, example: Example, *, project: str) -> None:
         """Raise what would keep ``variant`` from answering ``example``, before anything is spent.
@@ -218,7 +227,7 @@ class Runner:
         refuses whoever asks.
         """
         bare = Cell(example=example.id, variant=identity(variant), stratum=example.stratum)
-        if example.erased:
+        if example.erased or example.id in self._forgotten:
             return msgspec.structs.replace(bare, error="erased")
         try:
             prepared, request, answer = await self._answer(variant, example, how)
