@@ -25,13 +25,16 @@ from ostinato.prompts import Prompts
 from ostinato.signals import Signals
 from ostinato.storage import Change, Current, Database, Declarations, Declared
 from ostinato.traces import Metrics
-from ostinato.triage import Audits, Decision, Gained, Inventory, Item, Rooms, Triage
+from ostinato.triage import Audits, Decision, Drifting, Gained, Inventory, Item, Rooms, Triage
 from ostinato.wire.model import Json
 
 SYSTEM = SystemActor("triage")
 _MOSTLY = 0.9
 """Share of the requests under a rule that must be of the family: others would be changed with it."""
 _DRIFTS = frozenset({"quality", "errors", "refusals", "format", "latency", "cost", "mix", "model"})
+_NO_DETECTORS = ("alert:", "people:", "breaker:")
+"""Who else opens cases of the same kinds."""
+_PAGE = 500
 QUEUE = "triage"
 """The review queue that is made where a family's quality is not known."""
 
@@ -264,13 +267,23 @@ def case_of(on_alarm: Callable[[Alarm], Awaitable[str]]) -> Callable[[Item], Awa
     return open_case
 
 
-def drifting(room: Cases) -> Callable[[str, str], Awaitable[str]]:
-    """What open cases say of a prompt."""
+def drifting(room: Cases) -> Drifting:
+    """What open cases of detectors say of a project's prompts and intents: a threshold that was passed, a breaker that
+    tripped and what somebody opened by hand are no drift."""
 
-    async def find(project: str, prompt: str) -> str:
-        found = await room.list(SYSTEM, project=project, state="open", limit=500)
-        drifts = [one for one in found if one.prompt == prompt and one.kind in _DRIFTS]
-        return f"An open case tells of {drifts[0].kind}: {drifts[0].title}" if drifts else ""
+    async def find(project: str) -> Mapping[tuple[str, str], str]:
+        said: dict[tuple[str, str], str] = {}
+        after = ""
+        while True:
+            page = await room.list(SYSTEM, project=project, state="open", after=after, limit=_PAGE)
+            for one in page:
+                if one.kind in _DRIFTS and not one.detector.startswith(_NO_DETECTORS) and (one.prompt or one.intent):
+                    # A case of one prompt says nothing of the others of its intent.
+                    place = (one.prompt, one.intent) if one.prompt else ("", one.intent)
+                    said.setdefault(place, f"An open case tells of {one.kind}: {one.title}")
+            if len(page) < _PAGE:
+                return said
+            after = page[-1].id
 
     return find
 

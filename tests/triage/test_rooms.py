@@ -14,6 +14,7 @@ from inside import CHAT, SYSTEM, World, inside
 from triage_kit import BASE, PRICED, asked, look, repeat
 
 from ostinato import prompts, storage
+from ostinato.cases import Alarm
 from ostinato.core.clock import ManualClock
 from ostinato.families import Families
 from ostinato.families import Settings as FamilySettings
@@ -230,3 +231,34 @@ async def until(holds: Any) -> None:
             return
         await asyncio.sleep(0.01)
     raise AssertionError("it never came to that")
+
+
+async def test_only_what_a_detector_says_of_the_prompt_or_its_intent_is_drift() -> None:
+    async with inside(PRICED, base=BASE) as world:
+        project = await world.first_project()
+        org = (await world.app.access.list_organizations(SYSTEM))[0].id
+        await world.declare("intents", "chat", {"project": project, "stakes": "low", "owner": "ann"})
+        for name, intent in (("greeting", "chat"), ("other", "")):
+            draft = msgspec.convert({"messages": [{"role": "user", "template": "{{question}}"}]}, prompts.Draft)
+            await world.app.prompts.create(SYSTEM, project, name, draft=draft, intent=intent)
+
+        async def opened(kind: Any, detector: str, **where: str) -> None:
+            number = f"{kind}-{detector}-{where}"
+            at = world.clock.now()
+            told = Alarm(id=number, at=at, org=org, project=project, kind=kind, detector=detector, title="it", **where)
+            await world.app.governing.cases.on_alarm(told)
+
+        async def drifts() -> set[str]:
+            items = await world.app.governing.triaging.inventory._known(project)
+            return {one.prompt.name for one in items if one.drift}
+
+        for detector in ("alert:errors-high", "people:1", "breaker:errors"):
+            await opened("errors", detector, prompt="greeting", intent="chat")
+        await opened("budget", "money", intent="chat")
+        await opened("errors", "errors", intent="elsewhere")
+        await opened("quality", "quality", prompt="third", intent="chat")  # of another prompt of that intent
+        assert await drifts() == set()
+        await opened("latency", "latency", intent="chat")
+        assert await drifts() == {"greeting"}
+        await opened("mix", "mix", prompt="other")
+        assert await drifts() == {"greeting", "other"}

@@ -8,7 +8,7 @@ inventory asks owners every ninety days about prompts that are stale, unowned, u
 
 from ostinato.triage.audits import Audits
 from ostinato.triage.deciding import changes, decide
-from ostinato.triage.inventory import Inventory
+from ostinato.triage.inventory import Drifting, Inventory
 from ostinato.triage.model import CHOICES, Choice, Decision, Evidence, Item, Reason, Row, Verdict
 from ostinato.triage.settings import Settings
 from ostinato.triage.triage import Gained, Rooms, Triage
@@ -18,6 +18,7 @@ __all__ = [
     "Audits",
     "Choice",
     "Decision",
+    "Drifting",
     "Evidence",
     "Gained",
     "Inventory",

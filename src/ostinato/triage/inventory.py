@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TypeAlias
 
 import msgspec
@@ -24,8 +24,8 @@ ACTOR = SystemActor("inventory")
 
 Projects: TypeAlias = Callable[[], Awaitable[Sequence[tuple[str, str]]]]
 """Organization and project of all projects."""
-Drifting: TypeAlias = Callable[[str, str], Awaitable[str]]
-"""``drifting(project, prompt)``: what drifts, in words; empty: nothing."""
+Drifting: TypeAlias = Callable[[str], Awaitable[Mapping[tuple[str, str], str]]]
+"""``drifting(project)``: prompt and intent, of which one may be empty -> what drifts there, in words."""
 OpenCase: TypeAlias = Callable[[Item], Awaitable[None]]
 """Opens a case for an item that nobody has looked at in time. May be called again for the same."""
 
@@ -201,16 +201,24 @@ class Inventory:
         rooms = self._rooms
         figures = await rooms.families.list(project)
         told = await quality.by_family(rooms.signals, rooms.families, project, rooms.clock.now())
+        drifts: Mapping[tuple[str, str], str] = await self.drifting(project) if self.drifting is not None else {}
         found: list[_Known] = []
         after: str | None = None
         while True:
             page, after = await self._prompts.list(ACTOR, project, after=after, limit=_PAGE)
-            found += [await self._of_prompt(project, one, figures, told) for one in page if one.kind != "partial"]
+            found += [
+                await self._of_prompt(project, one, figures, told, drifts) for one in page if one.kind != "partial"
+            ]
             if after is None:
                 return found
 
     async def _of_prompt(
-        self, project: str, prompt: Prompt, figures: Sequence[Figures], told: dict[str, Share]
+        self,
+        project: str,
+        prompt: Prompt,
+        figures: Sequence[Figures],
+        told: Mapping[str, Share],
+        drifts: Mapping[tuple[str, str], str],
     ) -> _Known:
         own = [one for one in figures if one.prompt == prompt.name]
         newest = max(own, key=lambda one: one.last, default=None)
@@ -223,7 +231,7 @@ class Inventory:
             changed_at=changed,
             last=newest.last if newest is not None else 0,
             quality=told.get(newest.family) if newest is not None else None,
-            drift=await self.drifting(project, prompt.name) if self.drifting is not None else "",
+            drift=_drift(drifts, prompt),
             owner=intent.declared.owner if intent is not None else "",
         )
 
@@ -231,6 +239,12 @@ class Inventory:
         found = await self._rooms.control.read(lambda connection: find_project(connection, actor, project))
         permissions.require(actor, permission, Resource(project=found.id))
         return found.org_id, found.id
+
+
+def _drift(drifts: Mapping[tuple[str, str], str], prompt: Prompt) -> str:
+    """What is told of a prompt; else of its whole intent."""
+    own = next((said for (name, _), said in drifts.items() if name == prompt.name), "")
+    return own or (drifts.get(("", prompt.intent), "") if prompt.intent else "")
 
 
 def findings(known: _Known, settings: Settings, now: int) -> list[tuple[Finding, str]]:
