@@ -2,6 +2,7 @@
 
 from ostinato import routing, wire
 from ostinato.breakers import Trip
+from ostinato.cache import fingerprint
 from ostinato.core import money
 from ostinato.core.errors import Denied, OstinatoError
 from ostinato.gateway.replies import Header
@@ -80,7 +81,8 @@ def record(
         stored=stored,
         generation=turn.generation,
         fingerprint=turn.fingerprint[:16].hex(),
-        input_digest=turn.input_digest,
+        # What was not kept can be accounted for as well: held out, too warm, cut short, or not to be stored.
+        input_digest=turn.input_digest or (fingerprint.input_digest(turn.said, rooms.secret) if turn.said else ""),
         user_digest=turn.user_digest,
         session=turn.session,
         tags=",".join(turn.tags) if turn.tags else "",
