@@ -143,6 +143,8 @@ class Drawn(msgspec.Struct):
 LAYOUT = Layout("trial", ("org", "project", *TRIAL_DIMENSIONS), TRIAL_SUMS, Drawn, Groups, (HOUR, 86_400))
 
 _About: TypeAlias = tuple[str, str, str, str, str, str]
+_Asked: TypeAlias = tuple[str, str, str, str, str]
+_Marks: TypeAlias = dict[int, tuple[Drawn, set[int]]]
 
 
 @lru_cache(maxsize=50_000)
@@ -175,48 +177,95 @@ def add_up(
 def _add_hits(
     found: CellsOf[Drawn], hits: Sequence[HitRow], origins: Mapping[str, Origin], draws: Draws, stratum: str
 ) -> None:
-    alike: dict[tuple[int, str, str, str], list[int]] = {}
+    """Once per hit: what is alike is counted first. Nearly all are of no session and no arm, in one hour."""
+    if not hits:
+        return
+    plain: dict[str, list[int]] = {}
+    apart: list[HitRow] = []
+    hour = hits[0].at // _WIDTH
+    begin, end = hour * _WIDTH, (hour + 1) * _WIDTH
     absent = draws.absent
     for row in hits:
-        # Once per hit: what is alike is counted first, and looked at below.
-        requests, saved, arm = 1, row.saved, row.arm
-        if absent:
-            if draws.was_absent(row.request_id, row.key_id, row.at):
-                arm, saved = f"\x00{arm}", 0
-            elif draws.stands_in(row.request_id):
-                arm, requests = f"\x01{arm}", 0
-        name = (row.at // _WIDTH, row.origin, row.session, arm)
-        known = alike.get(name)
+        if absent or row.session or row.arm or not begin <= row.at < end:
+            apart.append(row)
+            continue
+        known = plain.get(row.origin)
         if known is None:
-            alike[name] = [requests, saved, 1]
+            plain[row.origin] = [1, row.saved]
         else:
-            known[0] += requests
-            known[1] += saved
-            known[2] += 1
-    marks: dict[int, tuple[Drawn, set[int]]] = {}
-    for (hour, name, session, marked), (requests, saved, count) in alike.items():
+            known[0] += 1
+            known[1] += row.saved
+    marks: _Marks = {}
+    # Of many origins few differ in what they are about.
+    spots: dict[_Asked, tuple[Drawn, set[int]] | None] = {}
+    for name, (requests, saved) in plain.items():
         origin = origins.get(name, UNKNOWN)
         if not (origin.known and origin.chat):
             continue
-        arm = marked.lstrip("\x00\x01") if absent else marked
-        about = (origin.org, origin.project, origin.intent, origin.prompt, origin.release, arm)
-        if absent and marked.startswith("\x00"):
-            _cell(found, hour * _WIDTH, about, "", "").leave_out(RESTED, count)
-            continue
-        if origin.intent and not draws.takes_part(origin.project, origin.intent):
-            _cell(found, hour * _WIDTH, about, "", "").leave_out(FORBIDDEN, count)
-            continue
-        cell = _cell(found, hour * _WIDTH, about, stratum, "treated")
-        group, mark = place_of(origin.project, session, "" if session else origin.asked)
-        errors = -count if absent and marked.startswith("\x01") else 0
-        cell.count(group, requests, 0, saved, errors)
-        known = marks.get(id(cell))
-        if known is None:
-            marks[id(cell)] = cell, {mark}
+        asked = origin.org, origin.project, origin.intent, origin.prompt, origin.release
+        if asked in spots:
+            spot = spots[asked]
         else:
-            known[1].add(mark)
+            spot = spots[asked] = _treated(found, begin, (*asked, ""), stratum, draws, marks)
+        if spot is None:
+            _cell(found, begin, (*asked, ""), "", "").leave_out(FORBIDDEN, requests)
+            continue
+        group, mark = place_of(origin.project, "", origin.asked)
+        cell, some = spot
+        some.add(mark)
+        # ``Drawn.count``, written out: it is called for every hit of a question that is asked once.
+        sums, groups = cell.sums, cell.detail.groups
+        sums[0] += requests
+        sums[2] += saved
+        known = groups.get(group)
+        if known is None:
+            groups[group] = [requests, 0, saved, 0]
+        else:
+            known[0] += requests
+            known[2] += saved
+    if apart:
+        _add_apart(found, apart, origins, draws, stratum, marks)
     for cell, some in marks.values():
         cell.see(some)
+
+
+def _add_apart(
+    found: CellsOf[Drawn],
+    hits: Sequence[HitRow],
+    origins: Mapping[str, Origin],
+    draws: Draws,
+    stratum: str,
+    marks: _Marks,
+) -> None:
+    """The same of hits that are looked at one by one: those of sessions, of arms, and all while somebody is absent."""
+    absent = draws.absent
+    for row in hits:
+        origin = origins.get(row.origin, UNKNOWN)
+        if not (origin.known and origin.chat):
+            continue
+        about = (origin.org, origin.project, origin.intent, origin.prompt, origin.release, row.arm)
+        if absent and draws.was_absent(row.request_id, row.key_id, row.at):
+            _cell(found, row.at, about, "", "").leave_out(RESTED, 1)
+            continue
+        spot = _treated(found, row.at, about, stratum, draws, marks)
+        if spot is None:
+            _cell(found, row.at, about, "", "").leave_out(FORBIDDEN, 1)
+            continue
+        group, mark = place_of(origin.project, row.session, "" if row.session else origin.asked)
+        # The call that failed is counted already, as a request and as an error: the caller has seen neither.
+        again = absent and draws.stands_in(row.request_id)
+        spot[0].count(group, 0 if again else 1, 0, row.saved, -1 if again else 0)
+        spot[1].add(mark)
+
+
+def _treated(
+    found: CellsOf[Drawn], at: int, about: _About, stratum: str, draws: Draws, marks: _Marks
+) -> tuple[Drawn, set[int]] | None:
+    """The cell of hits about this, and the marks of their sessions; ``None``: the intent takes no part."""
+    if about[2] and not draws.takes_part(about[1], about[2]):
+        return None
+    cell = _cell(found, at, about, stratum, "treated")
+    return marks.setdefault(id(cell), (cell, set()))
 
 
 def _add_call(cell: Drawn, row: CallRow) -> None:
