@@ -40,18 +40,21 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 LONG = (
+    "project/test_documentation.py",
     "web/test_api_fuzz.py",
     "authorization/test_matrix.py",
     "optimization/test_kills.py",
     "journeys/test_leaving.py",
     "journeys/test_optimize_two.py",
     "journeys/test_optimize.py",
+    "project/test_rooms.py",
+    "calls/test_kill.py",
     "journeys/test_client.py",
     "journeys/test_bad_places.py",
     "optimization/test_policies.py",
     "optimization/test_refusals.py",
 )
-"""Files of half a minute and more, which go first: begun last, one would keep the others waiting for its end."""
+"""Files of half a minute and more (samples of the docs: five), which go first: begun last, one would keep the others waiting for its end."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
