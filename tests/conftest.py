@@ -54,7 +54,8 @@ LONG = (
     "optimization/test_policies.py",
     "optimization/test_refusals.py",
 )
-"""Files of half a minute and more (samples of the docs: five), which go first: begun last, one would keep the others waiting for its end."""
+"""Files of half a minute and more (samples of the docs: five), which go first:
+begun last, one would keep the others waiting for its end."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
