@@ -168,6 +168,9 @@ class Governing:
         self._parts.prompts.snapshot.on_swap(lambda _: self.keeping.hear())
         self._parts.recorder.watch(self.families)
         self.families.follow(self._parts.notices)
+        embedder = self._parts.improving.embedder
+        if embedder is not None and self._parts.config.embeddings.kind in ("auto", "packaged"):
+            self.families.compare_by(embedder)  # on this machine: questions are sent nowhere
         self.families.start()
         later("families", self._stop_families)
         await self.monitoring.start()

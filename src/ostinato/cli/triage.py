@@ -145,7 +145,7 @@ def _print_family(found: Any) -> None:
                 ("cost a month", f"${figures['per_month_cost'] / 1e9:.2f} without a cache"),
                 ("from the cache now", _share(figures["hits"])),
                 ("repeats", _span(figures["repetition"])),
-                ("nearly repeats", _span(figures["near"])),
+                ("nearly repeats", _span(figures["near"]) + (f" by {figures['near_by']}" if figures["near"] else "")),
                 ("most frequent tenth", _percent(figures["concentration"])),
                 ("stable", _span(figures["stability"])),
                 ("less stable a day", _percent(figures["volatility"])),

@@ -13,9 +13,11 @@ import sqlalchemy as sa
 from ostinato import wire
 from ostinato.core import ids
 from ostinato.core.clock import Clock
+from ostinato.embeddings import Embedder
 from ostinato.families import store
 from ostinato.families.key import data_of
 from ostinato.families.listing import Listing
+from ostinato.families.meaning import Chosen, Meaning
 from ostinato.families.memory import Memory
 from ostinato.families.model import Figures, Sample
 from ostinato.families.reservoir import Reservoir
@@ -72,6 +74,13 @@ class _Compared(msgspec.Struct, frozen=True, gc=False):
     agreed: bool
 
 
+class _Meant(msgspec.Struct, frozen=True, gc=False):
+    org: str
+    project: str
+    family: str
+    near: bool
+
+
 class Families:
     """What is known of every family. ``answered`` and the watcher's methods never wait and never raise.
 
@@ -86,7 +95,7 @@ class Families:
         self._clockwork = Clockwork(int(settings.window_hours * 3_600e6), int(settings.half_life_days * 86_400e6))
         self._writer = ids.new(clock.now())
         self._batches: deque[list[Seen]] = deque()
-        self._answers: deque[_Answered | _Compared] = deque()
+        self._answers: deque[_Answered | _Compared | _Meant] = deque()
         rng = random.Random(seed)  # noqa: S311 - draws samples, guards nothing
         self._reservoir = Reservoir(settings.samples, rng)
         self._memory = Memory(settings, self._clockwork.at(clock.now()))
@@ -96,6 +105,8 @@ class Families:
         self._stopping = False
         self._thread: threading.Thread | None = None
         self._tried_at = clock.monotonic()
+        self.meaning: Meaning | None = None
+        """What compares questions by their meaning; none: MinHash alone."""
         self._notices: Notices | None = None
         self._unfollow: Callable[[], None] | None = None
         self.answered_by: dict[str, int] = {}
@@ -197,6 +208,8 @@ class Families:
                 one = self._answers.popleft()
                 if not (isinstance(one, _Answered) and (one.project, one.user) == (project, user)):
                     self._answers.append(one)
+            if self.meaning is not None:
+                self.meaning.forget(project, user)
             return self._reservoir.forget(project, user)
 
     def follow(self, notices: Notices) -> None:
@@ -222,17 +235,29 @@ class Families:
             self.forget(project, user)
             return
         with self._lock:
-            kept = [one for one in iter(self._next, None) if isinstance(one, _Compared)]
+            kept = [one for one in iter(self._next, None) if not isinstance(one, _Answered)]
             self._answers.extend(kept)
+            if self.meaning is not None:
+                self.meaning.forget("", "")
             self._reservoir.clear()
 
-    def _next(self) -> "_Answered | _Compared | None":
+    def _next(self) -> "_Answered | _Compared | _Meant | None":
         return self._answers.popleft() if self._answers else None
 
     # -- life ------------------------------------------------------------------------------------------------------
 
+    def compare_by(self, embedder: Embedder) -> None:
+        """Compare some questions by their meaning, too; before ``start``."""
+        if self.settings.enabled and self.settings.meant_per_second:
+            self.meaning = Meaning(embedder, self.clock, self.settings.meant_per_second, self._meant)
+
+    def _meant(self, one: Chosen, near: bool) -> None:
+        self._answers.append(_Meant(one.org, one.project, one.family, near))
+
     def start(self) -> None:
         """Begin to add up."""
+        if self.meaning is not None:
+            self.meaning.start()
         self._thread = threading.Thread(target=self._run, name="ostinato-families", daemon=True)
         self._thread.start()
 
@@ -242,6 +267,8 @@ class Families:
         self._wake.set()
         if self._unfollow is not None:
             self._unfollow()
+        if self.meaning is not None:
+            await self.meaning.stop()
         thread, self._thread = self._thread, None
         if thread is not None:
             await asyncio.to_thread(thread.join)
@@ -292,7 +319,9 @@ class Families:
                 self._memory.saw(one)
         while self._answers:
             one = self._answers.popleft()
-            if isinstance(one, _Compared):
+            if isinstance(one, _Meant):
+                self._memory.meant(one.org, one.project, one.family, one.near, self.meaning.id if self.meaning else "")
+            elif isinstance(one, _Compared):
                 self._memory.compared(one.org, one.project, one.family, one.age_us, one.agreed)
             else:
                 self._look(one)
@@ -300,7 +329,8 @@ class Families:
     def _look(self, one: _Answered) -> None:
         text = data_of(one.request)
         print64 = print_of(one.fingerprint, one.user)
-        self._memory.looked(one.org, one.project, one.family, print64, text)
+        fresh = self._memory.looked(one.org, one.project, one.family, print64, text)
+        self._mean(one, text, fresh)
         if one.request.tools:
             return  # an answer that calls a tool is not compared by its text
         said = wire.text_of(one.answer)
@@ -324,6 +354,15 @@ class Families:
         )
         if found is not None:
             self._memory.compared(one.org, one.project, one.family, *found)
+
+    def _mean(self, one: _Answered, text: str, fresh: bool) -> None:
+        meaning = self.meaning
+        if meaning is None or not text or not meaning.choose():
+            return
+        if fresh:
+            meaning.offer(Chosen(one.org, one.project, one.family, one.user, text))
+        else:
+            self._memory.meant(one.org, one.project, one.family, False, meaning.id)
 
     def _write(self) -> None:
         memory, now = self._memory, self.clock.now()

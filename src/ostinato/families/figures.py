@@ -14,6 +14,8 @@ _MONTH = 30 * _DAY
 _SHORTEST = _DAY
 """A family seen for less is not held to go on at the rate of its first minutes."""
 _ENOUGH = 5.0
+_MEANT = 20.0
+"""Questions that the encoder must have seen before its word counts."""
 _MIDDLES = (30.0, 300.0, 1_800.0, 10_800.0, 43_200.0, 259_200.0, 1_209_600.0)
 """Seconds that stand for each class of age."""
 
@@ -46,6 +48,7 @@ def figures(
     per_month = sketch.requests / exposure((now - sketch.first) / 1e6, half_life) * _MONTH
     worth = sketch.cost + sketch.saved
     compared, agreed = sum(sketch.compared), sum(sketch.agreed)
+    near, by = _near(sketch)
     return Figures(
         org=org,
         project=project,
@@ -60,7 +63,8 @@ def figures(
         per_month=per_month,
         hits=share(sketch.hits, sketch.requests),
         repetition=share(repeats, sketch.past + sketch.counted),
-        near=share(sketch.near, sketch.looked) if sketch.looked else None,
+        near=near,
+        near_by=by,
         concentration=_concentration(sketch),
         distinct=sketch.distinct.count(),
         cost=None if each is None else round(each),
@@ -78,6 +82,13 @@ def figures(
         first=sketch.first,
         last=sketch.last,
     )
+
+
+def _near(sketch: Sketch) -> tuple[Share | None, str]:
+    """Share of the questions that are much like another, and who says so: the encoder, once it has seen enough."""
+    if sketch.meant >= _MEANT:
+        return share(sketch.meant_near, sketch.meant), sketch.encoder
+    return (share(sketch.near, sketch.looked), "minhash") if sketch.looked else (None, "")
 
 
 def _prompt(family: str) -> tuple[str, int]:

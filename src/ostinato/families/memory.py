@@ -99,8 +99,8 @@ class Memory:
         if len(self._lasts) > _LASTS:
             del self._lasts[next(iter(self._lasts))]
 
-    def looked(self, org: str, project: str, family: str, print64: int, text: str) -> None:
-        """A question that a model has answered."""
+    def looked(self, org: str, project: str, family: str, print64: int, text: str) -> bool:
+        """A question that a model has answered; whether it is new."""
         kept = self._family(org, project, family, 0)
         kept.sketch.looked += 1
         if kept.clusters is None:
@@ -110,6 +110,14 @@ class Memory:
             kept.sketch.near += 1
         if any(True for _ in detectors.personal(text[:_PERSONAL])):
             kept.sketch.personal += 1
+        return fresh
+
+    def meant(self, org: str, project: str, family: str, near: bool, encoder: str) -> None:
+        """A question was compared by its meaning, or needed not to be: it had been asked before."""
+        state = self._family(org, project, family, 0).sketch
+        state.meant += 1
+        state.meant_near += near
+        state.encoder = encoder
 
     def compared(self, org: str, project: str, family: str, age_us: int, agreed: bool) -> None:
         """Two answers to one request, so far apart."""

@@ -39,6 +39,8 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
     """Share that had been asked before, word for word, within a window (a day)."""
     near: Share | None
     """Share of the questions that are much like an earlier one, and not the same."""
+    near_by: str = ""
+    """Who says so: ``minhash`` (in nearly the same words), or the encoder's id (of nearly the same meaning)."""
     concentration: float | None
     """Share of the requests that are the most frequent tenth of all different ones; at least."""
     distinct: float

@@ -18,6 +18,9 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     looked_per_second: int = 100
     """Answers that are compared with others, at most: each takes some hundred microseconds of a core. Sums are exact
     all the same; what is beyond is passed over, and counted."""
+    meant_per_second: int = 5
+    """Questions that the packaged encoder compares by their meaning, at most, where it is installed: each takes a
+    millisecond or two of a core, beside the traffic. 0: none."""
     write_seconds: float = 10.0
     """How often what was seen is written down: what a figure may lag."""
     window_hours: float = 24.0

@@ -69,6 +69,12 @@ class Sketch(msgspec.Struct, array_like=True, kw_only=True):
     """Requests that may have been counted elsewhere while no room was for this family, at most."""
     first: int = 0
     last: int = 0
+    meant: float = 0.0
+    """Questions that the encoder looked at, chosen before anybody knew whether they were new."""
+    meant_near: float = 0.0
+    """Of these: not asked before, and of the meaning of one that was."""
+    encoder: str = ""
+    """Which one looked, last."""
 
     def label(self, intent: str, alias: str, times: float) -> None:
         """Requests of an intent and an alias."""
@@ -111,6 +117,7 @@ class Sketch(msgspec.Struct, array_like=True, kw_only=True):
             for key, value in getattr(other, name).items():
                 mine[key] = mine.get(key, 0.0) + value
         self.distinct.merge(other.distinct)
+        self.encoder = other.encoder or self.encoder
         for print64, (times, last, missed) in other.top.items():
             known = self.top.get(print64)
             if known is None:
@@ -164,6 +171,8 @@ _SUMS = (
     "near",
     "personal",
     "missed",
+    "meant",
+    "meant_near",
 )
 _LISTS = ("gaps", "compared", "agreed")
 _COUNTS = ("latency", "intents", "aliases")
