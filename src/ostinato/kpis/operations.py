@@ -1,24 +1,8 @@
 """How it runs: errors, and what they were."""
 
+from ostinato.kpis.failing import CLASSES, class_of
 from ostinato.kpis.measuring import none, share
 from ostinato.kpis.model import Facts, Kpi, Reading
-
-_CLASSES: tuple[tuple[str, tuple[str, ...]], ...] = (
-    ("timeout", ("timeout", "deadline", "504")),
-    ("cut stream", ("cut", "truncated", "stream", "disconnected", "incomplete")),
-    ("format", ("format", "schema", "json", "malformed", "invalid_answer")),
-    ("refusal", ("refus", "content_filter")),
-    ("policy", ("blocked", "policy", "check", "forbidden", "denied", "limit", "budget", "429", "403", "401")),
-    ("caller", ("invalid", "not_found", "unknown", "too_large", "400", "404", "413", "422")),
-    ("provider", ("provider", "upstream", "overloaded", "rate", "unavailable", "connect", "server", "50")),
-)
-"""The closed list of failure classes, by parts of the ledger's error codes; the first that fits. The rest is ours."""
-
-
-def class_of(error: str) -> str:
-    """The class of an error of the ledger."""
-    text = error.lower()
-    return next((name for name, parts in _CLASSES if any(part in text for part in parts)), "our own")
 
 
 def _errors(facts: Facts) -> Reading:
@@ -33,8 +17,11 @@ def _errors(facts: Facts) -> Reading:
 def _failures(facts: Facts) -> Reading:
     """Requests that failed, retrievals and answers that were told to be wrong, as a Pareto."""
     found: dict[str, int] = {}
+    codes: dict[str, dict[str, int]] = {}
     for error, count in facts.traffic.detail.errors.items():
-        found[class_of(error)] = found.get(class_of(error), 0) + count
+        of = class_of(error)
+        found[of] = found.get(of, 0) + count
+        codes.setdefault(of, {})[error] = count
     for (source, name), one in facts.signals.items():
         bad = one["bad"]
         if source == "scorer" and name.startswith(("precision", "recall", "mrr", "ndcg")) and bad > 0:
@@ -50,6 +37,8 @@ def _failures(facts: Facts) -> Reading:
     for name, count in sorted(found.items(), key=lambda item: (-item[1], item[0])):
         running += count
         pareto.append({"class": name, "count": count, "share": count / total, "cumulative": running / total})
+        if name in codes:
+            pareto[-1]["codes"] = codes[name]
     return share(total, requests, facts.confidence, detail={"pareto": pareto})
 
 
@@ -68,8 +57,7 @@ KPIS: tuple[Kpi, ...] = (
         name="failure_modes",
         group="operations",
         title="Failure modes",
-        formula="failures per request, each class of a closed list beside it: provider, timeout, cut stream, format, "
-        "refusal, policy, retrieval, wrong answer, caller, our own",
+        formula="failures per request, each class of a closed list beside it: " + ", ".join(CLASSES),
         unit="share",
         better="lower",
         of=_failures,
