@@ -169,3 +169,33 @@ def test_names_that_are_asked_for_do_not_fill_the_memory() -> None:
         known.price("p", f"m{number}", Usage(), NOW)
     assert len(known._remembered) <= 10_000
     assert known.price("p", "m", Usage(1_000_000), NOW) == 10**9
+
+
+def test_a_price_that_changes_on_a_day_is_declared_beside_the_one_of_today() -> None:
+    declared = {
+        "p/m": {"tariffs": [{"input": 1, "output": 1}, {"input": 10, "output": 10, "valid_from": "2027-11-01"}]},
+        "p/n": {"input": 3, "output": 3},
+    }
+    mine = PriceBook.load(prices.read_tariffs(declared))
+    usage = Usage(1_000_000)
+    assert mine.price("p", "m", usage, at(2026, 1, 1)) == 10**9
+    assert mine.price("p", "m", usage, at(2027, 11, 1)) == 10 * 10**9
+    assert mine.price("p", "n", usage, at(2026, 1, 1)) == 3 * 10**9
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"tariffs": []},
+        {"tariffs": [{"input": 1, "output": 1}, {"input": 2, "output": 2}]},
+        {"tariffs": [{"input": 1, "output": 1}], "input": 2},
+        {"tariffs": {"input": 1}},
+        [],
+        "free",
+    ],
+)
+def test_tariffs_that_cannot_be_told_apart_are_refused(body: object) -> None:
+    with pytest.raises(Invalid) as refused:
+        prices.read_tariffs({"p/m": body})
+    assert refused.value.param == "prices.p/m"
+    assert "valid_from" in refused.value.hint

@@ -56,6 +56,10 @@ class Tariff(Rates, frozen=True, forbid_unknown_fields=True):
     is multiplied by. A tier that is not named costs the list price."""
 
 
+class _Tariffs(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    tariffs: tuple[Tariff, ...]
+
+
 class _Listed(Tariff, frozen=True, forbid_unknown_fields=True, kw_only=True):
     provider: str
     models: tuple[str, ...]
@@ -141,17 +145,29 @@ class PriceBook:
 
 
 def read_tariffs(declared: Mapping[str, object]) -> dict[str, list[Tariff]]:
-    """Declared bodies (one tariff, or several with their dates) as tariffs. Raises ``Invalid`` naming the key."""
+    """Declared bodies as tariffs: one, or several with their dates (``{"tariffs": [...]}``, or the list itself).
+
+    Raises ``Invalid`` naming the key, also where two hold from the same day.
+    """
     found: dict[str, list[Tariff]] = {}
     for name, body in declared.items():
         try:
-            found[name] = msgspec.convert(body if isinstance(body, list) else [body], list[Tariff])
+            if isinstance(body, dict) and "tariffs" in body:
+                found[name] = list(msgspec.convert(body, _Tariffs).tariffs)
+            else:
+                found[name] = msgspec.convert(body if isinstance(body, list) else [body], list[Tariff])
+            days = [tariff.valid_from for tariff in found[name]]
+            if not days or len(set(days)) < len(days):
+                raise msgspec.ValidationError(
+                    "Of several tariffs each holds from a day of its own; there is at least one"
+                )
         except msgspec.ValidationError as error:
             raise Invalid(
                 f"prices.{name}: {error}.",
                 code="invalid_price",
                 param=f"prices.{name}",
-                hint=f"Keys: {', '.join(Tariff.__struct_fields__)}; prices are dollars per million tokens.",
+                hint=f"Keys: {', '.join(Tariff.__struct_fields__)}; prices are dollars per million tokens. A "
+                "price that changes: `tariffs`, a list of such tables with `valid_from`.",
             ) from None
     return found
 
