@@ -56,3 +56,16 @@ async def test_failures_of_a_provider_are_told_apart(house) -> None:
     told = {one["class"]: one["count"] for one in found.detail["pareto"]}
     assert told == {"provider": 5, "cut stream": 1, "format": 1}
     assert found.detail["pareto"][0]["codes"]["upstream_server"] == 2
+
+
+async def test_answers_that_refuse_or_miss_their_format_are_failures(house) -> None:
+    """They come with 200 and have no error."""
+    for reason, finish in (("refusal", "stop"),) * 3 + (("content-filter", "content_filter"), ("schema", "stop")):
+        house.hit(house.call(reason, reason=reason, finish=finish))
+    house.call("x", reason="truncated", finish="length")
+    house.call("y", reason="fallback")
+    found = await house.figure("failure_modes")
+    assert found.value == 6 / 12
+    assert {one["class"]: one["count"] for one in found.detail["pareto"]} == {"refusal": 4, "format": 2}
+    assert found.detail["pareto"][0]["codes"] == {"refusal": 3, "content-filter": 1}
+    assert (await house.figure("error_rate")).value == 0

@@ -1,4 +1,4 @@
-"""What a failure is called: a closed list of classes, by the ledger's error codes.
+"""What a failure is called: a closed list of classes, by the ledger's error codes and by why an answer was not kept.
 
 Codes of our own are named one by one. What a provider or a plain status says is told by its words, whole words only:
 "stream" is in "upstream", and a rate limit of a provider is not a limit of ours.
@@ -70,6 +70,17 @@ _WORDS: tuple[tuple[str, frozenset[str]], ...] = (
     ("caller", frozenset({"invalid", "unknown", "found", "missing", "large", "400", "401", "404", "413", "422"})),
     ("provider", frozenset({"provider", "upstream", "overloaded", "500", "502", "503", "529"})),
 )
+
+OF_ANSWERS = {
+    "refusal": "refusal",
+    "content-filter": "refusal",
+    "schema": "format",
+    "tool-arguments": "format",
+    "incomplete": "format",
+    "truncated": "format",
+    "empty": "format",
+}
+"""Reasons for which an answer was not kept that are a failure of the answer itself, as detectors count them, too."""
 
 
 def class_of(error: str) -> str:

@@ -1,6 +1,6 @@
 """How it runs: errors, and what they were."""
 
-from ostinato.kpis.failing import CLASSES, class_of
+from ostinato.kpis.failing import CLASSES, OF_ANSWERS, class_of
 from ostinato.kpis.measuring import none, share
 from ostinato.kpis.model import Facts, Kpi, Reading
 
@@ -15,13 +15,17 @@ def _errors(facts: Facts) -> Reading:
 
 
 def _failures(facts: Facts) -> Reading:
-    """Requests that failed, retrievals and answers that were told to be wrong, as a Pareto."""
+    """Requests that failed, answers that refuse, miss their format or were told to be wrong, retrievals: a Pareto."""
     found: dict[str, int] = {}
     codes: dict[str, dict[str, int]] = {}
     for error, count in facts.traffic.detail.errors.items():
         of = class_of(error)
         found[of] = found.get(of, 0) + count
         codes.setdefault(of, {})[error] = count
+    for reason, of in OF_ANSWERS.items():
+        if (count := facts.traffic.detail.reasons.get(reason, 0)) > 0:
+            found[of] = found.get(of, 0) + count
+            codes.setdefault(of, {})[reason] = count
     for (source, name), one in facts.signals.items():
         bad = one["bad"]
         if source == "scorer" and name.startswith(("precision", "recall", "mrr", "ndcg")) and bad > 0:
