@@ -114,6 +114,15 @@ def test_answers_that_change_within_hours_are_kept_for_minutes() -> None:
     assert verdict.policy["cache"]["ttl"] <= 600.0
 
 
+def test_what_would_be_worth_it_if_it_were_stable_for_a_day_says_nothing_untrue() -> None:
+    ages = (share(99, 100), share(99, 100), share(60, 100), share(20, 100), share(5, 100), share(0, 100), None)
+    late = (0.0, 0.0, 0.0, 0.0, 0.9, 0.0, 0.0)
+    verdict = decide(evidence(stability_by_age=ages, gaps=late, value=0.0), RULES)
+    assert verdict.choice == "leave"
+    assert verdict.reasons[0].name == "little-to-save"
+    assert all(reason.holds for reason in verdict.reasons)
+
+
 def test_what_holds_already_is_not_proposed_again() -> None:
     assert decide(evidence(policy=Policy()), RULES).policy == {}
 

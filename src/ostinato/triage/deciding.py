@@ -208,15 +208,18 @@ def _cache_reasons(evidence: Evidence, kept: Caching, settings: Settings, forbid
             _worth("worth-caching", kept.worth, settings),
         ]
     longest = value.caching(evidence, 86_400.0, settings)
-    saved = longest.hits * cost
+    # Kept for a day they might be worth it, and not be stable for so long: then it is the best of the stable lives.
+    weighed, life = (longest, "") if longest.worth.expected < settings.least_dollars else (kept, _time(kept.ttl))
+    least = f", kept for {life} (longer they are not stable)" if life else ""
+    saved = weighed.hits * cost
     if saved < settings.least_dollars:
-        text = f"{told}: that would save ${saved:.2f} a month, less than ${settings.least_dollars:.2f}."
+        text = f"{told}: that would save ${saved:.2f} a month{least}, less than ${settings.least_dollars:.2f}."
         return [Reason("little-to-save", text, saved, "<", settings.least_dollars)]
     text = (
-        f"{told}, but {longest.wrong:.0f} wrong answers a month of ${longest.harm:.4f} each take "
-        f"${longest.risk:.2f} of the ${saved:.2f} that it would save."
+        f"{told}, but {weighed.wrong:.0f} wrong answers a month of ${weighed.harm:.4f} each take "
+        f"${weighed.risk:.2f} of the ${saved:.2f} that it would save{least}."
     )
-    return [Reason("wrong-answers-cost-more", text, longest.worth.expected, "<", settings.least_dollars)]
+    return [Reason("wrong-answers-cost-more", text, weighed.worth.expected, "<", settings.least_dollars)]
 
 
 def _gain_reasons(evidence: Evidence, gain: Money, settings: Settings) -> list[Reason]:
