@@ -15,7 +15,7 @@ import retention_kit as kit
 from inside import SYSTEM, inside
 from retention_kit import ALICE, CANARY, SESSION
 
-from ostinato import retention
+from ostinato import cache, retention
 from ostinato.core.errors import Conflict, Invalid, NotFound
 from ostinato.reviews import Content, NewItem, Output
 from ostinato.reviews import tables as review_tables
@@ -155,13 +155,16 @@ async def test_a_hold_wins_and_what_it_kept_goes_when_it_is_lifted() -> None:
         assert done.state == "held" and done.holds == (hold.id,)
         stores = {one.store: one for one in done.stores}
         assert (stores["ledger"].held, stores["datasets"].held, stores["reviews"].held) == (6, 6, 1)
+        assert (stores["cache"].found, stores["cache"].held) == (5, 5), "a hold wins over cached answers too"
+        asked = f"My secret {CANARY} is 1", {"ostinato-user": ALICE, "ostinato-session": SESSION}
+        assert (await world.chat(*asked)).cache == "hit-exact"
         assert {"traces.call", "traces.signal", "control.example"} <= set(kit.where(world, CANARY))
         receipt: Any = msgspec.to_builtins(await room.receipt(SYSTEM, done.id))
         assert check_receipt(receipt) == [] and list(receipt["erasure"]["holds"]) == [hold.id]
         await room.lift(SYSTEM, hold.id, reason="over")
         done = await kit.ended(world, done.id)
         assert done.state == "done" and done.holds == ()
-        assert kit.where(world, CANARY) == []
+        assert kit.where(world, CANARY) == [] and (await world.chat(*asked)).cache == "miss"
         again: Any = msgspec.to_builtins(await room.receipt(SYSTEM, done.id))
         assert check_receipt(again) == [] and again["proof"]["index"] > receipt["proof"]["index"]
         assert check_receipt(receipt) == [], "the first one stays true of what it tells"
@@ -199,7 +202,10 @@ async def test_a_hold_of_some_time_keeps_that_and_no_more() -> None:
         await room.hold(SYSTEM, middle)
         done = await kit.erased(world, user=ALICE, project=project)
         assert done.state == "held"
-        assert {one.store: (one.found, one.held, one.left) for one in done.stores}["ledger"] == (4, 2, 0)
+        stores = {one.store: (one.found, one.held, one.left) for one in done.stores}
+        assert stores["ledger"] == stores["cache"] == (4, 2, 0)
+        listed = await world.app.cache.list(cache.Selector(rows[0].org, project, user=ALICE))
+        assert {one.meta.origin for one in listed.items} == {rows[1].request_id, rows[2].request_id}
         kept = [row.input_text for row in await world.rows(4) if row.input_text]
         assert len(kept) == 2 and not any(f"{CANARY} {gone}" in text for text in kept for gone in (0, 3))
 
