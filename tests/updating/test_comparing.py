@@ -38,6 +38,7 @@ async def compared(old: Say, new: Say, look: Callable[[Lab, updating.Update], ob
         )
         first = await world.app.experiments.create(SYSTEM, wish, project=project)
         await lab.ended(first.id)
+        await asyncio.to_thread(world.app.recorder.flush)
         made = await planned(world)
         done = look(lab, made)
         assert asyncio.iscoroutine(done)
@@ -55,6 +56,9 @@ async def test_the_loser_is_found_and_keeps_the_change_from_beginning() -> None:
         assert (uses["judged"].dataset, uses["judged"].unknown) == ("topics", "")
         assert uses["judged"].calls_needed == 2 * uses["judged"].examples > 0
         assert uses["unjudged"].unknown
+        # What the experiment has asked is no traffic of anybody's; it tells how long questions and answers are.
+        assert made.traffic == () and uses["judged"].calls == 0 and uses["judged"].cost is None
+        assert (uses["judged"].cost_estimated or 0) > 0
         wish = updating.Start(rollout=QUICK)
         with pytest.raises(Conflict, match="not known yet"):
             await door.start(SYSTEM, made.id, wish)

@@ -155,9 +155,11 @@ class Comparing(Turns):
     async def _looked(self, update: Update, sides: Sequence[Sequence[routing.Target]]) -> Update:
         now, settings = self.clock.now(), self.settings
         since = now - int(settings.days * _DAY)
-        used = await self._ledger.read(lambda c: traffic.used(c, update.project, update.alias, since, settings.rows))
+        of = update.project, update.alias, since, settings.rows
+        used = await self._ledger.read(lambda c: traffic.used(c, *of))
+        own = await self._ledger.read(lambda c: traffic.used(c, *of, own=True))
         uses = await self._planner.uses(
-            update.project, update.alias, used, targets=sides, prices=self._prices.value, now=now
+            update.project, update.alias, used, own=own, targets=sides, prices=self._prices.value, now=now
         )
         seen = {one.intent for one in used} | {one.intent for one in uses}
         return msgspec.structs.replace(update, uses=uses, traffic=tuple(used), intents=tuple(sorted(seen | {""})))

@@ -55,15 +55,20 @@ class Planner:
         alias: str,
         traffic: Sequence[Traffic],
         *,
+        own: Sequence[Traffic] = (),
         targets: Sequence[Sequence[Target]],
         prices: PriceBook,
         now: int,
     ) -> tuple[Use, ...]:
-        """Every prompt that names the alias, or was asked of it lately. ``targets``: of each side of a comparison."""
+        """Every prompt that names the alias, or was asked of it lately. ``targets``: of each side of a comparison;
+        ``own``: calls of our own, for the length of what has no traffic."""
         calls: dict[str, list[Traffic]] = {}
         for one in traffic:
             if one.prompt:
                 calls.setdefault(one.prompt, []).append(one)
+        asked: dict[str, list[Traffic]] = {}
+        for one in own:
+            asked.setdefault(one.prompt, []).append(one)
         known = await self._yardsticks(project)
         found: list[Use] = []
         for prompt in await self._all(project):
@@ -78,7 +83,8 @@ class Planner:
             use = msgspec.structs.replace(
                 use, dataset=yardstick.dataset, scorers=yardstick.scorers, source=yardstick.source
             )
-            found.append(await self._counted(project, use, calls.get(prompt.name, []), targets, prices, now))
+            lengths = calls.get(prompt.name) or asked.get(prompt.name, [])
+            found.append(await self._counted(project, use, lengths, targets, prices, now))
         return tuple(sorted(found, key=lambda one: (-one.calls, one.prompt)))
 
     async def _all(self, project: str) -> list[prompts.Prompt]:

@@ -8,11 +8,14 @@ import msgspec
 import sqlalchemy as sa
 
 from ostinato.traces import tables
+from ostinato.traces.adding import LOOP
 from ostinato.traces.arms import ArmCall, beginning
 from ostinato.updating.model import Traffic
 
 _SCANNED = 100_000
 _AT_ONCE = 500
+_MEASURED = "loop:experiment,"
+"""How tags of our own calls begin that an experiment has made."""
 
 
 class Page(msgspec.Struct, frozen=True):
@@ -23,8 +26,11 @@ class Page(msgspec.Struct, frozen=True):
     more: bool
 
 
-def used(connection: sa.Connection, project: str, alias: str, since: int, rows: int) -> list[Traffic]:
-    """Calls by an alias, by intent and prompt, of the newest ``rows`` calls of all from ``since`` on."""
+def used(
+    connection: sa.Connection, project: str, alias: str, since: int, rows: int, *, own: bool = False
+) -> list[Traffic]:
+    """Calls by an alias, by intent and prompt, of the newest ``rows`` calls of all from ``since`` on. ``own``: instead
+    of traffic, what our own experiments have asked: it tells how long answers are where nobody asks yet."""
     call = tables.call
     head = int(connection.scalar(sa.select(sa.func.coalesce(sa.func.max(call.c.seq), 0))) or 0)
     query = (
@@ -38,6 +44,7 @@ def used(connection: sa.Connection, project: str, alias: str, since: int, rows: 
         )
         .where(call.c.seq > head - rows, call.c.at >= since, call.c.project == project, call.c.alias == alias)
         .where(call.c.status == 200)
+        .where(sa.and_(call.c.reason == LOOP, call.c.tags.startswith(_MEASURED)) if own else call.c.reason != LOOP)
         .group_by(call.c.intent, call.c.prompt)
         .order_by(sa.func.count().desc(), call.c.intent, call.c.prompt)
     )
