@@ -199,6 +199,20 @@ async def test_nobody_came_in_time(one: Process) -> None:
     assert not moved.overdue and moved.due_at == one.clock.now() + DAY * 1_000_000
 
 
+async def test_a_case_that_is_found_to_be_worse_has_less_time_and_is_not_late_at_once(one: Process) -> None:
+    case = await opened(one)
+    usual = await one.cases.triage(ALICE, case.id)
+    worse = await one.cases.triage(ALICE, case.id, severity="critical")
+    assert worse.due_at == one.clock.now() + 3_600_000_000 < usual.due_at
+    await one.watcher.look()
+    assert not (await one.cases.show(SYSTEM, case.id)).case.overdue
+    milder = await one.cases.triage(ALICE, case.id, severity="low")
+    assert milder.due_at == worse.due_at
+    one.clock.advance(3_600)
+    await one.watcher.look()
+    assert (await one.cases.show(SYSTEM, case.id)).case.overdue
+
+
 @pytest.mark.parametrize(("intent", "goes"), [("small", True), ("usual", False), ("grave", False)])
 async def test_only_what_the_configuration_lists_goes_by_itself(one: Process, intent: str, goes: bool) -> None:
     rule = Automatic(kind="quality", action="open-breaker", stakes="low", params={"held": True})

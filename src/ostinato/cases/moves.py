@@ -129,7 +129,9 @@ def triage(
     }
     if case.state == TRIAGED:
         named = msgspec.structs.replace(case, **changes)  # pyright: ignore[reportArgumentType]: of their fields
-        changed = store.change(turn.connection, case, owner=named.owner, severity=named.severity)
+        # What is found to be worse has less time from now on, and is not late at once.
+        due = min(case.due_at, turn.now + turn.settings.due(named.severity))
+        changed = store.change(turn.connection, case, owner=named.owner, severity=named.severity, due_at=due)
         return turn.write("triage", case, changed, reason)
     return turn.move(case, TRIAGED, "triage", reason, **changes)
 
