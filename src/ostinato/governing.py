@@ -201,6 +201,8 @@ class Governing:
         kpis.told.bind(
             room,
             releases=parts.releases,
+            ways=lambda found: acting.ways(parts.releases, parts.optimizations, self.cases, found),
+            answered=acting.answered(parts.ledger, parts.clock, parts.config.traces.keep_10s_hours),
             rows=parts.ledger,
             explainer=parts.explainer,
             scorers=parts.improving.scorers,

@@ -4,6 +4,7 @@
 these. An action may be carried out twice with the same order, and then does once what it does.
 """
 
+from ostinato.acting.beginnings import answered, ways
 from ostinato.acting.effects import Effects
 from ostinato.acting.measuring import SYSTEM, about, budget_figure, places, quality, safety_of, scores, serves
 from ostinato.acting.watches import Watches
@@ -13,10 +14,12 @@ __all__ = [
     "Effects",
     "Watches",
     "about",
+    "answered",
     "budget_figure",
     "places",
     "quality",
     "safety_of",
     "scores",
     "serves",
+    "ways",
 ]

@@ -273,6 +273,10 @@ class Cases:
         """What was proposed in a case."""
         return await self._database.read(lambda c: store.actions(c, case_id))
 
+    async def began_runs(self, runs: Sequence[str]) -> dict[str, int]:
+        """When the cases were opened that began these optimization runs; for other rooms."""
+        return await self._database.read(lambda c: store.began_runs(c, frozenset(runs))) if runs else {}
+
     async def _served(self, project: str, prompt: str, release: str) -> Touched:
         """What a release is of, else a prompt: nothing is known of neither."""
         if self._serves is None or not (prompt or release):

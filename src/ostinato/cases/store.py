@@ -1,7 +1,7 @@
 """Rows to structs and back; every change of a case goes through :func:`change`, which notices who was quicker."""
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -89,6 +89,19 @@ def standing(connection: sa.Connection, states: Iterable[str]) -> list[Case]:
     table = tables.case
     query = sa.select(table).where(table.c.state.in_(list(states))).order_by(table.c.id).limit(5_000)
     return [_case(row) for row in connection.execute(query).mappings()]
+
+
+def began_runs(connection: sa.Connection, runs: Collection[str]) -> dict[str, int]:
+    """When the cases were opened (UTC microseconds) whose actions began these optimization runs."""
+    action, case = tables.action, tables.case
+    query = sa.select(action.c.facts, case.c.opened_at).select_from(action.join(case, action.c.case == case.c.id))
+    query = query.where(action.c.name == "start-optimization", action.c.executed_at.is_not(None))
+    found: dict[str, int] = {}
+    for facts, opened_at in connection.execute(query):
+        run = facts.get("run")
+        if run in runs and not facts.get("already"):
+            found[run] = min(opened_at, found.get(run, opened_at))
+    return found
 
 
 def page(

@@ -5,8 +5,9 @@ from rollups, cut by intent, release, arm and cache tier. ``Kpis.figures`` gives
 one figure; ``CATALOGUE`` says what there is, and ``Kpis.bind`` takes what other rooms tell.
 """
 
-from ostinato.kpis import told
+from ostinato.kpis import changes, told
 from ostinato.kpis.catalogue import CATALOGUE, PRESETS
+from ostinato.kpis.changes import Way
 from ostinato.kpis.kpis import Kpis, Source
 from ostinato.kpis.model import CUTS, GROUPS, Figure, Kpi, Page, Point, Reading, Scope, Target
 from ostinato.kpis.outcomes import Outcomes
@@ -28,5 +29,7 @@ __all__ = [
     "Settings",
     "Source",
     "Target",
+    "Way",
+    "changes",
     "told",
 ]

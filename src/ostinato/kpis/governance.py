@@ -37,14 +37,16 @@ KPIS: tuple[Kpi, ...] = (
     _told(
         "rollback_time",
         "Rollback time",
-        "median(rolled back - started): how long a bad release stood; processes follow within seconds",
+        "median(last answer of the release by any process - decision), at most, counted by ten seconds; how long the "
+        "releases had stood is told beside it",
         "seconds",
         "lower",
     ),
     _told(
         "improvement_cycle_time",
         "Cycle time of an improvement",
-        "median(in force - proposed), split into approval and roll-out",
+        "median(in force - issue detected), split into detect, propose, evaluate, approve and roll out; from the run's "
+        "start or the proposal where no case began it, which is told",
         "seconds",
         "lower",
     ),

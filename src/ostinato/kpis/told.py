@@ -4,15 +4,14 @@
 """
 
 import math
-import statistics
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from ostinato.access import SystemActor
+from ostinato.kpis import changes
 from ostinato.kpis.kpis import Kpis, Reviewing, Source
 from ostinato.kpis.measuring import dollars, none, share
 from ostinato.kpis.model import Reading, Reviewed, Scope
-from ostinato.releases import Release
 from ostinato.traces import Filter, Page, RequestEvent, Window
 from ostinato.traces.rollup import CHAT, SECOND
 
@@ -28,16 +27,10 @@ WORKFLOW = (
 )
 """What a use case is worth beside what it costs."""
 _SYSTEM = SystemActor("kpis")
-_PAGE, _MOST = 500, 5_000
+_PAGE = 500
 _MONTH = 365.2425 / 12 * 86_400 * SECOND
 _LOOKED_AT = 1_000
 """Newest rows among which requests are sampled."""
-
-
-class Releases(Protocol):
-    async def list(
-        self, actor: SystemActor, *, project: str | None = None, after: str = "", limit: int = 100
-    ) -> Sequence[Release]: ...
 
 
 class Explainer(Protocol):
@@ -124,93 +117,6 @@ def scope_of(filters: Filter) -> Scope:
         prompt=filters.prompt,
         release=filters.release,
         arm=filters.arm,
-    )
-
-
-# -- changes -----------------------------------------------------------------------------------------------------
-
-
-async def _started(releases: Releases, scope: Scope, window: Window) -> list[Release]:
-    """Releases of the scope that began in the window."""
-    found: list[Release] = []
-    after = ""
-    for _ in range(_MOST // _PAGE):
-        page = await releases.list(_SYSTEM, project=scope.project or None, after=after, limit=_PAGE)
-        found += page
-        if len(page) < _PAGE:
-            break
-        after = page[-1].id
-    return [
-        one
-        for one in found
-        if one.org == scope.org
-        and one.started_at is not None
-        and window.since <= one.started_at < window.until
-        and scope.intent in ("", one.intent)
-        and scope.prompt in ("", one.prompt)
-        and scope.release in ("", one.id)
-    ]
-
-
-def change_failures(releases: Releases) -> Source:
-    """Releases rolled back, of those that were started."""
-
-    async def read(scope: Scope, window: Window) -> Reading:
-        found = await _started(releases, scope, window)
-        back = sum(one.state == "rolled_back" for one in found)
-        return share(back, len(found), 0.95, "no release was started in this window")
-
-    return read
-
-
-def rollback_times(releases: Releases) -> Source:
-    """How long releases stood that were rolled back, in seconds: median, and all of them."""
-
-    async def read(scope: Scope, window: Window) -> Reading:
-        took = sorted(
-            (one.ended_at - one.started_at) / SECOND
-            for one in await _started(releases, scope, window)
-            if one.state == "rolled_back" and one.ended_at is not None and one.started_at is not None
-        )
-        return _median(took, "no release of this window was rolled back")
-
-    return read
-
-
-def improvement_times(releases: Releases) -> Source:
-    """From a release's proposal to its being in force, split into what came before its start and after."""
-
-    async def read(scope: Scope, window: Window) -> Reading:
-        approve: list[float] = []
-        roll_out: list[float] = []
-        for one in await _started(releases, scope, window):
-            if one.state not in ("active", "superseded") or one.started_at is None:
-                continue
-            reached = one.step_since if one.step_since is not None else one.started_at
-            approve.append((one.started_at - one.proposed_at) / SECOND)
-            roll_out.append(max(0, reached - one.started_at) / SECOND)
-        whole = sorted(a + b for a, b in zip(approve, roll_out, strict=True))
-        steps = {"approve": statistics.median(approve), "roll_out": statistics.median(roll_out)} if approve else {}
-        return _median(whole, "no release of this window came into force", steps)
-
-    return read
-
-
-def _median(values: Sequence[float], why: str, detail: Mapping[str, Any] | None = None) -> Reading:
-    """A median of few values: the interval is between order statistics, where there are enough."""
-    if not values:
-        return none(why)
-    n = len(values)
-    # Ranks of the 95 % interval of a median, by the normal approximation of the binomial; below 6 there is none.
-    spread = 1.96 * math.sqrt(n)
-    low, high = round((n - spread) / 2), round(1 + (n + spread) / 2)
-    bounded = n >= 6
-    return Reading(
-        value=statistics.median(values),
-        n=n,
-        low=values[max(low, 1) - 1] if bounded else None,
-        high=values[min(high, n) - 1] if bounded else None,
-        detail={**(detail or {}), "longest": values[-1]},
     )
 
 
@@ -404,7 +310,9 @@ def drift(index: Callable[[str, str | None], Awaitable[float | None]]) -> Source
 def bind(
     room: Kpis,
     *,
-    releases: Releases,
+    releases: changes.Releases,
+    ways: changes.Ways,
+    answered: changes.Answered,
     rows: Rows,
     explainer: Explainer,
     scorers: Scorers,
@@ -412,9 +320,9 @@ def bind(
     now: Callable[[], int],
 ) -> None:
     """Bind what the rooms of a process tell that are always there."""
-    room.bind("change_failure_rate", change_failures(releases))
-    room.bind("rollback_time", rollback_times(releases))
-    room.bind("improvement_cycle_time", improvement_times(releases))
+    room.bind("change_failure_rate", changes.failures(releases))
+    room.bind("rollback_time", changes.rollback_times(releases, answered))
+    room.bind("improvement_cycle_time", changes.cycle_times(releases, ways))
     room.bind("auditability", auditability(rows, explainer, room.settings.audited))
     room.bind("audit_freshness", audit_freshness(newest, now))
     room.bind("judge_reliability", judge_reliability(scorers))

@@ -145,6 +145,13 @@ class Records:
         rows = await self._work.read(lambda connection: connection.execute(query.order_by(table.c.at)).all())
         return tuple(Decided(name=row.name, body=row.body, at=row.at) for row in rows)
 
+    async def decided_at(self, runs: Sequence[str], name: str) -> dict[str, int]:
+        """When runs had this decided, UTC microseconds; those that have not are left out."""
+        table = tables.decided
+        query = sa.select(table.c.run, table.c.at).where(table.c.run.in_(runs), table.c.name == name)
+        rows = await self._work.read(lambda connection: connection.execute(query).all()) if runs else ()
+        return {row.run: row.at for row in rows}
+
     async def forget(self, run: str) -> None:
         """Remove everything of a run."""
 

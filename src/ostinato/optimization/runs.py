@@ -269,6 +269,12 @@ class Optimizations:
         found = await self._rooms.control.read(lambda connection: store.versions(connection, project, states, since))
         return frozenset(found)
 
+    async def behind(self, releases: Sequence[str]) -> dict[str, tuple[str, int, int | None]]:
+        """The run behind each release, when it began and when it had its candidates. For rooms of ours."""
+        found = await self._rooms.control.read(lambda connection: store.behind(connection, releases))
+        searched = await self.carrier.records.decided_at([run for run, _ in found.values()], "search")
+        return {release: (run, begun, searched.get(run)) for release, (run, begun) in found.items()}
+
     async def show(self, actor: Actor, run_id: str) -> Progress:
         """One run, and how far it has come."""
         run = await self._find(actor, run_id)

@@ -86,6 +86,13 @@ def versions(connection: sa.Connection, project: str, states: Sequence[str], sin
     return {(row.prompt, row.base_number) for row in connection.execute(query)}
 
 
+def behind(connection: sa.Connection, releases: Sequence[str]) -> dict[str, tuple[str, int]]:
+    """The run that proposed each of these releases, and when it began (UTC microseconds)."""
+    table = tables.run
+    query = sa.select(table.c.release, table.c.id, table.c.created_at).where(table.c.release.in_(releases))
+    return {row.release: (row.id, row.created_at) for row in connection.execute(query)}
+
+
 def unknown(run_id: str) -> NotFound:
     """The same words for what is not there and what is out of reach."""
     return NotFound(

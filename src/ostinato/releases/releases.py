@@ -198,6 +198,10 @@ class Releases:
         """Every release in canary: for whoever watches over them."""
         return await self._database.read(store.running)
 
+    async def came_into_force(self, releases: Sequence[str]) -> dict[str, int]:
+        """When releases were first active (UTC microseconds), for other rooms; those that never were are left out."""
+        return await self._database.read(lambda c: store.came_into_force(c, releases))
+
     async def _sampled(self, actor: Actor, release_id: str, version: int | None) -> tuple[int, dict[str, int], Judge]:
         """The version that the samples are of, the samples, and the judge who knows its guardrails: another change in
         between must not use them."""

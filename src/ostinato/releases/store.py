@@ -1,6 +1,6 @@
 """Rows to structs and back; every change of a release goes through :func:`change`, which notices who was quicker."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -100,6 +100,14 @@ def evidence(connection: sa.Connection, release_id: str) -> tuple[Evidence, ...]
 def add_evidence(connection: sa.Connection, release_id: str, one: Evidence) -> None:
     """Attach a piece of evidence."""
     connection.execute(tables.release_evidence.insert(), {**msgspec.structs.asdict(one), "release_id": release_id})
+
+
+def came_into_force(connection: sa.Connection, releases: Sequence[str]) -> dict[str, int]:
+    """When each of these releases was active for the first time, UTC microseconds; without those that never were."""
+    table = tables.release_event
+    query = sa.select(table.c.release_id, sa.func.min(table.c.at).label("at"))
+    query = query.where(table.c.release_id.in_(releases), table.c.state == ACTIVE).group_by(table.c.release_id)
+    return {row.release_id: row.at for row in connection.execute(query)}
 
 
 def history(connection: sa.Connection, release_id: str) -> tuple[Event, ...]:
