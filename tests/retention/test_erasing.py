@@ -16,7 +16,8 @@ from inside import SYSTEM, inside
 from retention_kit import ALICE, CANARY, SESSION
 
 from ostinato import cache, retention
-from ostinato.core.errors import Conflict, Invalid, NotFound
+from ostinato.core.clock import ManualClock
+from ostinato.core.errors import Conflict, Invalid, NotFound, Unavailable
 from ostinato.reviews import Content, NewItem, Output
 from ostinato.reviews import tables as review_tables
 from ostinato.traces import Filter
@@ -257,6 +258,30 @@ async def test_two_processes_do_not_work_on_one_and_a_dead_ones_lease_ends() -> 
         assert not await room.carry_out(begun.erasure.id)
         world.clock.advance(121)
         assert await room.carry_out(begun.erasure.id)
+
+
+async def test_a_database_that_is_away_for_a_moment_ends_no_signs_of_life(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with inside() as world:
+        room = world.app.governing.retention
+        await room.stop()
+        tries: list[str] = []
+
+        async def lease(name: str) -> bool:
+            tries.append(name)
+            if len(tries) == 1:
+                raise Unavailable("The database is away.")
+            return True
+
+        clock = ManualClock()
+        monkeypatch.setattr(room, "_lease", lease)
+        monkeypatch.setattr(room, "clock", clock)
+        alive = asyncio.create_task(room._beat("erasure:one"))
+        for _ in range(20):
+            await asyncio.sleep(0)
+            clock.advance(5)
+        alive.cancel()
+        await asyncio.gather(alive, return_exceptions=True)
+        assert len(tries) > 1
 
 
 async def test_a_running_experiment_goes_on_without_the_example() -> None:

@@ -1,6 +1,7 @@
 """Erasures: intended, carried out store after store, confirmed by a second look, and written down as done."""
 
 import asyncio
+import contextlib
 import logging
 import secrets
 from collections.abc import Awaitable, Callable, Sequence
@@ -15,7 +16,7 @@ from ostinato.access.permissions import require
 from ostinato.cache import Scope
 from ostinato.cache.scope import user_digest
 from ostinato.core import ids
-from ostinato.core.errors import Invalid, NotFound, Unavailable
+from ostinato.core.errors import Invalid, NotFound, OstinatoError, Unavailable
 from ostinato.retention import receipts, store
 from ostinato.retention.declaring import own_project
 from ostinato.retention.model import Begun, Erased, Erasure, Receipt, Wish
@@ -157,7 +158,9 @@ class Erasing(Sweeping):
         """Keep a lease for as long as the work lasts, however long one store takes."""
         while True:
             await self.clock.sleep(_BEAT)
-            await self._lease(lease)
+            # A database that is away for a moment must not end the signs of life of an erasure that goes on.
+            with contextlib.suppress(OstinatoError):
+                await self._lease(lease)
 
     async def _forget(self, erasure: Erasure, asked: Subject) -> None:
         subject, ruling = await self._resolved(asked)
