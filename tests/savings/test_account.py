@@ -13,7 +13,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from control import Plane, opened
 
-from ostinato import releases, reviews, signals, statistics
+from ostinato import kpis, releases, reviews, signals, statistics
 from ostinato.access.permissions import ROLES
 from ostinato.core import ids
 from ostinato.intents.model import Budgets as Declared
@@ -424,6 +424,11 @@ async def test_what_people_spend_on_reviews_is_part_of_what_a_success_costs(plan
     assert (after["detail"]["review"], after["value"]) == (30.0, pytest.approx(before["value"] + 30.0))
     series = await read(plane, key, "/kpis/series?name=cost_per_success")
     assert series[0]["value"] == pytest.approx(after["value"])
+    # What metrics show is of all organizations together: the same, as there is no other.
+    room, whole = plane.app.governing.kpis, kpis.Scope(org="")
+    window = Window(now - 86_400_000_000, plane.world.clock.now())
+    shown = (await room.figures(whole, window, names=["cost_per_success"])).figures[0]
+    assert (shown.detail["review"], shown.value) == (30.0, pytest.approx(after["value"]))
 
 
 def filled(table: sa.Table, row: dict[str, Any]) -> sa.Insert:

@@ -135,6 +135,14 @@ def reviewing(connection: sa.Connection, window: Window, filters: Filter) -> flo
     return float(connection.execute(query).scalar() or 0.0)
 
 
+def reviewing_organizations(connection: sa.Connection, window: Window) -> list[str]:
+    """Organizations whose people reviewed anything in a window."""
+    verdict, item = reviews.verdict, reviews.item
+    joined = verdict.join(item, item.c.id == verdict.c.item_id)
+    query = sa.select(item.c.org).distinct().select_from(joined)
+    return list(connection.scalars(query.where(verdict.c.at >= window.since, verdict.c.at < window.until)))
+
+
 def reviewed(
     connection: sa.Connection, window: Window, filters: Filter, width: int
 ) -> list[tuple[int, str, str, float]]:

@@ -111,10 +111,16 @@ class Savings:
         one); ``None``: nobody has said what an hour costs."""
 
         def work(connection: sa.Connection) -> list[tuple[int, str, str, float, int | None]]:
-            declared = costs.of_org(connection, filters.org)
-            rate = accounting.review_rate(declared, self._settings.review_rate, window, filters)
-            found = accounting.reviewed(connection, window, filters, seconds * 1_000_000)
-            return [(*one, round(one[3] / 3_600 * rate) if rate or not one[3] else None) for one in found]
+            # Rates are an organization's: of all of them together, each counts at its own.
+            orgs = [filters.org] if filters.org else accounting.reviewing_organizations(connection, window)
+            made: list[tuple[int, str, str, float, int | None]] = []
+            for org in orgs:
+                own = msgspec.structs.replace(filters, org=org)
+                declared = costs.of_org(connection, org)
+                rate = accounting.review_rate(declared, self._settings.review_rate, window, own)
+                found = accounting.reviewed(connection, window, own, seconds * 1_000_000)
+                made += [(*one, round(one[3] / 3_600 * rate) if rate or not one[3] else None) for one in found]
+            return made
 
         return await self._control.read(work)
 
