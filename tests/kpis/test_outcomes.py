@@ -167,3 +167,17 @@ def test_a_clock_that_is_a_little_ahead_is_taken_for_ours() -> None:
     now = 1_760_000_000_000_000
     assert moment(now + 60_000_000, now) == now
     assert moment("2025-10-09T08:00:00+02:00", now) == 1_759_989_600_000_000
+
+
+async def test_nothing_happens_before_it_is_asked(house, outcomes) -> None:
+    request, named = house.call("a"), house.call("b", session="talk")
+    minute = 60_000_000
+    found = await take(
+        outcomes,
+        Outcome(request_id=request, type="escalated", at="2020-01-01"),
+        Outcome(session="talk", type="escalated", at=house.clock.now() - 6 * minute),
+        Outcome(request_id=request, type="resolved", at=house.clock.now() - 4 * minute),
+    )
+    assert named and [one.code for one in found.refused] == ["past_outcome"] * 2 and found.accepted == 1
+    assert (await house.figure("first_pass_success")).value == 1.0
+    assert (await house.figure("containment")).detail["escalated"] == 0

@@ -97,7 +97,7 @@ class Feedback:
         return outcomes.about_row(await self._request(caller, told))
 
     def _outcome(self, caller: Caller, row: About, told: Outcome) -> Signal:
-        at = outcomes.moment(told.at, self._clock.now())
+        at = outcomes.moment(told.at, self._clock.now(), row.asked)
         if told.type not in (*OUTCOMES, *REWORK):
             return msgspec.structs.replace(self._signal(caller, row, "outcome", told.type, told.value, None), at=at)
         value, label = outcomes.valued(told.type, told.value)

@@ -24,7 +24,7 @@ MOST = 1_000
 """Outcomes in one request."""
 _MINUTES = 100_000
 _AHEAD = 300_000_000
-"""A clock that is ahead by less than this (microseconds) is taken for ours."""
+"""A clock that is off by less than this (microseconds) is taken for ours."""
 _LONGEST = 256
 _WORDS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 
@@ -83,21 +83,24 @@ class About(msgspec.Struct, frozen=True):
     arm: str
     entry: str = ""
     origin: str = ""
+    asked: int = 0
+    """When it was asked, UTC microseconds; of a conversation: its first question."""
 
 
 def about_row(row: RequestEvent) -> About:
     """A request of the ledger."""
     named = row.request_id, row.intent, row.prompt, row.prompt_version, row.release, row.arm
-    return About(*named, row.fingerprint, row.origin)
+    return About(*named, row.fingerprint, row.origin, row.at)
 
 
 def about_conversation(state: State) -> About:
     """A conversation: told of its first request."""
-    return About(state.request_id, state.intent, state.prompt, 0, state.release, state.arm)
+    return About(state.request_id, state.intent, state.prompt, 0, state.release, state.arm, asked=state.at)
 
 
-def moment(at: int | str | None, now: int) -> int:
-    """When something happened, UTC microseconds. Raises ``Invalid`` for no time, one before 2000, or one to come."""
+def moment(at: int | str | None, now: int, asked: int = 0) -> int:
+    """When something happened, UTC microseconds. Raises ``Invalid`` for no time, one before 2000, one to come, or one
+    before the question that it is the outcome of was ``asked``."""
     if at is None or at == "":
         return now
     if isinstance(at, str):
@@ -106,7 +109,14 @@ def moment(at: int | str | None, now: int) -> int:
         raise Invalid("A time is ISO 8601, or microseconds since 1970, after the year 2000.", param="at")
     if at > now + _AHEAD:
         raise Invalid("This lies in the future.", code="future_outcome", param="at", hint="Times are UTC.")
-    return min(at, now)
+    if at < asked - _AHEAD:
+        raise Invalid(
+            "This happened before the question was asked.",
+            code="past_outcome",
+            param="at",
+            hint="`at` tells when it happened, in UTC; leave it out where that is now.",
+        )
+    return min(max(at, asked), now)
 
 
 def _iso(text: str) -> int:
@@ -221,8 +231,8 @@ class Outcomes:
             )
         value, label = valued(one.type, one.value)
         now = self._clock.now()
-        at = moment(one.at, now)
         about = await self._about(project, one, known)
+        at = moment(one.at, now, about.asked)
         given = one.id or f"{about.request_id}\n{one.type}\n{value}\n{label}\n{one.at or ''}"
         return Signal(
             id=hashing.digest(f"outcome\n{project}\n{given}".encode())[:16].hex(),
@@ -256,7 +266,7 @@ class Outcomes:
             return about_conversation(await self.conversation(project, one.session))
         turn = known.get(one.request_id)
         if turn is not None and turn.project == project:
-            return About(turn.request_id, turn.intent, turn.prompt, 0, turn.release, turn.arm)
+            return About(turn.request_id, turn.intent, turn.prompt, 0, turn.release, turn.arm, asked=turn.at)
         wanted = given[0]
         if len(wanted) <= _LONGEST:
             for row in await self._ledger.show(wanted, Filter(project=project)):
