@@ -17,7 +17,7 @@ from servers import Missing
 from ostinato.demo import loop, report, task, telling, worth
 from ostinato.demo.child import MODELS, Child, DemoError
 
-REQUESTS = 700
+REQUESTS = 400
 """At each level."""
 MIDDLE = "some"
 

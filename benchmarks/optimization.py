@@ -53,7 +53,7 @@ HOLDOUT, DEV, TRAIN = 200, 120, 600
 CONFIG = f"""
 [providers.gemma]
 kind = "local"
-local = {{ model = "{MODEL}", parallel = 1, processes = 2 }}
+local = {{ model = "{MODEL}", parallel = 1 }}
 [models.small]
 targets = ["gemma/{MODEL}"]
 [prices."gemma/{MODEL}"]
@@ -176,7 +176,7 @@ class Meter:
         digest = contents.digest(contents.encode(content))
         variant = Variant(name=one.id, content=content, digest=digest, alias="small")
         began = time.perf_counter()
-        # Two under way for each slot: the model never waits for us, and every prompt finds its beginning where it was.
+        # Two under way on one slot: the model never waits for us, and every prompt finds its beginning where it was.
         cells = await self._app.runner.run_many(
             [(variant, example) for example in examples],
             self._scorers,
@@ -187,7 +187,7 @@ class Meter:
             specs=self._specs,
             confidence=bool(labels),
             labels=labels,
-            concurrency=4,
+            concurrency=2,
         )
         self.seconds += time.perf_counter() - began
         return cells

