@@ -473,6 +473,10 @@ async def test_of_two_shares_the_one_declared_last_is_obeyed_by_all_and_said_onc
     await again.round()  # started anew: declared anew
     await elsewhere.round()
     assert (await database.read(shares), lottery.share) == ([0.3, 0.5, 0.3], 0.3)
+    caplog.clear()
+    await governing.keeping.round()  # its own again: nothing to complain of
+    assert governing.lottery.share == 0.3
+    assert not [one for one in caplog.records if "another process" in one.message]
 
 
 async def org_of(world: World) -> str:

@@ -149,6 +149,8 @@ class Keeping:
             return
         self._lottery.obey(share)
         self.on_share()
+        if share == self._settings.holdout_share:
+            return  # it had obeyed another one for a while
         _log.warning(
             "%g of the sessions are held out, as another process has declared since; [savings] holdout_share = %g of "
             "this one is not obeyed until it is started anew.",
