@@ -144,7 +144,7 @@ class Governing:
         parts.watcher.doubts = self.monitoring.judge_failing
         self.triaging = triaging.Triaging(parts, self.families, self.cases)
         self.triaging.triage.on_decision = self._decided
-        self.kpis.bind("drift_index", kpis.told.drift(self.monitoring.index))
+        self.kpis.bind("drift_index", kpis.told.drift(self.monitoring.index, self._projects))
 
         self.retention = self._retention()
         self.updating = self._updating()
@@ -206,6 +206,7 @@ class Governing:
             rows=parts.ledger,
             explainer=parts.explainer,
             scorers=parts.improving.scorers,
+            projects=self._projects,
             newest=parts.audit.newest,
             now=parts.clock.now,
         )
@@ -224,6 +225,10 @@ class Governing:
             if one.name == "first_pass_success" and one.n:
                 found["rework"] = Workflow(one.detail["reworked"] / one.n, one.unit, one.n)
         return found
+
+    async def _projects(self, org: str) -> Sequence[tuple[str, str]]:
+        found = await self._parts.access.list_projects(access.SystemActor("kpis"), org)
+        return [(one.id, one.key) for one in found]
 
     def _targets(self, project: str, intent: str) -> Sequence[Wanted]:
         found = self._parts.intents.value.of(project, intent)

@@ -5,7 +5,7 @@
 
 import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 from ostinato.access import SystemActor
 from ostinato.kpis import changes
@@ -47,6 +47,10 @@ class Scorers(Protocol):
     ) -> Sequence[Any]: ...
 
     async def calibrated(self, project_id: str, name: str, version: str) -> Any: ...
+
+
+Projects: TypeAlias = Callable[[str], Awaitable[Sequence[tuple[str, str]]]]
+"""Organization -> id and short name of each of its projects."""
 
 
 class Checkpoint(Protocol):
@@ -177,25 +181,36 @@ def audit_freshness(newest: Callable[[], Awaitable[Checkpoint | None]], now: Cal
     return read
 
 
-def judge_reliability(scorers: Scorers) -> Source:
-    """The lowest kappa against people of the project's scorers that have been held against them."""
+def judge_reliability(scorers: Scorers, projects: Projects) -> Source:
+    """The lowest kappa against people of the judges that have been held against them; of all projects of the
+    organization, where none is named."""
 
     async def read(scope: Scope, _window: Window) -> Reading:
-        if not scope.project:
-            return none("judges belong to projects: ask for one")
         found: dict[str, Any] = {}
-        for one in await scorers.list(_SYSTEM, project=scope.project, limit=_PAGE):
-            held = await scorers.calibrated(scope.project, one.name, one.version)
-            if held is not None:
-                found[one.name] = held.result
+        for place, named in await _places(scope, projects):
+            for one in await scorers.list(_SYSTEM, project=place, limit=_PAGE):
+                held = await scorers.calibrated(place, one.name, one.version)
+                if held is not None:
+                    found[f"{named}{one.name}"] = held.result
         if not found:
             return none("no judge has been held against people")
         worst = min(found, key=lambda name: found[name].kappa)
         result = found[worst]
-        detail = {"judge": worst, "all": {name: one.kappa for name, one in found.items()}}
+        detail = {
+            "judge": worst,
+            "calibration_error": result.brier,
+            "all": {name: one.kappa for name, one in found.items()},
+        }
         return Reading(value=result.kappa, n=result.n, low=result.low, high=result.high, detail=detail)
 
     return read
+
+
+async def _places(scope: Scope, projects: Projects) -> Sequence[tuple[str, str]]:
+    """Projects of a scope: the id, and what names of things in it begin with."""
+    if scope.project:
+        return [(scope.project, "")]
+    return [(one, f"{key}/") for one, key in await projects(scope.org)]
 
 
 # -- money -------------------------------------------------------------------------------------------------------
@@ -295,14 +310,20 @@ def reviewing(
     return read
 
 
-def drift(index: Callable[[str, str | None], Awaitable[float | None]]) -> Source:
-    """The largest statistic of a detector over its threshold."""
+def drift(index: Callable[[str, str | None], Awaitable[float | None]], projects: Projects) -> Source:
+    """The largest statistic of a detector over its threshold; of all projects, where none is named."""
 
     async def read(scope: Scope, _window: Window) -> Reading:
-        if not scope.project:
-            return none("detectors belong to projects: ask for one")
-        found = await index(scope.project, scope.intent or None)
-        return none("no detector knows yet what is usual") if found is None else Reading(value=found, n=1)
+        found: dict[str, float] = {}
+        for place, named in await _places(scope, projects):
+            one = await index(place, scope.intent or None)
+            if one is not None:
+                found[named.rstrip("/")] = one
+        if not found:
+            return none("no detector knows yet what is usual")
+        worst = max(found, key=lambda name: found[name])
+        detail = {} if scope.project else {"project": worst, "all": found}
+        return Reading(value=found[worst], n=len(found), detail=detail)
 
     return read
 
@@ -316,6 +337,7 @@ def bind(
     rows: Rows,
     explainer: Explainer,
     scorers: Scorers,
+    projects: Projects,
     newest: Callable[[], Awaitable[Checkpoint | None]],
     now: Callable[[], int],
 ) -> None:
@@ -325,7 +347,7 @@ def bind(
     room.bind("improvement_cycle_time", changes.cycle_times(releases, ways))
     room.bind("auditability", auditability(rows, explainer, room.settings.audited))
     room.bind("audit_freshness", audit_freshness(newest, now))
-    room.bind("judge_reliability", judge_reliability(scorers))
+    room.bind("judge_reliability", judge_reliability(scorers, projects))
 
 
 def bind_savings(

@@ -1,0 +1,43 @@
+"""What other rooms tell: of one project, and of all of an organization."""
+
+from types import SimpleNamespace
+from typing import Any
+
+from ostinato.kpis import told
+from ostinato.kpis.model import Scope
+from ostinato.traces import Window
+
+_ORG, _WINDOW = Scope(org="acme"), Window(0, 1)
+
+
+async def projects(org: str) -> list[tuple[str, str]]:
+    return [("p1", "support"), ("p2", "search")] if org == "acme" else []
+
+
+class Scorers:
+    async def list(self, _: object, *, project: str, **__: object) -> list[Any]:
+        return [SimpleNamespace(name="tone", version="1")]
+
+    async def calibrated(self, project: str, name: str, version: str) -> Any:
+        kappa = {"p1": 0.8, "p2": 0.55}[project]
+        result = SimpleNamespace(kappa=kappa, n=200, low=kappa - 0.1, high=kappa + 0.1, brier=0.12)
+        return SimpleNamespace(result=result)
+
+
+async def test_the_judges_of_an_organization_are_those_of_its_projects() -> None:
+    read = told.judge_reliability(Scorers(), projects)  # type: ignore[arg-type]
+    found = await read(_ORG, _WINDOW)
+    assert (found.value, found.detail["judge"], found.detail["calibration_error"]) == (0.55, "search/tone", 0.12)
+    assert found.detail["all"] == {"support/tone": 0.8, "search/tone": 0.55}
+    assert (await read(Scope(org="acme", project="p1"), _WINDOW)).detail["judge"] == "tone"
+
+
+async def test_the_drift_of_an_organization_is_the_largest_of_its_projects() -> None:
+    async def index(project: str, intent: str | None) -> float | None:
+        return {"p1": 0.4, "p2": 1.3}[project] if intent is None else None
+
+    read = told.drift(index, projects)
+    found = await read(_ORG, _WINDOW)
+    assert (found.value, found.detail["project"], found.n) == (1.3, "search", 2)
+    assert (await read(Scope(org="acme", project="p1"), _WINDOW)).value == 0.4
+    assert (await read(Scope(org="nobody"), _WINDOW)).missing
