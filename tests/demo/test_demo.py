@@ -41,7 +41,7 @@ def test_every_repeat_is_a_hit_and_no_level_helps_another(tmp_path: Path):
 def test_the_configuration_is_less_than_a_page_of_toml(tmp_path: Path):
     for model in MODELS.values():
         lines = Child(model, tmp_path).configuration().splitlines()
-        assert len(lines) <= 20
+        assert len(lines) <= 24
         assert tomllib.loads("\n".join(lines))["models"]["support"]["targets"] == [f"local/{model.name}"]
 
 
