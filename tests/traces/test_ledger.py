@@ -2,6 +2,7 @@
 
 import random
 
+import msgspec
 import pytest
 
 from ostinato import storage
@@ -275,3 +276,24 @@ async def test_a_reader_sees_what_this_process_has_just_recorded(
     recorder.hit(last := rows.hit(clock, call.request_id))
     assert await reader.show(last.request_id)
     assert (await reader.stats(EVER)).hits == 2
+
+
+async def test_our_own_calls_are_beside_the_figures_of_traffic_and_in_none(
+    recorder: Recorder, reader: Ledger, clock: ManualClock, rows
+) -> None:
+    asked = rows.call(clock)
+    recorder.call(asked)
+    recorder.hit(rows.hit(clock, asked.request_id))
+    # Refused before anybody was known: traffic, and of no key.
+    recorder.call(rows.call(clock, key_id="", alias="", target="", usage=None, cost=None, status=401, upstream_us=0))
+    recorder.flush()
+    before = await reader.stats(EVER)
+    assert (before.requests, before.hits, before.misses, before.refused) == (3, 1, 1, 1)
+    assert (before.hit_rate, before.token_hit_rate, before.own.calls) == (0.5, 0.5, 0)
+    for _ in range(50):
+        own = {"key_id": "", "cache": "bypass", "reason": "loop", "tags": "loop:search,run:r", "total_us": 9_000_000}
+        recorder.call(rows.call(clock, **own))
+    recorder.flush()
+    after = await reader.stats(EVER)
+    assert (after.own.calls, after.own.cost, after.own.tokens) == (50, 50_000, 50 * rows.usage.total)
+    assert msgspec.structs.replace(after, own=before.own, window=before.window) == before

@@ -141,6 +141,7 @@ def _print_stats(found: Any) -> None:
                 f"{dollars(found['cost'])}  (saved {dollars(found['saved'])}, "
                 f"without the cache {dollars(found['counterfactual'])})",
             ),
+            ("our own calls", f"{found['own']['calls']}, {dollars(found['own']['cost'])}; in no figure above or below"),
             ("pricing coverage", percent(found["pricing_coverage"])),
             ("errors", found["errors"]),
             ("ledger", f"{found['rows_dropped']} rows shed, {found['rows_lost']} lost in crashes"),

@@ -15,12 +15,12 @@ from ostinato.core.errors import Invalid
 from ostinato.storage import Database
 from ostinato.traces import arms as arm_rows
 from ostinato.traces import cells as cell_rows
-from ostinato.traces import conversations, rollup, tables
+from ostinato.traces import conversations, rollup, samples, tables
 from ostinato.traces.arms import ArmPage, Arms, Asker
 from ostinato.traces.cells import Segment
 from ostinato.traces.cubes import TRAFFIC, Layout
 from ostinato.traces.interactions import State, Turn
-from ostinato.traces.model import HIT_KINDS, AttemptRow, Filter, Page, RequestEvent, Stats, Window
+from ostinato.traces.model import HIT_KINDS, AttemptRow, Filter, Own, Page, RequestEvent, Stats, Window
 from ostinato.traces.rollup import FINEST, GRAINS, SECOND, Cell, Summed
 from ostinato.traces.settings import Settings
 
@@ -105,6 +105,31 @@ class Ledger:
 
         return await self._read(read)
 
+    async def sample(self, window: Window, filters: Filter | None = None, n: int = 20) -> tuple[RequestEvent, ...]:
+        """Up to ``n`` answers of a window, hits and calls, evenly over its time and oldest first.
+
+        A few rows of each ``n``-th of it are looked at, so that little traffic among much may not be found.
+        """
+        chosen = {table: _conditions(table, filters or Filter()) for table in ("hit", "call")}
+        values = chosen["hit"][1]
+
+        def read(connection: sa.Connection) -> tuple[RequestEvent, ...]:
+            conditions = {table: found for table, (found, _) in chosen.items()}
+            named = samples.request_ids(connection, window, conditions, values, n)
+            found: list[RequestEvent] = []
+            for table, events in (("hit", tables.HIT_EVENTS), ("call", tables.CALL_EVENTS)):
+                text = sa.text(f"{events} WHERE {table}.request_id IN :ids").bindparams(
+                    sa.bindparam("ids", expanding=True)
+                )
+                rows = connection.execute(text, {"ids": named})
+                found += [_event(row._mapping) for row in rows]  # pyright: ignore[reportPrivateUsage] - public in spite of its name
+            found = [row for row in found if window.since <= row.at < window.until]
+            found.sort(key=lambda row: (row.at, row.request_id))
+            step = max(1, -(-len(found) // n))
+            return tuple(found[::step])
+
+        return await self._read(read)
+
     async def answered(
         self, window: Window, filters: Filter | None = None, *, after: str = "", limit: int = _MOST_ROWS
     ) -> tuple[RequestEvent, ...]:
@@ -135,11 +160,12 @@ class Ledger:
         chosen = filters or Filter()
         covered, segments = self._segments(window)
 
-        def read(connection: sa.Connection) -> tuple[Cell, dict[str, int]]:
-            return _sum(connection, segments, chosen), _losses(connection, covered)
+        def read(connection: sa.Connection) -> tuple[Cell, Cell, dict[str, int]]:
+            traffic, own = (_sum(connection, segments, chosen, own=which) for which in (False, True))
+            return traffic, own, _losses(connection, covered)
 
-        cell, losses = await self._read(read)
-        return _stats(covered, cell, losses)
+        cell, own, losses = await self._read(read)
+        return _stats(covered, cell, losses, own)
 
     async def traffic(self, window: Window, filters: Filter | None = None) -> dict[str, Stats]:
         """The same told apart by what calls were made for: ``""`` what callers asked, else our own calls, by purpose.
@@ -325,7 +351,8 @@ def _event(row: Mapping[Any, Any]) -> RequestEvent:
     return RequestEvent(**values)
 
 
-def _sum(connection: sa.Connection, segments: Sequence[Segment], filters: Filter) -> Cell:
+def _sum(connection: sa.Connection, segments: Sequence[Segment], filters: Filter, *, own: bool) -> Cell:
+    """Sums of traffic, or of calls of our own: those reach a target without a key, which no request does."""
     cell = Cell()
     if not segments:
         return cell
@@ -335,7 +362,8 @@ def _sum(connection: sa.Connection, segments: Sequence[Segment], filters: Filter
         for grain, since, until in segments
     ]
     chosen = [table.c[name] == value for name, value in msgspec.structs.asdict(filters).items() if value]
-    where = sa.and_(sa.or_(*times), *chosen)
+    ours = sa.and_(table.c.key_id == "", table.c.target != "")
+    where = sa.and_(sa.or_(*times), ours if own else sa.not_(ours), *chosen)
     sums = connection.execute(sa.select(*(sa.func.sum(table.c[name]) for name in tables.SUMS)).where(where)).one()
     cell.sums = [int(value or 0) for value in sums]
     for (blob,) in connection.execute(sa.select(table.c.detail).where(where)):
@@ -366,7 +394,8 @@ def _losses(connection: sa.Connection, window: Window) -> dict[str, int]:
     return {kind: int(rows) for kind, rows in connection.execute(statement)}
 
 
-def _stats(window: Window, cell: Cell, losses: Mapping[str, int]) -> Stats:
+def _stats(window: Window, cell: Cell, losses: Mapping[str, int], ours: Cell | None = None) -> Stats:
+    own = ours or Cell()
     kinds = {kind: cell[f"hit_{kind}"] for kind in HIT_KINDS}
     hits = sum(kinds.values())
     tokens = {name: cell[name] for name in ("input", "cache_read", "cache_write", "output", "reasoning")}
@@ -400,6 +429,12 @@ def _stats(window: Window, cell: Cell, losses: Mapping[str, int]) -> Stats:
         rows_lost=losses.get("crash", 0),
         rows_refused=losses.get("refused", 0),
         unattributed=cell["unattributed"],
+        own=Own(
+            calls=own["requests"],
+            tokens=sum(own[name] for name in tokens),
+            cost=own["cost"],
+            errors=own["errors"],
+        ),
     )
 
 

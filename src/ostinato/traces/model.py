@@ -210,8 +210,19 @@ class Latency(msgspec.Struct, frozen=True):
     p99: int | None
 
 
+class Own(msgspec.Struct, frozen=True, kw_only=True):
+    """Calls of our own - experiments, optimization, probes - which are no traffic."""
+
+    calls: int = 0
+    tokens: int = 0
+    cost: int = 0
+    """Nano-dollars."""
+    errors: int = 0
+
+
 class Stats(msgspec.Struct, frozen=True, kw_only=True):
-    """What happened in a window. Rates are ``None``, not zero, where nothing was counted. Money is nano-dollars."""
+    """What traffic came to in a window. Rates are ``None``, not zero, where nothing was counted. Money is nano-dollars.
+    Calls of our own are in ``own``, and in no other figure."""
 
     window: Window
     """What was really counted: the asked window, widened to whole buckets."""
@@ -252,3 +263,4 @@ class Stats(msgspec.Struct, frozen=True, kw_only=True):
     asides: int = 0
     """What was asked beside answers and vectors, and is among no other figure here: lists of models, counts of tokens,
     feedback, looks at held answers."""
+    own: Own = Own()
