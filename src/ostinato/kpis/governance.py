@@ -21,7 +21,8 @@ KPIS: tuple[Kpi, ...] = (
     _told(
         "auditability",
         "Auditability",
-        "answers that can be reconstructed whole (release, input digest, provenance, proofs) / sampled",
+        "answers that can be reconstructed whole (release, input digest, provenance, approvals, proofs) / "
+        "sampled, evenly over the window",
         "share",
         "higher",
         "audit_freshness",

@@ -8,12 +8,13 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Protocol, TypeAlias
 
 from ostinato.access import SystemActor
+from ostinato.approvals import APPROVE
 from ostinato.kpis import changes
 from ostinato.kpis.kpis import Kpis, Reviewing, Source
 from ostinato.kpis.measuring import dollars, none, share
 from ostinato.kpis.model import Reading, Reviewed, Scope
-from ostinato.traces import Filter, Page, RequestEvent, Window
-from ostinato.traces.rollup import CHAT, SECOND
+from ostinato.traces import Filter, RequestEvent, Window
+from ostinato.traces.rollup import SECOND
 
 WORKFLOW = (
     "first_pass_success",
@@ -29,8 +30,6 @@ WORKFLOW = (
 _SYSTEM = SystemActor("kpis")
 _PAGE = 500
 _MONTH = 365.2425 / 12 * 86_400 * SECOND
-_LOOKED_AT = 1_000
-"""Newest rows among which requests are sampled."""
 
 
 class Explainer(Protocol):
@@ -38,7 +37,7 @@ class Explainer(Protocol):
 
 
 class Rows(Protocol):
-    async def tail(self, after: str = "", limit: int = 50, filters: Filter | None = None) -> Page: ...
+    async def sample(self, window: Window, filters: Filter | None = None, n: int = 20) -> tuple[RequestEvent, ...]: ...
 
 
 class Scorers(Protocol):
@@ -128,18 +127,11 @@ def scope_of(filters: Filter) -> Scope:
 
 
 def auditability(rows: Rows, explainer: Explainer, sampled: int) -> Source:
-    """Answers of the newest rows that can be reconstructed whole, of at most ``sampled``."""
+    """Answers of the window that can be reconstructed whole, of at most ``sampled``, evenly over its time."""
 
     async def read(scope: Scope, window: Window) -> Reading:
         filters = within(scope)
-        page = await rows.tail(limit=_LOOKED_AT, filters=filters)
-        found = [
-            row
-            for row in page.rows
-            if window.since <= row.at < window.until and row.status < 400 and row.wire in CHAT and row.key_id
-        ]
-        step = max(1, len(found) // sampled)
-        chosen = found[::step][:sampled]
+        chosen = await rows.sample(window, filters, sampled)
         reasons: dict[str, int] = {}
         whole = 0
         for row in chosen:
@@ -147,7 +139,7 @@ def auditability(rows: Rows, explainer: Explainer, sampled: int) -> Source:
             whole += not lacking
             for one in lacking:
                 reasons[one] = reasons.get(one, 0) + 1
-        return share(whole, len(chosen), 0.95, "there were no answers in this window", {"lacking": reasons})
+        return share(whole, len(chosen), 0.95, "no answer of this window was found", {"lacking": reasons})
 
     return read
 
@@ -166,6 +158,10 @@ def _lacking(row: RequestEvent, told: Any) -> list[str]:
         found += [name for name in ("audit.leaves", "audit.proof") if name in told.absent]
     if row.release and told.release is None:
         found.append("release")
+    elif row.release:
+        approved = sum(one.decision == APPROVE and one.bound for one in told.release.approvals)
+        if approved < told.release.approvals_needed:
+            found.append("approvals")
     return found
 
 

@@ -117,6 +117,8 @@ class Ledger:
             conditions = {table: found for table, (found, _) in chosen.items()}
             named = samples.request_ids(connection, window, conditions, values, n)
             found: list[RequestEvent] = []
+            if not named:
+                return ()
             for table, events in (("hit", tables.HIT_EVENTS), ("call", tables.CALL_EVENTS)):
                 text = sa.text(f"{events} WHERE {table}.request_id IN :ids").bindparams(
                     sa.bindparam("ids", expanding=True)
