@@ -1,5 +1,6 @@
 """R2: the interval of the hold-out covers the true simulated saving, negative ones included."""
 
+import math
 import sys
 from pathlib import Path
 
@@ -74,3 +75,13 @@ def test_a_sequence_is_always_wider_than_an_interval_for_one_look(n: int, alpha:
     from statistics import NormalDist
 
     assert estimate.widening(n, alpha) > NormalDist().inv_cdf(1 - alpha / 2)
+
+
+@pytest.mark.parametrize(("n", "size"), [(84, 1.0), (236, 1.0), (20, 60_000.0)])
+def test_what_was_not_seen_is_not_known_to_be_absent(n: int, size: float) -> None:
+    """No error among n: the bound is about 3/n, and not 0."""
+    nothing = estimate.ratio([(1, 0.0)] * n)
+    bound = 1.96 * math.sqrt(estimate.unseen(nothing, size).variance)
+    assert bound == pytest.approx(3 / n * size, rel=0.01)
+    told = estimate.ratio([(1, 0.0)] * n + [(1, size)])
+    assert estimate.unseen(told, size) == told

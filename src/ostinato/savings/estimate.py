@@ -57,6 +57,18 @@ def ratio(pairs: Iterable[tuple[int, float]]) -> Ratio:
     return Ratio(n, whole, mean, squares * (n - 1) / n)
 
 
+def unseen(found: Ratio, size: float) -> Ratio:
+    """The same with the spread of what may not have been seen, where all that was seen is equal.
+
+    No error among n sessions does not say that there is none: the bound is about 3/n (the rule of three, of Hanley and
+    Lippman-Hand 1983), of something of ``size`` per request: 1 for errors, a call's cost for costs.
+    """
+    n = found.clusters
+    if n < 1 or not math.isfinite(found.variance) or found.variance > 1e-18 * size * size:
+        return found
+    return msgspec.structs.replace(found, variance=(size * 3 / n / 1.959964) ** 2)
+
+
 def difference(held: Ratio, treated: Ratio, untreated: Ratio, confidence: float = 0.95) -> Interval | None:
     """Mean of the held less mean of the treated, per request; ``None`` with too few of either.
 

@@ -74,9 +74,12 @@ def _told(
     left_out = accounted = 0
     for one in strata:
         held, treated = _ratio(one.held, _COST), _ratio(one.treated, _COST)
-        saving = estimate.difference(held, treated, _ratio(one.treated, _COST, _SAVED), confidence)
-        failed = _ratio(one.held, _ERRORS), _ratio(one.treated, _ERRORS)
-        fewer = estimate.difference(*failed, failed[1], confidence)
+        untreated = _ratio(one.treated, _COST, _SAVED)
+        size = max(held.mean, untreated.mean)
+        held, treated = estimate.unseen(held, size), estimate.unseen(treated, size)
+        saving = estimate.difference(held, treated, untreated, confidence)
+        failed = [estimate.unseen(_ratio(side, _ERRORS), 1.0) for side in (one.held, one.treated)]
+        fewer = estimate.difference(failed[0], failed[1], failed[1], confidence)
         if one.counts:
             accounted += one.treated["saved"]
         if saving is None or fewer is None or not math.isfinite(saving.high):
