@@ -206,3 +206,21 @@ async def test_another_process_goes_on_for_a_dead_one(postgres_url: str, tmp_pat
         with contextlib.suppress(ProcessLookupError):
             child.kill()
         work.close()
+
+
+@pytest.mark.parametrize("rounds", range(4))
+async def test_a_cancellation_in_the_moment_that_work_is_ready_is_heeded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rounds: int
+) -> None:
+    """Else a loop that waits for durable work, and is told to end, goes on, and the process never stops."""
+    async with bench(tmp_path / "jobs.db") as one:
+        monkeypatch.setattr(one.jobs, "_open", lambda: None)
+        waiting = asyncio.create_task(one.jobs.enqueue("two", "s", key="k"))
+        await asyncio.sleep(0.01)
+        monkeypatch.setattr(one.jobs._engine, "enqueue", lambda *_: None)
+        one.jobs._ready.set()
+        for _ in range(rounds):
+            await asyncio.sleep(0)
+        if waiting.cancel():
+            with pytest.raises(asyncio.CancelledError):
+                await waiting

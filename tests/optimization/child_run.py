@@ -9,6 +9,7 @@ of ``asked.log``. At the end the outcome stands in ``outcome.json``.
 
 import asyncio
 import contextlib
+import faulthandler
 import json
 import os
 import sys
@@ -85,6 +86,7 @@ def serve() -> None:
     import numpy  # noqa: F401
     import scipy.stats  # noqa: F401
 
+    faulthandler.enable()  # a child that a signal ends says where it was
     for line in sys.stdin:
         verb, _, place = line.strip().partition(" ")
         pid = os.fork()

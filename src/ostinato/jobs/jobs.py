@@ -163,7 +163,9 @@ class Jobs:
             raise Unavailable("Durable work is not started.", code="jobs_not_ready", retry_after=1.0)
         self._open()
         try:
-            await asyncio.wait_for(self._ready.wait(), self._settings.opening)
+            # Not `wait_for`: before Python 3.12 it takes no notice of a cancellation in the moment of success.
+            async with asyncio.timeout(self._settings.opening):
+                await self._ready.wait()
         except TimeoutError:
             raise Unavailable(
                 f"Durable work cannot be reached: {self.failing or 'it is not ready yet'}.",

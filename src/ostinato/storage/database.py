@@ -168,7 +168,10 @@ class Database:
         if self.dialect == "sqlite":
             return await waiting
         try:
-            return await asyncio.wait_for(waiting, ANSWER_SECONDS)
+            # Not `wait_for`: before Python 3.12 it takes no notice of a cancellation that comes with the answer, and
+            # a loop that was told to end would go on.
+            async with asyncio.timeout(ANSWER_SECONDS):
+                return await waiting
         except TimeoutError as error:
             raise Unavailable(
                 f"PostgreSQL, which holds database {self.name!r}, does not answer.",
