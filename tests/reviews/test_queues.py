@@ -4,13 +4,14 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 import pytest
 from review_kit import ALICE, ALICE_AGAIN, BOB, CAROL, DAN, PROJECT, STRANGER, Process, caller, item, pair, said
 
 from ostinato.core.clock import ManualClock
 from ostinato.core.errors import Conflict, Denied, Invalid, LimitReached, NotFound, OstinatoError
 from ostinato.reviews import Criterion, Declaration, Sampling, Settings, tables
-from ostinato.reviews.model import Task
+from ostinato.reviews.model import Item, Task
 from ostinato.reviews.reviews import Reviews
 
 RUBRIC = (
@@ -246,6 +247,51 @@ async def test_pairs_are_blinded_and_shown_in_an_order_of_each_reviewer(one: Pro
     assert (done.state, done.outcome) == ("done", "b"), "everybody preferred the second, wherever they saw it"
     swapped = {row["swapped"] for row in one.rows(tables.verdict)}
     assert swapped == {True, False}
+
+
+REVIEWER = frozenset({"reviews:read", "reviews:decide", "projects:read"})
+
+
+async def test_where_a_blind_item_comes_from_is_nowhere_told_to_who_judges_it(one: Process) -> None:
+    rita, omar = (msgspec.structs.replace(caller(name), permissions=REVIEWER) for name in ("rita", "omar"))
+    looks = msgspec.structs.replace(caller("looks"), permissions=frozenset({"reviews:read", "projects:read"}))
+    told = {"origin_ref": "run 1", "prompt": "bank/topic", "prompt_version": 7, "author": "principal:alice"}
+    more = {**told, "why": ("disagreement",), "evidence": {"judge": 0.1}, "request_id": "r", "entry": "e"}
+    await one.reviews.declare(ALICE, "blind", Declaration(reviews_required=2))
+    await one.reviews.declare(ALICE, "seen", Declaration(blind=False))
+    (hidden,) = await one.reviews.put(ALICE, "blind", [item(**more)])
+    await one.reviews.put(ALICE, "seen", [item(**more)])
+
+    def says(found: Item) -> bool:
+        values = [getattr(found, name) for name in more]
+        assert all(values) or not any(values), found
+        return all(values)
+
+    assert [says(found) for found in await one.reviews.list(rita, queue="blind")] == [False]
+    assert [says(found) for found in await one.reviews.list(rita, queue="seen")] == [True]
+    assert [says(found) for found in await one.reviews.list(ALICE)] == [True, True], "she has put it there"
+    assert [says(found) for found in await one.reviews.list(looks)] == [True, True], "it judges nothing"
+    await one.reviews.take(rita, hidden.id)
+    assert not says(await one.reviews.give_back(rita, hidden.id))
+    assert not says(await one.reviews.decide(rita, hidden.id, said()))
+    await one.reviews.take(omar, hidden.id)
+    assert says(await one.reviews.decide(omar, hidden.id, said())), "it is decided"
+    assert [says(found) for found in await one.reviews.list(rita, queue="blind")] == [True]
+
+
+async def test_ones_own_word_on_a_pair_is_told_as_it_was_said(one: Process) -> None:
+    await one.reviews.declare(ALICE, "q", Declaration(mode="pairwise", reviews_required=20))
+    (put,) = await one.reviews.put(ALICE, "q", [pair("old", "new")])
+    people = [caller(f"person {number}") for number in range(20)]
+    for number, who in enumerate(people[:-1]):
+        word = ("first", "second", "tie")[number % 3]
+        await one.reviews.decide(who, put.id, said(word))
+        (verdict,) = (await one.reviews.show(who, put.id)).verdicts
+        assert (verdict.decision, verdict.swapped) == (word, False), "which is the first is not told by it"
+    await one.reviews.decide(people[-1], put.id, said("tie"))
+    over = await one.reviews.show(people[0], put.id)
+    assert {verdict.decision for verdict in over.verdicts} == {"a", "b", "tie"}
+    assert over.content is not None and [output.text for output in over.content.outputs] == ["old", "new"]
 
 
 async def test_due_items_come_to_their_default(one: Process, clock: ManualClock) -> None:

@@ -358,7 +358,9 @@ def _print_task(task: Any) -> None:
         click.echo(f"\nIts texts are erased; digest {task['digest'][:16]}.")
     else:
         _section("Asked", content.get("input_text", ""))
-        names = ("First", "Second") if task["mode"] == "pairwise" else ("Answer",)
+        # While it is open they are in this reviewer's order; then in their own, which verdicts are told by.
+        pair = ("First", "Second") if task["state"] == "open" else ("Answer a", "Answer b")
+        names = pair if task["mode"] == "pairwise" else ("Answer",)
         for name, output in zip(names, content.get("outputs", []), strict=False):
             _section(name, output["text"])
     for one in task["criteria"]:

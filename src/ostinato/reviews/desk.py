@@ -1,12 +1,13 @@
 """Taking items, handing them back, and what a reviewer is shown."""
 
+import msgspec
 import sqlalchemy as sa
 
-from ostinato.access import actor_name
+from ostinato.access import Actor, Resource, actor_name, permissions
 from ostinato.core import hashing
 from ostinato.core.errors import Conflict, Denied
 from ostinato.reviews import queues, store, tables
-from ostinato.reviews.model import Content, Item, Queue, Task, Verdict
+from ostinato.reviews.model import Content, Declaration, Item, Queue, Task, Verdict
 from ostinato.reviews.turn import Turn
 
 _TRIED = 50
@@ -122,7 +123,7 @@ def give_back(turn: Turn, item_id: str) -> Item:
     if not gone:
         raise not_taken(item)
     turn.done("return", f"review:{item.id}", item.org, item.project, facts={"queue": item.queue})
-    return item
+    return blinded(turn.actor, item, store.queue_by_id(turn.connection, item.queue_id).declared)
 
 
 def show(turn: Turn, item: Item, sealed: bytes | None) -> Task:
@@ -143,8 +144,31 @@ def show(turn: Turn, item: Item, sealed: bytes | None) -> Task:
         content=None if content is None else _arranged(content, item, principal, queue, hidden=hidden),
         digest=item.digest,
         about=None if hidden else item,
-        verdicts=tuple(_seen(one, principal) for one in said if not hidden or one.principal == principal),
+        verdicts=tuple(
+            _seen(_as_shown(one) if hidden and declared.mode == "pairwise" else one, principal)
+            for one in said
+            if not hidden or one.principal == principal
+        ),
     )
+
+
+def blinded(actor: Actor, item: Item, declared: Declaration) -> Item:
+    """The item as the actor may see it without its texts: of one that it may still judge blind, not where it comes
+    from, why it was drawn, or what a judge said. Whoever may put items in knows that anyway."""
+    here = Resource(project=item.project)
+    if item.state != "open" or not declared.blind or permissions.allows(actor, "reviews:write", here):
+        return item
+    if not permissions.allows(actor, "reviews:decide", here):
+        return item
+    return msgspec.structs.replace(
+        item, origin_ref="", request_id="", entry="", prompt="", prompt_version=0, author="", why=(), evidence={}
+    )
+
+
+def _as_shown(one: Verdict) -> Verdict:
+    """A verdict on two answers in the words that its reviewer used: an ``a`` would tell which of them is the first."""
+    words = {"a": "second", "b": "first"} if one.swapped else {"a": "first", "b": "second"}
+    return msgspec.structs.replace(one, decision=words.get(one.decision, one.decision), swapped=False)
 
 
 def _seen(one: Verdict, principal: str) -> Verdict:

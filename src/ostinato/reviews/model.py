@@ -234,7 +234,8 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
     about: Item | None
     """Where it comes from; ``None`` in a blind queue, until it is decided."""
     verdicts: tuple[Verdict, ...]
-    """Your own; of others once it is decided, or where the queue is not blind."""
+    """Your own; of others once it is decided, or where the queue is not blind. On two answers of a blind queue, until
+    it is decided, in the words that you used: ``first``, ``second``."""
 
 
 class Counts(msgspec.Struct, frozen=True, kw_only=True):

@@ -104,7 +104,12 @@ class Questions:
             if overdue:
                 query = query.where(table.c.state == "open", table.c.due_at <= turn.now)
             rows = turn.connection.execute(query.order_by(table.c.id).limit(limit)).mappings()
-            return [store.item_of(row) for row in rows]
+            found = [store.item_of(row) for row in rows]
+            homes = {one.queue_id for one in found if one.state == "open"}
+            declared = {name: store.queue_by_id(turn.connection, name).declared for name in homes}
+            return [
+                desk.blinded(actor, one, declared[one.queue_id]) if one.queue_id in declared else one for one in found
+            ]
 
         return await self._read(actor, read)
 

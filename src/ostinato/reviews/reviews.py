@@ -149,7 +149,9 @@ class Reviews(Questions):
                     lambda connection: store.verdicts(connection, self._bench.sealer, [item.id])
                 )
                 self.told(item, said.get(item.id, []))
-        return item
+            return item
+        queue = await self._database.read(lambda connection: store.queue_by_id(connection, item.queue_id))
+        return desk.blinded(actor, item, queue.declared)
 
     # -- held answers --------------------------------------------------------------------------------------------
 
