@@ -68,6 +68,15 @@ async def test_agreement_and_shares(one: Process) -> None:
     assert topic.cohen_interval is not None and topic.cohen_interval[0] <= topic.cohen <= topic.cohen_interval[1]
 
 
+@pytest.mark.parametrize(("count", "bound"), [(1, 0.975), (4, 0.6024), (10, 0.3085)])
+async def test_what_a_few_items_all_say_is_not_what_all_would_say(one: Process, count: int, bound: float) -> None:
+    await judged(one, [(said(), said())] * count, Declaration(reviews_required=2))
+    shares = {share.name: share for share in (await one.reviews.figures(ALICE, "q")).shares}
+    # Clopper and Pearson's: 0.025 = (1 - bound) ** count.
+    assert (shares["reject"].low, shares["reject"].high) == (0.0, pytest.approx(bound, abs=1e-4))
+    assert (shares["approve"].low, shares["approve"].high) == (pytest.approx(1 - bound, abs=1e-4), 1.0)
+
+
 async def test_examples(one: Process) -> None:
     words = [
         (said("approve"), said("approve")),

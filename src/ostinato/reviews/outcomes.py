@@ -16,6 +16,8 @@ from ostinato.reviews.model import ESCALATE, PAIRWISE, Content, Criterion, Decla
 
 DECISION = "decision"
 """The word itself, beside the criteria of the rubric."""
+_TAIL = 0.025
+"""Of an interval of 95 %, beyond either end."""
 
 
 class Judged(msgspec.Struct, frozen=True):
@@ -85,14 +87,22 @@ def figures(judged: Sequence[Judged], declared: Declaration) -> Figures:
 def share(done: Sequence[Judged], outcome: str) -> Share:
     """The share of items with this outcome."""
     values = [1.0 if one.item.outcome == outcome else 0.0 for one in done]
-    mean = statistics.weighted_mean(values, [1.0 / one.item.weight for one in done])
+    weights = [1.0 / one.item.weight for one in done]
+    mean = statistics.weighted_mean(values, weights)
+    low, high = max(0.0, mean.low), min(1.0, mean.high)
+    if len(set(values)) == 1:
+        # Nothing differs, so the variance says nothing: what a few items all say is not what all would say. The exact
+        # bound of Clopper and Pearson, for as many equally weighted items as these are worth (Kish).
+        worth = math.fsum(weights) ** 2 / math.fsum(weight**2 for weight in weights)
+        beyond = 1.0 - _TAIL ** (1.0 / worth)
+        low, high = (0.0, beyond) if values[0] == 0.0 else (1.0 - beyond, 1.0)
     return Share(
         name=outcome,
         items=len(done),
         seen=sum(values) / len(values),
         estimate=mean.mean,
-        low=max(0.0, mean.low),
-        high=min(1.0, mean.high),
+        low=low,
+        high=high,
     )
 
 
