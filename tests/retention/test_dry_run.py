@@ -121,8 +121,7 @@ async def test_a_hold_on_somebody_keeps_every_store_and_the_receipt_says_of_each
             "datasets": (6, 6, 0),
             "reviews": (1, 1, 0),
             "conversations": (told["conversations"][0], told["conversations"][0], 0),
-            # A copy: what it repeats is in the ledger, and held there.
-            "cache": (told["cache"][0], 0, 0),
+            "cache": (told["cache"][0], told["cache"][0], 0),
         }
         assert kit.where(world, kit.CANARY) == before
         receipt: Any = (await room.receipt(SYSTEM, done.id)).erasure

@@ -235,6 +235,12 @@ def _print_reconciliation(found: Any) -> None:
         ],
         "No day and model differs by more than 0.5 %.",
     )
+    if not found["ledger_tokens"] and not found["ledger_nano"]:
+        click.echo(
+            f"The ledger has no call to {found['invoice']['provider']!r} in these days. Is that its name under [providers]"
+            " of the configuration?",
+            err=True,
+        )
 
 
 def _side(gap: Any, name: str) -> object:
