@@ -237,8 +237,8 @@ def _print_reconciliation(found: Any) -> None:
     )
     if not found["ledger_tokens"] and not found["ledger_nano"]:
         click.echo(
-            f"The ledger has no call to {found['invoice']['provider']!r} in these days. Is that its name under [providers]"
-            " of the configuration?",
+            f"The ledger has no call to {found['invoice']['provider']!r} in these days. Is that its name under"
+            " [providers] of the configuration?",
             err=True,
         )
 
