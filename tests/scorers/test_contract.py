@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from ostinato import scorers
@@ -315,7 +315,9 @@ def test_the_mean_weighs_and_a_missing_measurement_leaves_none() -> None:
     assert scorers.mean([], []) is None
 
 
-@given(st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1e6)), min_size=1, max_size=8))
+@given(st.lists(st.tuples(st.floats(0, 1), st.floats(0, allow_infinity=False)), min_size=1, max_size=8))
+@example([(0.5, 5e-324)])
+@example([(0.5, 1.7e308), (0.25, 1.7e308)])
 def test_a_mean_lies_between_its_parts(parts: list[tuple[float, float]]) -> None:
     specs = [Spec(kind="exact", name=f"s{at}", weight=weight) for at, (_, weight) in enumerate(parts)]
     scores = [Score(scorer=f"s{at}@1", value=value) for at, (value, _) in enumerate(parts)]

@@ -65,6 +65,7 @@ class Watcher:
         self._counts: dict[tuple[str, int], list[float]] = {}
         self._waiting: OrderedDict[str, tuple[str, int, int]] = OrderedDict()
         self._task: asyncio.Task[None] | None = None
+        self._round = asyncio.Lock()
         self.dropped = 0
         """Trials whose score nobody waited for any more."""
         self.failing = ""
@@ -98,16 +99,11 @@ class Watcher:
         self._add(trip.id, trip.changed_at, 1.0 if ok else 0.0)
 
     async def look(self) -> None:
-        """One round. Does not raise: a database that is away is asked again next time."""
+        """One round, after any that is under way: it may hold counts that it has not written yet. Does not raise: a
+        database that is away is asked again next time."""
         try:
-            await self._score()
-            standing = {one.id: one for one in await self._breakers.standing()}
-            if await self._flush(standing):
-                standing = {one.id: one for one in await self._breakers.standing()}
-            for trip in standing.values():
-                if trip.intent and not trip.held:
-                    await self._judge(trip)
-            await self._budgets({(one.project, one.intent) for one in standing.values()})
+            async with self._round:
+                await self._go_round()
             self.failing = ""
         except OstinatoError as error:
             self._fail(error.sentence)
@@ -115,6 +111,16 @@ class Watcher:
             if not self.failing:
                 _log.exception("Looking at breakers failed.")
             self.failing = f"looking at breakers failed ({type(error).__name__})"
+
+    async def _go_round(self) -> None:
+        await self._score()
+        standing = {one.id: one for one in await self._breakers.standing()}
+        if await self._flush(standing):
+            standing = {one.id: one for one in await self._breakers.standing()}
+        for trip in standing.values():
+            if trip.intent and not trip.held:
+                await self._judge(trip)
+        await self._budgets({(one.project, one.intent) for one in standing.values()})
 
     async def _run(self) -> None:
         while True:

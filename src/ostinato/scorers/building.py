@@ -196,13 +196,15 @@ def mean(scores: Sequence[Score], specs: Sequence[Spec]) -> float | None:
     A missing measurement is a failure to measure: leaving it out would change what the mean means.
     """
     by_name = {score.scorer.rpartition("@")[0]: score for score in scores}
-    total = weights = 0.0
+    greatest = max((spec.weight for spec in specs), default=0.0)
+    total = shares = 0.0
     for spec in specs:
         if not spec.weight:
             continue
         score = by_name.get(name_of(spec))
         if score is None or score.value is None:
             return None
-        total += spec.weight * score.value
-        weights += spec.weight
-    return min(1.0, total / weights) if weights else None
+        share = spec.weight / greatest  # neither the smallest weights nor the sum of the largest leave the range of a float
+        total += share * score.value
+        shares += share
+    return min(1.0, total / shares) if shares else None

@@ -20,15 +20,20 @@ def is_corrupt(error: BaseException) -> bool:
     return _code(error) in _CORRUPT
 
 
+def damaged(name: str) -> Unavailable:
+    """The file of database ``name`` cannot be read for what it is."""
+    return Unavailable(
+        f"The file of database {name!r} is damaged or is not a database.",
+        code="storage_corrupt",
+        hint="It was left as it is. Restore it from a backup, or move it away to begin with an empty one.",
+    )
+
+
 def from_sqlite(error: BaseException, name: str) -> OstinatoError:
     """What a ``sqlite3`` error means for someone who runs Ostinato."""
     code = _code(error)
     if code in _CORRUPT:
-        return Unavailable(
-            f"The file of database {name!r} is damaged or is not a database.",
-            code="storage_corrupt",
-            hint="It was left as it is. Restore it from a backup, or move it away to begin with an empty one.",
-        )
+        return damaged(name)
     if code == sqlite3.SQLITE_FULL:
         return Unavailable(
             f"The disk that holds database {name!r} is full; nothing was written.",

@@ -206,7 +206,8 @@ class SqliteRecordStore:
         return result
 
     async def _failed(self, error: sqlite3.Error, epoch: int, *, writing: bool = False) -> OstinatoError:
-        told = failures.from_sqlite(error, "cache")
+        # Whatever SQLite makes of a file that was moved away under it: what the caller meets is the damage.
+        told = failures.from_sqlite(error, "cache") if epoch == self._epoch else failures.damaged("cache")
         if failures.is_corrupt(error) and self._writer is not None and epoch == self._epoch:
             # Found in flight: the next job of the writer, and then of every reader, finds a new and empty file.
             self._epoch += 1
