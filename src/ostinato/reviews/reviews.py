@@ -237,11 +237,7 @@ class Reviews(Questions):
         now = self.clock.now()
         late = await self._database.read(lambda connection: verdicts.overdue(connection, now, _SWEPT))
         ended = [await self._change(SWEEPER, _expiring(item_id)) for item_id in late]
-        table = tables.item
-        query = sa.select(table).where(table.c.pending != "").limit(_SWEPT)
-        pending = await self._database.read(
-            lambda connection: [store.item_of(row) for row in connection.execute(query).mappings()]
-        )
+        pending = await self._database.read(lambda connection: store.pending(connection, _SWEPT))
         await self._carry_out(pending)
         before = now - int(self.settings.retention_days * 86_400_000_000)
         old = await self._database.read(lambda connection: erasing.old(connection, before, _SWEPT))

@@ -163,6 +163,13 @@ def open_items(connection: sa.Connection, queue_id: str) -> int:
     return connection.scalar(sa.select(sa.func.count()).select_from(tables.item).where(*mine)) or 0
 
 
+def pending(connection: sa.Connection, limit: int) -> list[Item]:
+    """Items that ended, and of which something is still to be done."""
+    # Not ``!= ""``: for what is unequal, SQLite reads every item.
+    query = sa.select(tables.item).where(tables.item.c.pending > "").limit(limit)
+    return [item_of(row) for row in connection.execute(query).mappings()]
+
+
 def counts(connection: sa.Connection, queue_id: str, now: int) -> Counts:
     """How a queue stands."""
     item, verdict, reservation = tables.item, tables.verdict, tables.reservation

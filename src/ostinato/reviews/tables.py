@@ -65,6 +65,7 @@ item = sa.Table(
     sa.Index(None, "project", "request_id"),
     sa.Index(None, "project", "subject"),
     sa.Index(None, "pending"),
+    sa.Index(None, "erased", "done_at"),
 )
 """``sealed``: a ``Content``, encrypted; ``None``: erased."""
 
@@ -91,6 +92,7 @@ verdict = sa.Table(
     sa.Column("swapped", sa.Boolean, nullable=False),
     sa.Column("at", columns.Micros, nullable=False),
     sa.Column("actor", sa.String(255), nullable=False),
+    sa.Index(None, "at"),
 )
 """The key keeps a principal from deciding an item twice. ``sealed``: comment, edited text and free texts."""
 

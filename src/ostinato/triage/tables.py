@@ -34,6 +34,7 @@ triage_decision = sa.Table(
     sa.Column("effects", columns.Json, nullable=False),
     sa.Column("version", sa.Integer, nullable=False),
     sa.UniqueConstraint("project", "family", "number"),
+    sa.Index(None, "state", "project"),
 )
 """Append-only but for what became of a decision: what is decided anew is a new row."""
 
