@@ -207,3 +207,15 @@ def test_on_traffic_with_known_truth_the_best_is_chosen() -> None:
     assert bench.by_cost(outcomes) >= 0.8  # the full count, with its 90 %, is measured in benchmarks/
     assert all(one.reasons_hold for one in outcomes)
     assert len({one.chosen for one in outcomes}) >= 3
+
+
+def test_what_is_left_uncached_by_rule_says_whose_rule_it_is() -> None:
+    left = evidence(quality=share(199, 200), gaps=(0.0,) * 7, repetition=share(0, 4_000), off_by="the intent 'chat'")
+    verdict = decide(left, RULES)
+    assert (verdict.choice, verdict.policy) == ("leave", {})
+    (why,) = [one for one in verdict.reasons if one.name == "cache-off"]
+    assert "Caching is off for the intent 'chat'" in why.text and why.holds
+    on = decide(msgspec.structs.replace(left, policy=Policy()), RULES)
+    assert "cache-off" not in {one.name for one in on.reasons}
+    kept = decide(evidence(), RULES)
+    assert kept.choice in ("cache", "both") and "cache-off" not in {one.name for one in kept.reasons}

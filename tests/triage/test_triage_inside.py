@@ -86,3 +86,34 @@ async def test_a_list_costs_the_same_questions_however_many_families() -> None:
         await repeat(world, "You are number 1 and xx.", times=1)
         await triage.list(SYSTEM, await world.first_project())
         assert room._listing.worked_out == before + 1
+
+
+async def test_one_family_is_shown_with_what_waits_looked_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with inside(PRICED, base=BASE) as world:
+        await repeat(world, "You are a bank.")
+        (made,) = await look(world)
+        triage, settled = world.app.governing.triaging.triage, list[str]()
+        settle = triage._settle
+
+        async def told(project: str = "") -> None:
+            settled.append(project)
+            await settle(project)
+
+        monkeypatch.setattr(triage, "_settle", told)
+        row, decisions = await triage.show(SYSTEM, made.id)
+        assert settled == [made.project]
+        (listed,) = await triage.list(SYSTEM, made.project)
+        assert row == listed and row is not None and row.decision == decisions[0]
+
+
+async def test_what_is_left_alone_says_whether_intent_or_model_keeps_it_from_the_cache() -> None:
+    async with inside(PRICED, base=BASE) as world:
+        project = await world.first_project()
+        await world.declare("intents", "chat", {"project": project, "stakes": "low", "cache": {"mode": "off"}})
+        await repeat(world, "You are a bank.", 60, 60)
+        await repeat(world, "You are a shop.", 60, 60, **{"ostinato-intent": "chat"})
+        made = await look(world)
+        assert [one.choice for one in made] == ["leave", "leave"]
+        said = {one.intent: reason.text for one in made for reason in one.reasons if reason.name == "cache-off"}
+        assert said.keys() == {"", "chat"}
+        assert "the intent 'chat'" in said["chat"] and "the model 'plain'" in said[""]

@@ -50,6 +50,8 @@ def decide(evidence: Evidence, settings: Settings) -> Verdict:
         reasons += _gain_reasons(evidence, gain, settings)
     elif unknown is not None:
         reasons.append(unknown)
+    if not caches and evidence.policy.mode == "off":
+        reasons.append(_off(evidence))
     whole = worth[choice]
     return Verdict(
         choice=choice,
@@ -164,6 +166,12 @@ def _little(evidence: Evidence, settings: Settings) -> Reason:
         return Reason("many-families", "These are families that come too rarely to be told apart.", 1.0, ">=", 1.0)
     text = f"{figures.requests:.0f} requests are known of it; below {settings.least_requests:.0f} it is left alone."
     return Reason("little-traffic", text, figures.requests, "<", settings.least_requests)
+
+
+def _off(evidence: Evidence) -> Reason:
+    """What is not worth caching stays as it is: not cached, by rules that somebody has declared."""
+    text = f"Caching is off for {evidence.off_by or 'it'}: none of it is answered from the cache, and that stays so."
+    return Reason("cache-off", text, 0.0, "<", 1.0)
 
 
 def _stakes(evidence: Evidence) -> Reason:

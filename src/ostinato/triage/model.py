@@ -67,6 +67,8 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     """What the last optimization run on its prompt found to be gained, as a share; ``None``: there was none."""
     policy: Policy = Policy()
     """What holds for it now."""
+    off_by: str = ""
+    """Whose rules turn the cache off, where ``policy`` does: in words."""
 
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):

@@ -217,16 +217,7 @@ class Triage:
         home = await self._home(actor, project, "triage:read")
         await self._settle(home[1])
         standing = await self._rooms.control.read(lambda connection: store.newest(connection, home[1]))
-        found = [
-            Row(
-                figures=one.figures,
-                stakes=one.stakes,
-                quality=one.quality,
-                headroom=_first(value.headroom(one, self.settings)),
-                decision=standing.get(one.figures.family),
-            )
-            for one in await self._evidence(home[1])
-        ]
+        found = [self._row(one, standing.get(one.figures.family)) for one in await self._evidence(home[1])]
         return [one for one in found if not choice or (one.decision is not None and one.decision.choice == choice)]
 
     async def show(self, actor: Actor, ref: str, project: str | None = None) -> tuple[Row | None, Sequence[Decision]]:
@@ -238,10 +229,10 @@ class Triage:
             home, family = await self._home(actor, project, "triage:read"), ref
         await self._settle(home[1])
         decisions = await self._rooms.control.read(lambda connection: store.history(connection, home[1], family))
-        rows = [one for one in await self.list(actor, home[1]) if one.figures.family == family]
-        if not rows and not decisions:
+        known = [one for one in await self._evidence(home[1]) if one.figures.family == family]
+        if not known and not decisions:
             raise store.unknown(ref)
-        return rows[0] if rows else None, decisions
+        return self._row(known[0], decisions[0] if decisions else None) if known else None, decisions
 
     async def decision(self, actor: Actor, decision_id: str) -> Decision:
         """One decision."""
@@ -363,6 +354,10 @@ class Triage:
         gained: Mapping[tuple[str, int], float] = await self.gained(project) if self.gained is not None else {}
         return [self._evidence_of(one, known, gained) for one in figures]
 
+    def _row(self, one: Evidence, decision: Decision | None) -> Row:
+        headroom = _first(value.headroom(one, self.settings))
+        return Row(figures=one.figures, stakes=one.stakes, quality=one.quality, headroom=headroom, decision=decision)
+
     def _evidence_of(
         self, figures: Figures, known: Mapping[str, Share], gained: Mapping[tuple[str, int], float]
     ) -> Evidence:
@@ -370,6 +365,7 @@ class Triage:
         key = figures.intent if figures.intent_share >= _MOSTLY else ""
         intent = intents.of(figures.project, key) if key else None
         base = policies.for_(figures.project, figures.alias)
+        by_intent = intent is not None and (base.mode != "off" or intent.declared.cache.mode == "off")
         return Evidence(
             figures=figures,
             stakes=intent.stakes if intent is not None else "medium",
@@ -377,6 +373,7 @@ class Triage:
             quality=known.get(figures.family),
             gained=gained.get((figures.prompt, figures.version)) if figures.prompt else None,
             policy=base if intent is None else intents.policy(figures.project, intent.key, base),
+            off_by=f"the intent {key!r}" if by_intent else f"the model {figures.alias!r} in this project",
         )
 
     async def _home(self, actor: Actor, project: str | None, permission: str) -> tuple[str, str]:
