@@ -69,3 +69,14 @@ async def test_answers_that_refuse_or_miss_their_format_are_failures(house) -> N
     assert {one["class"]: one["count"] for one in found.detail["pareto"]} == {"refusal": 4, "format": 2}
     assert found.detail["pareto"][0]["codes"] == {"refusal": 3, "content-filter": 1}
     assert (await house.figure("error_rate")).value == 0
+
+
+async def test_a_refusal_is_a_failure_where_the_cache_took_no_part_too(house) -> None:
+    for number, finish in enumerate(("refusal", "refusal", "content_filter", "stop")):
+        house.call(f"b{number}", cache="bypass", reason="policy-off", finish=finish)
+    house.call("kept", finish="refusal")  # by a policy that keeps refusals
+    house.call("m", reason="refusal", finish="refusal")  # once, not twice
+    house.call("f", reason="content-filter", finish="content_filter")
+    found = await house.figure("failure_modes")
+    assert found.value == 6 / 7
+    assert found.detail["pareto"][0]["codes"] == {"refusal": 4, "content-filter": 2}

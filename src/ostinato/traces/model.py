@@ -251,7 +251,7 @@ class Stats(msgspec.Struct, frozen=True, kw_only=True):
     errors: int
     errors_by_class: dict[str, int]
     reasons: dict[str, int]
-    """Why answers were not taken from the cache or not stored, by one word."""
+    """Why answers were not taken from the cache or not stored, by one word; and how many refuse, of whatever calls."""
     rows_dropped: int
     """Rows shed because the queue was full, in every project."""
     rows_lost: int

@@ -37,9 +37,13 @@ REFRESH = "refresh"
 ASKED = 16
 """Digits of a fingerprint that tell questions of one session apart."""
 
+_REFUSING = {"refusal": "refusal", "content_filter": "content-filter"}
+"""How an answer ended -> the reason that stands on a miss that ended so, and was not kept for it."""
+
 _GAMMA = 1.05
 _PER_LOG = 1 / math.log(_GAMMA)
 _SMALL = [0, *(math.ceil(math.log(us) * _PER_LOG - 1e-9) for us in range(1, 8_192))]
+_SERVED = ("hit-exact", "stale")
 _CLASSES = 64
 """Most error classes and reasons told apart in one cell; the rest is ``other``."""
 
@@ -268,6 +272,10 @@ def add_to(cell: Cell, row: CallRow) -> None:
         sums[_MISSES] += 1
     if row.reason:
         _count(detail.reasons, row.reason)
+    refusing = _REFUSING.get(row.finish, "")
+    if refusing and row.cache not in _SERVED and row.reason not in _REFUSING.values():
+        # A bypass, or a miss whose policy keeps refusals: the reason that stands on it is another one.
+        _count(detail.reasons, refusing)
     if row.status >= 400 or row.error:
         sums[_ERRORS] += 1
         _count(detail.errors, row.error or str(row.status))
@@ -277,7 +285,7 @@ def add_to(cell: Cell, row: CallRow) -> None:
 
 def _add_tokens(sums: list[int], row: CallRow) -> None:
     usage = row.usage
-    served = row.cache in ("hit-exact", "stale")
+    served = row.cache in _SERVED
     if usage is not None:
         if served:
             sums[_AVOIDED] += usage.total
@@ -294,7 +302,7 @@ def _add_tokens(sums: list[int], row: CallRow) -> None:
 
 
 def _add_latency(detail: Detail, row: CallRow) -> None:
-    if row.cache in ("hit-exact", "stale"):
+    if row.cache in _SERVED:
         _count(detail.hit, bucket_of(row.total_us))
         return
     if row.status >= 400 or not row.upstream_us:
