@@ -1,6 +1,6 @@
 """``datasets``: examples in versions, out of files and recorded traffic."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -11,7 +11,7 @@ from ostinato.cli.client import call, json_option, part, show
 from ostinato.cli.dataset_traffic import based_on, from_traffic, print_findings, print_version
 from ostinato.cli.tables import facts, table, when
 from ostinato.cli.versions import project_option
-from ostinato.core.errors import Invalid
+from ostinato.core.errors import Invalid, OstinatoError
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -107,14 +107,28 @@ def create_dataset(
 
     For example: ostinato datasets create banking banking.csv --input text=question --reference label
     """
-    examples = list(example_files.read(file, columns)) if file is not None else []
+    examples = _read((file,), columns) if file is not None else []
     body = {"name": name, "description": description, "shares": _shares(shares)}
     query = {"project": project}
     made = call("POST", "/datasets", body, query=query)
     if file is None:
         show(made, as_json, lambda one: click.echo(f"Created {one['name']}."))
         return
-    show(example_files.upload(name, examples, query, note=note), as_json, print_version)
+    try:
+        version = example_files.upload(name, examples, query, note=note)
+    except OstinatoError:
+        click.echo(f"{name} is made, without a version: `ostinato datasets add {name} FILE` gives it one.", err=True)
+        raise
+    show(version, as_json, print_version)
+
+
+def _read(files: Sequence[Path], columns: example_files.Columns) -> list[dict[str, Any]]:
+    """The examples of some files. Raises ``Invalid`` where there is none in any of them."""
+    examples = [one for path in files for one in example_files.read(path, columns)]
+    if files and not examples:
+        names = ", ".join(path.name for path in files)
+        raise Invalid(f"{names}: there are no examples, only a header or nothing at all.")
+    return examples
 
 
 def _shares(text: str) -> dict[str, float]:
@@ -146,7 +160,7 @@ def add_version(
     **columns: Any,
 ) -> None:
     """Add a version, of files and of an earlier version."""
-    examples = [one for path in file for one in example_files.read(path, columns)]
+    examples = _read(file, columns)
     version = {"base": based_on(base), "without": without, "note": note}
     show(example_files.upload(name, examples, {"project": project}, **version), as_json, print_version)
 
