@@ -1,6 +1,8 @@
 """Every command of the CLI against a running server, and what somebody would read."""
 
 import json
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -145,3 +147,19 @@ def test_a_key_of_little_power_is_told_what_it_lacks(shell: Shell, gateway: Runn
         (["models", "set", "x", '{"targets": ["openai/plain"]}'], "targets:write"),
     ):
         assert needed in weak.run(*command, ok=False)
+
+
+def test_an_invoice_that_nothing_of_the_ledger_answers_to_is_no_reconciliation(
+    shell: Shell, gateway: Running, tmp_path: Path
+) -> None:
+    assert gateway.chat("cli: to be billed")[0] == 200
+    bill = tmp_path / "bill.csv"
+    bill.write_text(f"day,model,input,output\n{datetime.now(UTC):%Y-%m-%d},plain,1000,50\n")
+    refused = shell.run("savings", "reconcile", str(bill), "--provider", "misnamed", ok=False)
+    assert "no call to 'misnamed'" in refused
+    named = shell.json("savings", "reconcile", str(bill), "--provider", "openai")
+    assert named["calls"] > 0
+    # A sum that nothing differs from, as the calls have no price, is a comparison all the same.
+    assert "missing in" in shell.run("savings", "invoices", named["invoice"]["id"])
+    [kept] = [one for one in shell.json("savings", "invoices") if one["provider"] == "misnamed"]
+    assert "no call to 'misnamed'" in shell.run("savings", "invoices", kept["id"], ok=False)

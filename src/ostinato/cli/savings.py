@@ -9,7 +9,7 @@ import click
 from ostinato.cli.client import call, json_option, part, show
 from ostinato.cli.spans import since_option
 from ostinato.cli.tables import dollars, facts, percent, table, when
-from ostinato.core.errors import Invalid
+from ostinato.core.errors import Invalid, NotFound
 
 _KINDS = ("infrastructure", "tooling", "other", "reviewer", "wrong-hit")
 
@@ -156,7 +156,10 @@ def budgets(since: int, as_json: bool, **chosen: str) -> None:
 @click.option("--column", "columns", multiple=True, metavar="OURS=THEIRS", help="What the file calls a column; repeat.")
 @json_option
 def reconcile(file: Path, provider: str, shape: str, columns: tuple[str, ...], as_json: bool) -> None:
-    """Compare a provider's usage or invoice (CSV) with the ledger, by day, model and class of tokens."""
+    """Compare a provider's usage or invoice (CSV) with the ledger, by day, model and class of tokens.
+
+    Exit code 1 where the ledger has no call to compare with.
+    """
     from ostinato.savings import invoices  # noqa: PLC0415 - help must not wait for it
 
     named: dict[str, str] = {}
@@ -173,7 +176,7 @@ def reconcile(file: Path, provider: str, shape: str, columns: tuple[str, ...], a
         {name: getattr(line, name) for name in line.__struct_fields__} for line in invoices.read(text, shape, named)
     ]
     made = call("POST", "/savings/invoices", {"provider": provider, "shape": shape, "lines": lines})
-    show(call("GET", f"/savings/invoices/{part(made['id'])}"), as_json, _print_reconciliation)
+    _reconciled(call("GET", f"/savings/invoices/{part(made['id'])}"), as_json)
 
 
 @savings.command("invoices")
@@ -182,7 +185,7 @@ def reconcile(file: Path, provider: str, shape: str, columns: tuple[str, ...], a
 def list_invoices(invoice: str | None, as_json: bool) -> None:
     """List invoices that were handed in; or compare one of them with the ledger as it is now."""
     if invoice:
-        show(call("GET", f"/savings/invoices/{part(invoice)}"), as_json, _print_reconciliation)
+        _reconciled(call("GET", f"/savings/invoices/{part(invoice)}"), as_json)
         return
     show(
         call("GET", "/savings/invoices")["items"],
@@ -201,6 +204,23 @@ def list_invoices(invoice: str | None, as_json: bool) -> None:
                 for one in found
             ],
         ),
+    )
+
+
+def _reconciled(found: Any, as_json: bool) -> None:
+    """Show both sides. Raises ``NotFound`` where the ledger has nothing of it: that must not pass for agreement."""
+    show(found, as_json, _print_reconciliation)
+    if found["calls"]:
+        return
+    provider, outside = found["invoice"]["provider"], found["outside"]
+    if outside:
+        raise NotFound(
+            f"Nothing was reconciled: your key reaches none of the {outside} calls to {provider!r} in these days.",
+            hint="Use a key that reaches all projects.",
+        )
+    raise NotFound(
+        f"Nothing was reconciled: the ledger has no call to {provider!r} in these days.",
+        hint="Is that its name under [providers] of the configuration?",
     )
 
 
@@ -235,12 +255,6 @@ def _print_reconciliation(found: Any) -> None:
         ],
         "No day and model differs by more than 0.5 %.",
     )
-    if not found["ledger_tokens"] and not found["ledger_nano"]:
-        click.echo(
-            f"The ledger has no call to {found['invoice']['provider']!r} in these days. Is that its name under"
-            " [providers] of the configuration?",
-            err=True,
-        )
 
 
 def _side(gap: Any, name: str) -> object:

@@ -212,3 +212,5 @@ class Reconciliation(msgspec.Struct, frozen=True, kw_only=True):
     """Where the two differ by more than half a per cent, largest first; at most 200."""
     within: bool | None
     """Whether the sums agree within half a per cent."""
+    calls: int = 0
+    """Calls of the ledger that were compared; 0: nothing was, and the provider's name is likely another."""

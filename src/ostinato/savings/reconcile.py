@@ -31,6 +31,7 @@ class Books(msgspec.Struct):
     repriced: dict[Place, int] = {}
     unpriced: int = 0
     outside: int = 0
+    calls: int = 0
 
 
 def bare(model: str) -> str:
@@ -94,6 +95,7 @@ def read(
         books.nano[place] = books.nano.get(place, 0) + (row.cost or 0)
         books.repriced[place] = books.repriced.get(place, 0) + (again or 0)
         books.unpriced += row.cost is None
+        books.calls += 1
     return books
 
 
@@ -129,6 +131,7 @@ def compare(invoice: Invoice, lines: Iterable[InvoiceLine], books: Books) -> Rec
         outside=books.outside,
         gaps=tuple(gaps[:_SHOWN]),
         within=None if told is None else abs(told) <= CLOSE,
+        calls=books.calls,
     )
 
 
