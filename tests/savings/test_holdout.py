@@ -189,6 +189,34 @@ def test_shares_are_strata_so_that_a_growing_hold_out_does_not_mix_times(book: B
     assert pooled > 1_000
 
 
+@pytest.mark.parametrize("session", ["s", ""])
+def test_rows_that_waited_while_the_share_changed_are_of_the_share_they_were_drawn_at(book: Book, session: str):
+    for share, begin in ((0.1, 0), (0.5, 20), (0.0, 40), (0.3, 60)):
+        if begin:
+            book.lottery.obey(share, book.start + begin * MINUTE)  # and nothing was written yet
+        origin = book.call(begin + 1, session, "" if share == 0.0 else "treated", fingerprint=f"{begin:032x}")
+        book.call(begin + 2, "h", "" if share == 0.0 else "held")
+        for minute in range(3, 13):
+            book.hit(begin + minute, session, origin)
+    assert book.recorder.flush()
+    query = "SELECT stratum, side, SUM(requests) FROM trial WHERE grain = 3600 GROUP BY stratum, side"
+    rows = book.traces.query(lambda connection: connection.exec_driver_sql(query).all())
+    strata = {(stratum, side): int(count) for stratum, side, count in rows}
+    assert strata == {(share, side): n for share in ("0.1", "0.5", "0.3") for side, n in (("treated", 11), ("held", 1))}
+
+
+def test_only_so_many_changes_of_the_share_are_remembered():
+    lottery = savings.Lottery(savings.Settings(holdout_share=0.1), b"s" * 32)
+    for number in range(1, 40):
+        lottery.obey(number / 100, number * MINUTE)
+    assert len(lottery._shares) == 16
+    assert lottery.stratum(39 * MINUTE + 5) == ("0.39", 39 * MINUTE, 1 << 62)
+    assert lottery.stratum(30 * MINUTE) == ("0.3", 30 * MINUTE, 31 * MINUTE)
+    assert lottery.stratum(5)[0] == "0.24"  # the oldest that is known
+    lottery.obey(0.0)
+    assert not lottery.holds_any and lottery.stratum(30 * MINUTE)[0] == ""
+
+
 def test_requests_without_a_session_are_clustered_by_what_they_ask(book: Book):
     for number in range(500):
         alike = f"{number:016x}" * 2

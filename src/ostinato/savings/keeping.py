@@ -147,7 +147,7 @@ class Keeping:
         share = await self._traces.read(_last)
         if share is None or share == self._lottery.share:
             return
-        self._lottery.obey(share)
+        self._lottery.obey(share, self._clock.now())
         self.on_share()
         if share == self._settings.holdout_share:
             return  # it had obeyed another one for a while

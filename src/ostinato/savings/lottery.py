@@ -21,6 +21,9 @@ _REMEMBERED: Final = 8
 """Minutes of a key's rest."""
 _LATE: Final = 10 * _MINUTE
 """Rows are written by then."""
+_SHARES: Final = 16
+"""Changes of the share of which rows that wait may be."""
+_EVER: Final = 1 << 62
 _KEYS: Final = 20_000
 _ACCOUNTS: Final = 5_000
 
@@ -34,8 +37,8 @@ class Lottery:
         self._held = 0
         self.share = 0.0
         """Of the sessions: as declared last, by whichever process."""
-        self.stratum = ""
-        """The same as a text; empty: nothing is held out."""
+        self._shares: tuple[tuple[int, str], ...] = ()
+        """Since when which share was obeyed, as a text, the newest last; empty text: nothing was held out."""
         self.obey(settings.holdout_share)
         self._baseline = int(settings.baseline_share * _SPAN)
         self._spare = settings.spare
@@ -51,10 +54,12 @@ class Lottery:
         self.dropped = 0
         """Requests and keys that no room was for: the treated side then counts some requests too many."""
 
-    def obey(self, share: float) -> None:
-        """Hold out this share from now on. Whoever calls it moves the epoch: others are drawn now."""
+    def obey(self, share: float, at: int = 0) -> None:
+        """Hold out this share from this moment on; 0: as if it had always been so. Whoever calls it moves the epoch:
+        others are drawn now."""
         self.share, self._held = share, int(share * _SPAN)
-        self.stratum = f"{share:g}" if self._held else ""
+        before = self._shares[1 - _SHARES :] if at else ()
+        self._shares = (*before, (at if before else 0, f"{share:g}" if self._held else ""))
 
     @property
     def holds_out(self) -> bool:
@@ -114,6 +119,20 @@ class Lottery:
             setattr(self, name, {one: None for one in getattr(self, name) if one > bound})
 
     # -- for the ledger's writer ---------------------------------------------------------------------------------
+
+    @property
+    def holds_any(self) -> bool:
+        """Whether anything is held out, or was under a share that rows may still be of."""
+        return any(stratum for _, stratum in self._shares)
+
+    def stratum(self, at: int) -> tuple[str, int, int]:
+        """The share that was held out at a moment, as a text, and from when until when it was."""
+        until = _EVER
+        for since, stratum in reversed(self._shares):
+            if since <= at:
+                return stratum, since, until
+            until = since
+        return self._shares[0][1], 0, until
 
     def takes_part(self, project: str, intent: str) -> bool:
         """Whether an intent does."""
