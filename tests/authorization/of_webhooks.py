@@ -12,7 +12,7 @@ from ostinato import notifying
 async def webhook(plane: Plane, tenant: str, _: Made) -> str:
     """An endpoint of the tenant's project, which nothing answers at."""
     wish = notifying.NewEndpoint(
-        name=f"made-{counted(plane)}", address="https://hooks.example/x", events=("nothing:happens",)
+        name=f"made-{counted(plane)}", address="https://hooks.example/x", events=("breakglass:begin",)
     )
     room = plane.app.governing.notifying
     made, _secret = await room.endpoints.create(SYSTEM, wish, project=plane.projects[tenant])
@@ -23,7 +23,7 @@ def wanted(plane: Plane, tenant: str, _made: Made) -> Any:
     return {
         "name": f"made-{counted(plane)}",
         "address": "https://hooks.example/y",
-        "events": ["nothing:happens"],
+        "events": ["breakglass:begin"],
         "project": plane.projects[tenant],
     }
 
@@ -32,7 +32,7 @@ FACTORIES: dict[str, Factory] = {"/webhooks/{ref:str}": webhook}
 
 BODIES: dict[str, Body] = {
     "POST /webhooks": wanted,
-    "PATCH /webhooks/{ref:str}": fixed({"events": ["nothing:changes"]}),
+    "PATCH /webhooks/{ref:str}": fixed({"events": ["breakglass:end"]}),
     "DELETE /webhooks/{ref:str}": fixed(None),
     "POST /webhooks/{ref:str}/rotate": fixed({}),
     "POST /webhooks/{ref:str}/test": fixed(None),

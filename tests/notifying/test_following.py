@@ -25,16 +25,29 @@ async def settled(room, home: House) -> None:
 async def test_a_release_and_broken_glass_are_told(both: House, receiver: Receiver) -> None:
     room = await both.process(follow=True)
     await endpoint(
-        room, both, receiver.url, "releases:*", "breakglass:*", name="all", project="acme", organization=True
+        room,
+        both,
+        receiver.url,
+        "releases:*",
+        "breakers:*",
+        "breakglass:*",
+        name="all",
+        project="acme",
+        organization=True,
     )
     await room._follow()
-    for action in ("releases:promote", "releases:rollback", "datasets:create", "cases:open"):
+    for action in ("releases:promote", "releases:rollback", "breakers:trip", "datasets:create", "cases:open"):
         await both.log.record(deed(both, action))
     await both.log.record(deed(both, "breakglass:begin", project=""))
     await both.log.record(deed(both, "releases:start", outcome="denied"))
     await settled(room, both)
     told = [msgspec.json.decode(hit.body) for hit in receiver.hits]
-    assert sorted(one["type"] for one in told) == ["breakglass:begin", "releases:promote", "releases:rollback"]
+    assert sorted(one["type"] for one in told) == [
+        "breakers:trip",
+        "breakglass:begin",
+        "releases:promote",
+        "releases:rollback",
+    ]
     assert all(one["data"]["facts"] == {"number": 1} and one["data"]["subject"] == "thing:1" for one in told)
     assert "Bob" not in repr(told) and '"text"' not in repr(told)
     await room.stop()

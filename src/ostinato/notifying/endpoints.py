@@ -14,7 +14,8 @@ from ostinato.core import ids
 from ostinato.core.clock import Clock
 from ostinato.core.errors import Conflict, Invalid, NotFound
 from ostinato.core.secret import ApiKey
-from ostinato.notifying import addresses, model, signing, tables
+from ostinato.notifying import addresses, signing, tables
+from ostinato.notifying.events import patterns
 from ostinato.notifying.model import Changes, Endpoint, NewEndpoint, Target
 from ostinato.notifying.sealing import Sealer
 from ostinato.notifying.settings import Settings
@@ -68,7 +69,7 @@ class Endpoints:
         field, ``Conflict`` where the name is taken.
         """
         address = addresses.checked(wish.kind, wish.address, self._settings)
-        events = model.patterns(wish.events)
+        events = patterns(wish.events)
         if not _NAME.fullmatch(wish.name):
             raise Invalid("A name has 1 to 64 small letters, digits, dots, dashes.", code="invalid_name", param="name")
         secret = signing.new_secret() if wish.kind == "webhook" else ""
@@ -112,7 +113,7 @@ class Endpoints:
                 address = addresses.checked(old.kind, changes.address, self._settings)
                 wanted["address"] = addresses.shown(old.kind, address)
             if changes.events is not msgspec.UNSET:
-                wanted["events"] = model.patterns(changes.events)
+                wanted["events"] = patterns(changes.events)
             if changes.enabled is not msgspec.UNSET and changes.enabled != old.enabled:
                 wanted |= {"enabled": changes.enabled, "why": "" if changes.enabled else "by hand"}
             if address == target.address.reveal() and all(getattr(old, name) == wanted[name] for name in wanted):

@@ -10,26 +10,9 @@ import sqlalchemy as sa
 
 from ostinato import audit
 from ostinato.audit import Entry
-from ostinato.notifying import outbox, payload
+from ostinato.notifying import events, outbox, payload
 from ostinato.notifying.model import Message, is_event
 from ostinato.storage import Database
-
-RESOURCES = frozenset(
-    {
-        "releases",
-        "breakglass",
-        "labels",
-        "intents",
-        "keys",
-        "roles",
-        "principals",
-        "webhooks",
-        "prompts",
-        "optimizations",
-    }
-)
-"""What is told as it is audited, tries of endpoints excepted. Other rooms (cases, retention, breakers) tell what they
-have to say themselves."""
 
 _OWN = frozenset({"webhooks:test", "webhooks:resend"})
 _NAME = "audit"
@@ -85,7 +68,7 @@ def message_of(entry: Entry) -> Message | None:
     resource = leaf.action.partition(":")[0]
     if (
         leaf.action in _OWN
-        or resource not in RESOURCES
+        or resource not in events.AUDITED
         or leaf.outcome not in ("done", "")
         or not is_event(leaf.action)
     ):

@@ -5,8 +5,8 @@ from typing import Literal
 
 import msgspec
 
-from ostinato.core.errors import Invalid
 from ostinato.core.secret import ApiKey
+from ostinato.notifying.events import matches
 from ostinato.wire.model import Json
 
 Kind = Literal["webhook", "slack", "email"]
@@ -15,7 +15,6 @@ WAITING, DELIVERED, DEAD = "waiting", "delivered", "dead"
 """States of a delivery. ``dead``: every try has failed, or there is nobody to deliver it to any more."""
 
 _EVENT = re.compile(r"[a-z][a-z_-]{0,39}:[a-z][a-z_-]{0,39}")
-_PATTERN = re.compile(r"\*|[a-z][a-z_-]{0,39}:(?:\*|[a-z][a-z_-]{0,39})")
 
 
 class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
@@ -138,30 +137,9 @@ class Sent(msgspec.Struct, frozen=True):
     """Seconds that the receiver asks to be left alone."""
 
 
-def matches(pattern: str, event: str) -> bool:
-    """Whether ``event`` is meant by ``pattern``."""
-    return pattern in ("*", event) or (pattern.endswith(":*") and event.startswith(pattern[:-1]))
-
-
 def is_event(text: str) -> bool:
     """Whether ``text`` has the form ``resource:verb``."""
     return _EVENT.fullmatch(text) is not None
-
-
-def patterns(wanted: tuple[str, ...]) -> tuple[str, ...]:
-    """``wanted``, each once, in order. Raises ``Invalid`` for what is no pattern."""
-    kept = tuple(dict.fromkeys(wanted))
-    if not 1 <= len(kept) <= 50:
-        raise Invalid("Name 1 to 50 events.", code="invalid_events", param="events", hint="Such as `cases:*`.")
-    for one in kept:
-        if not _PATTERN.fullmatch(one):
-            raise Invalid(
-                f"{one[:80]!r} names no event.",
-                code="invalid_events",
-                param="events",
-                hint="Write `resource:verb`, `resource:*` or `*`.",
-            )
-    return kept
 
 
 Data = Json
