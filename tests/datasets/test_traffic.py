@@ -149,6 +149,27 @@ async def test_signals_choose_and_label(ledgers: Ledgers) -> None:
     assert [one.reference for one in reviewed] == ["other"]
 
 
+async def test_who_changes_their_mind_is_heard(ledgers: Ledgers) -> None:
+    regretted, praised, two = (
+        ledgers.call(text) for text in ("Where is my card?", "And my parcel?", "A loan, please?")
+    )
+    for request, *values in ((regretted, 1.0, 0.0), (praised, 0.0, 1.0)):
+        for value in values:
+            ledgers.tell(request, value, "good" if value else "bad", actor="key:a")
+    ledgers.tell(two, 1.0, "good", actor="key:a")
+    ledgers.tell(two, 0.0, "bad", actor="key:b")
+    good = Quality(source="feedback", least=0.5)
+    _, chosen = await ledgers.make(quality=good, reference="answer")
+    assert {one.inputs["input"] for one in chosen} == {"And my parcel?", "A loan, please?"}, (
+        "what was taken back counted"
+    )
+    _, chosen = await ledgers.make(quality=Quality(most=0.5), reference="label")
+    assert {one.inputs["input"]: one.reference for one in chosen} == {
+        "Where is my card?": "bad",
+        "A loan, please?": "bad",
+    }
+
+
 async def test_samples_are_stratified_and_drawn_by_a_seed(ledgers: Ledgers) -> None:
     for number in range(60):
         ledgers.call(f"{number * number} {number} is this one?", "x", intent="rare" if number < 5 else "common")
@@ -176,7 +197,7 @@ async def test_what_is_not_there_is_said(ledgers: Ledgers) -> None:
         await ledgers.make()
     assert "store_text" in caught.value.hint
     ledgers.call("Hello?")
-    with pytest.raises(Invalid, match="none is what was asked for"):
+    with pytest.raises(Invalid, match="none has such a signal"):
         await ledgers.make(quality=Quality(least=0.5))
     for wrong in (
         {"until": 0},

@@ -114,7 +114,7 @@ async def gather(
             # The newest one of those that ask the same.
             found[key] = one
     if not found:
-        raise _nothing(seen)
+        raise _nothing(seen, wanted, dropped)
     kept = await _apart(list(found.values()), near)
     dropped["near-duplicates"] = len(found) - len(kept)
     picked = _pick(kept, wanted)
@@ -124,9 +124,9 @@ async def gather(
 def _check(wanted: Traffic) -> None:
     if not 0 <= wanted.since < wanted.until <= _LATEST:
         raise Invalid(
-            "The window of time is empty, or none at all.",
+            "The window of time is empty: it ends before it begins.",
             param="until",
-            hint="Give since and until, UTC microseconds.",
+            hint="Give a since that has been, and an until after it.",
         )
     quality = wanted.quality or Quality()
     for text in (wanted.intent, wanted.prompt, wanted.alias, wanted.release, quality.source, quality.name):
@@ -140,16 +140,21 @@ def _check(wanted: Traffic) -> None:
         )
 
 
-def _nothing(seen: int) -> Invalid:
-    if seen:
-        message = f"Of {seen:,} requests whose texts were kept, none is what was asked for."
-    else:
-        message = "There is no request of this kind and time whose texts were kept."
-    return Invalid(
-        message,
-        code="no_traffic",
-        hint="Only projects with store_text keep texts (`ostinato projects`), and only from then on.",
-    )
+def _nothing(seen: int, wanted: Traffic, dropped: dict[str, int]) -> Invalid:
+    if not seen:
+        return Invalid(
+            "There is no request of this kind and time whose texts were kept.",
+            code="no_traffic",
+            hint="Only projects with store_text keep texts (`ostinato projects`), and only from then on.",
+        )
+    quality = wanted.quality or Quality()
+    named = ":".join(name for name in (quality.source, quality.name) if name)
+    message = f"Of {seen:,} requests whose texts were kept, none has such a signal{f' ({named})' if named else ''}."
+    hint = "`ostinato signals summary` shows which there are."
+    if any(dropped.values()):
+        why = ", ".join(f"{count:,} {name}" for name, count in dropped.items() if count)
+        message, hint = f"Of {seen:,} requests whose texts were kept, none is of use: {why}.", ""
+    return Invalid(message, code="no_traffic", hint=hint)
 
 
 async def _rows(ledger: Ledger, chosen: Filter, wanted: Traffic, most: int) -> AsyncIterator[RequestEvent]:
@@ -181,20 +186,32 @@ async def _signals(
         release=wanted.release,
         intent=wanted.intent,
         since=wanted.since,
-        least=quality.least,
-        most=quality.most,
     )
-    found: dict[str, list[Signal]] = {}
+    # Of what one actor said again of a request, the last counts: values are compared when all has been read.
+    last: dict[tuple[str, ...], Signal] = {}
     after, left = "", most
     while left > 0:
         page = await signals.query(chosen, after, min(_PAGE, left))
         for one in page.signals:
-            found.setdefault(one.origin or one.request_id, []).append(one)
+            same = (one.request_id, one.source, one.name, one.scorer, one.actor)
+            last.pop(same, None)
+            last[same] = one
         if len(page.signals) < min(_PAGE, left):
             break
         left -= len(page.signals)
         after = page.after
+    found: dict[str, list[Signal]] = {}
+    for one in last.values():
+        if _within(one.value, quality):
+            found.setdefault(one.origin or one.request_id, []).append(one)
     return found
+
+
+def _within(value: float | None, quality: Quality) -> bool:
+    """Whether a value is what was asked for; none is no value at least, nor at most."""
+    if value is None:
+        return quality.least is None and quality.most is None
+    return (quality.least is None or value >= quality.least) and (quality.most is None or value <= quality.most)
 
 
 def _example(row: RequestEvent, wanted: Traffic, label: str) -> NewExample:
