@@ -29,13 +29,15 @@ from ostinato.audit import Keeper, Log
 from ostinato.config import Config
 from ostinato.core import ids
 from ostinato.core.clock import Clock
+from ostinato.datasets import forgetting as of_datasets
 from ostinato.evals import retrieval
 from ostinato.gateway.referring import Referrer
 from ostinato.gateway.sampling import Sampler
 from ostinato.intents import Intents, Requirements
 from ostinato.storage import Current, Database, DataDirectory, Notices
 
-_OF_LATE = 28 * 86_400_000_000
+_DAY = 86_400_000_000
+_OF_LATE = 28 * _DAY
 """Microseconds."""
 
 Later = Callable[[str, Callable[[], Awaitable[None]]], None]
@@ -131,6 +133,8 @@ class Improving:
         if self.embedder is not None:
             later("the embedder", self.embedder.close)
         later("retrieval", self.retrieval.close)
+        self.runner.follow(self._parts.notices, self._erased_lately)
+        later("what others erase", self.runner.stop)
         await self._parts.keeper.resume(datasets.ERASURE, self._erase_copies)
         await self.scorers.start()
         later("declared scorers", self.scorers.stop)
@@ -213,9 +217,14 @@ class Improving:
 
     async def _erase_copies(self, payload: Any) -> dict[str, str | int]:
         """Erase what was made of examples that are erased; once intended, it is done in the end."""
-        self.runner.forget(payload["examples"])
+        self.runner.forget_everywhere(payload["examples"])
         cells = sum([await self.experiments.erase(one) for one in payload["examples"]])
         return {
             "cells": cells,
             "items": await self._parts.reviews.erase_examples(payload["project"], payload["examples"]),
         }
+
+    async def _erased_lately(self) -> list[str]:
+        """Examples that somebody erased within a day."""
+        since = self._parts.clock.now() - _DAY
+        return [name for name, _ in await self._parts.control.read(lambda c: of_datasets.lately(c, since))]

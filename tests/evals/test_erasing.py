@@ -10,10 +10,11 @@ import sqlalchemy as sa
 sys.path.insert(0, str(Path(__file__).parent))
 
 from experiment_kit import GOOD, Lab, lab
-from inside import SYSTEM
+from inside import SYSTEM, until
 
 from ostinato import datasets
 from ostinato.calls.tables import paid_call
+from ostinato.evals.runner import TOPIC
 from ostinato.reviews import Content, Declaration, NewItem, Output
 from ostinato.reviews import tables as review_tables
 
@@ -66,6 +67,20 @@ async def test_answers_cells_and_review_items_go_with_the_example() -> None:
         assert gone == (example,)
         assert kept(room, example) == ([], [False, True])
         assert [outcome for _, outcome in await leaves(room)] == ["intended", "done"]
+
+
+async def test_other_processes_are_told_and_find_out_what_they_did_not_hear() -> None:
+    async with lab() as room:
+        _, example = await made(room)
+        app, heard = room.world.app, list[str]()
+        app.notices.subscribe(TOPIC, heard.append)
+        project = await room.world.first_project()
+        await app.datasets.erase(SYSTEM, "topics", examples=[example], project=project)
+        assert heard == [example]
+        runner = app.improving.runner
+        runner._forgotten.clear()  # as one that was started since, or heard nothing
+        app.notices.publish(TOPIC)
+        await until(lambda: list(runner._forgotten) == [example])
 
 
 async def test_what_a_crash_leaves_is_erased_later(monkeypatch: pytest.MonkeyPatch) -> None:

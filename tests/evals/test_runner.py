@@ -19,10 +19,12 @@ from ostinato.calls import Budget, Exhausted, Limits, ModelAway
 from ostinato.core.clock import ManualClock
 from ostinato.core.errors import Invalid, NotFound
 from ostinato.datasets.model import Example
+from ostinato.evals import runner as runners
 from ostinato.prompts import Content
 from ostinato.providers.model import ProviderFailure
 from ostinato.scorers.confidence import Sure
 from ostinato.scorers.model import Score, Spec, Subject
+from ostinato.storage import Notices
 
 VARIABLES = {"type": "object", "properties": {"text": {"type": "string"}}, "required": ["text"]}
 SAY = evals.Variant(
@@ -176,3 +178,42 @@ async def test_how_sure(tmp_path: Path) -> None:
         run = runner(room, confident=lambda called, labels: Sure(len(called.text) / 100) if labels else None)
         assert (await run.run_cell(SAY, example(), (), confidence=True, labels=("a",), **FOR)).confidence == 0.1
         assert (await run.run_cell(SAY, example(), (), **FOR)).confidence is None
+
+
+async def test_what_is_erased_in_one_process_is_asked_about_in_none(tmp_path: Path) -> None:
+    async with bench(tmp_path) as room:
+        notices, erased = Notices(), ["e007"]
+
+        async def lately() -> list[str]:
+            return erased
+
+        here, there = runner(room), runner(room)
+        for one in (here, there):
+            one.follow(notices, lately)
+        here.forget_everywhere([f"e{number:03d}" for number in range(5)] + [f"{number:032x}" for number in range(300)])
+        for number in range(5):
+            assert (await there.run_cell(SAY, example(number), (), **FOR)).error == "erased"
+        assert not room.provider.asked
+        assert (await there.run_cell(SAY, example(7), (), **FOR)).error == ""
+        assert await there.recall(SAY, example(7), evals.Measure(**FOR, scorers=())) == "re: Say t7"
+        notices.publish(runners.TOPIC)  # after a time of not hearing
+        await until(lambda: "e007" in there._forgotten)
+        assert (await there.run_cell(SAY, example(7), (), **FOR)).error == "erased"
+        assert await there.recall(SAY, example(7), evals.Measure(**FOR, scorers=())) is None
+        await here.stop()
+        await there.stop()
+        notices.publish(runners.TOPIC, "e008")
+        assert "e008" not in there._forgotten
+
+
+async def test_what_is_erased_while_it_is_asked_about_is_not_told(tmp_path: Path) -> None:
+    async with bench(tmp_path) as room:
+        run = runner(room)
+
+        class Erases(Fixed):
+            async def score(self, subject: Subject) -> Score:
+                run.forget(["e000"])
+                return await super().score(subject)
+
+        cell = await run.run_cell(SAY, example(), (Erases("a", 1.0),), **FOR)
+        assert (cell.error, cell.output, cell.value) == ("erased", "", None)

@@ -1,6 +1,7 @@
 """Questions compared by their meaning: bounded, on a sample that stands for all, and forgotten with their asker."""
 
 import asyncio
+import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -122,3 +123,37 @@ async def test_what_somebody_asked_is_forgotten_by_its_meaning_too(traces: stora
     await figures(room)
     assert len([one for firsts in room.meaning._firsts.values() for one in firsts]) == 1  # like nobody's, now
     await room.stop()
+
+
+async def test_who_is_forgotten_while_their_question_is_compared_leaves_nothing(traces: storage.Database) -> None:
+    """At whichever moment nobody holds the lock: nothing of theirs is kept afterwards."""
+    clock, encoder = ManualClock(), Encoder()
+    for moment in (1, 2):
+        room = room_of(traces, clock, encoder)
+        ask(room, clock, f"pay now {moment}", user="a" * 32)
+        await asyncio.to_thread(room.flush)
+        meaning = room.meaning
+        assert meaning is not None and meaning._waiting
+
+        class Lock:
+            """Whoever waits for it has it as soon as it is let go, for the first or the second time."""
+
+            held = threading.Lock()
+            left, of = moment, meaning
+
+            def __enter__(self) -> None:
+                self.held.acquire()
+
+            def __exit__(self, *_: object) -> None:
+                self.held.release()
+                type(self).left -= 1
+                if self.left == 0:
+                    self.of.forget("p", "a" * 32)
+
+        meaning._lock = Lock()  # pyright: ignore[reportAttributeAccessIssue]
+        await meaning.compare()
+        meaning._lock = threading.Lock()
+        if Lock.left > 0:
+            meaning.forget("p", "a" * 32)
+        assert not [one for firsts in meaning._firsts.values() for one in firsts], moment
+        await room.stop()

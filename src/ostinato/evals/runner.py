@@ -2,8 +2,9 @@
 
 import asyncio
 import hashlib
+import logging
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 
 import msgspec
 
@@ -21,6 +22,7 @@ from ostinato.providers.model import ProviderFailure
 from ostinato.scorers import confidence
 from ostinato.scorers.confidence import Sure
 from ostinato.scorers.model import Score, Scorer, Spec, Subject
+from ostinato.storage import Notices
 from ostinato.wire.model import ChatRequest, Json
 
 Pieces = Callable[[str, str, int], Content]
@@ -30,8 +32,16 @@ Confident = Callable[[Called, Sequence[str]], Sure | None]
 OnCell = Callable[[int, Cell], None]
 """Told of each cell as it is done: its place among the pairs, and the cell."""
 
+Lately = Callable[[], Awaitable[Iterable[str]]]
+"""Examples that were erased of late."""
+
+TOPIC = "erased"
+"""Of notices: which examples were erased."""
+_TOLD = 100
+"""Ids in one notice: as many as its detail has room for."""
 _COMPILED = 256
 _FORGOTTEN = 100_000
+_log = logging.getLogger(__name__)
 _UNPAID = ("budget_exhausted:", "price_unknown:", "model_away:", "calls_waiting:")
 """Why a judge could not be asked: no measurement, and no score of a kind either."""
 
@@ -91,12 +101,50 @@ class Runner:
         """(Project, alias) of models that had no log probabilities when they were asked for."""
         self._forgotten: OrderedDict[str, None] = OrderedDict()
         """Examples that were erased while somebody may still hold them in memory."""
+        self._notices: Notices | None = None
+        self._unfollow: Callable[[], None] | None = None
+        self._looking: set[asyncio.Task[None]] = set()
 
     def forget(self, examples: Iterable[str]) -> None:
         """Ask nothing more about these examples, whoever has read them before they were erased."""
         self._forgotten.update(dict.fromkeys(examples))
         while len(self._forgotten) > _FORGOTTEN:
             self._forgotten.popitem(last=False)
+
+    def forget_everywhere(self, examples: Sequence[str]) -> None:
+        """The same in every process: here when this returns, elsewhere within seconds."""
+        self.forget(examples)
+        if self._notices is not None:
+            for begin in range(0, len(examples), _TOLD):
+                self._notices.publish(TOPIC, " ".join(examples[begin : begin + _TOLD]))
+
+    def follow(self, notices: Notices, lately: Lately) -> None:
+        """Forget what other processes erase, and tell them. ``lately`` is asked where it was not heard which."""
+
+        def heard(detail: str) -> None:
+            if detail:
+                self.forget(detail.split())
+                return
+            task = asyncio.ensure_future(self._look(lately))
+            self._looking.add(task)
+            task.add_done_callback(self._looking.discard)
+
+        self._notices = notices
+        self._unfollow = notices.subscribe(TOPIC, heard)
+
+    async def _look(self, lately: Lately) -> None:
+        try:
+            self.forget(await lately())
+        except OstinatoError as error:
+            _log.warning("What was erased elsewhere could not be looked up: %s", error.sentence)
+
+    async def stop(self) -> None:
+        """Hear nothing more."""
+        if self._unfollow is not None:
+            self._unfollow()
+        for task in tuple(self._looking):
+            task.cancel()
+        await asyncio.gather(*self._looking, return_exceptions=True)
 
     def check(self, variant: Variant, example: Example, *, project: str) -> None:
         """Raise what would keep ``variant`` from answering ``example``, before anything is spent.
@@ -253,6 +301,8 @@ class Runner:
         scores = await scorers.score_all(how.scorers, subject, timeout=how.timeout)
         _paid_for(scores)
         more, sure = await self._sure(variant, example, how, prepared, answer) if how.confidence else ([], None)
+        if example.id in self._forgotten:  # while it was asked about: what was answered goes with it
+            return msgspec.structs.replace(bare, error="erased")
         specs = how.specs or [Spec(kind="", name=scorer.id.rpartition("@")[0]) for scorer in how.scorers]
         return msgspec.structs.replace(
             bare,
@@ -272,7 +322,7 @@ class Runner:
 
     async def recall(self, variant: Variant, example: Example, how: Measure) -> str | None:
         """What a variant has answered, where the journal still knows it; nothing is asked. Not of chains."""
-        if variant.retrieval is not None or example.erased:
+        if variant.retrieval is not None or example.erased or example.id in self._forgotten:
             return None
         try:
             rendered = self._compile(variant, how.project).render(example.inputs)

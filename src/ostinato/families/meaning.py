@@ -116,23 +116,27 @@ class Meaning:
                 vector = (await self._embedder.embed([one.text]))[0]
             except Exception:
                 self.passed_over += 1
+                with self._lock:
+                    self._done(one)
                 raise
-            finally:
-                still = self._done(one)
-            if still:  # else it was forgotten meanwhile
-                self._tell(one, self._joined(one, vector))
+            near = self._joined(one, vector)
+            if near is not None:
+                self._tell(one, near)
 
     def _done(self, one: Chosen) -> bool:
-        with self._lock:
-            if self._waiting and self._waiting[0] is one:
-                self._waiting.popleft()
-                return True
-            return False
+        """Whether a question still waited: it does no more. With the lock held."""
+        if self._waiting and self._waiting[0] is one:
+            self._waiting.popleft()
+            return True
+        return False
 
-    def _joined(self, one: Chosen, vector: "Vectors") -> bool:
-        """Whether a question is like one that came before; one that is not is kept."""
+    def _joined(self, one: Chosen, vector: "Vectors") -> bool | None:
+        """Whether a question is like one that came before; one that is not is kept. ``None``: it was forgotten."""
         place = (one.project, one.family)
+        # In one go: between the two, somebody could be forgotten whose question then would be kept.
         with self._lock:
+            if not self._done(one):
+                return None
             firsts = self._firsts.setdefault(place, [])
             self._firsts.move_to_end(place)
             while len(self._firsts) > _FAMILIES:
