@@ -3,7 +3,7 @@
 import pytest
 from rich.console import Console
 
-from ostinato.cli import cases, roi, tables
+from ostinato.cli import cases, evals, roi, tables
 
 ROW = ("09:00:00Z", "0" * 32, "a-rather-long-model-name", "provider/a-rather-long-model-name", 1234)
 NAMES = ("time", "request", "model", "target", ">ms")
@@ -78,3 +78,14 @@ def test_what_cost_nothing_is_not_told_to_be_never_paid_back() -> None:
     assert roi._days({"spent": 0, "days": None}) == "nothing was spent"
     assert roi._days({"spent": 5, "days": None}) == "never at this rate"
     assert roi._value({"value": 0.25, "unit": "share"}) == "25.0%"
+
+
+def test_what_is_missing_of_an_experiment_is_told_with_its_reasons() -> None:
+    seven = {"scorer": "seven@f1", "scored": 1, "unscored": 3, "why": {"It gave 7.0,\nnot from 0 to 1.": 3}}
+    fine = {"scorer": "exact@00", "scored": 4, "unscored": 0, "why": {}}
+    row = {"name": "a@1", "n": 5, "failed": {"upstream_error": 1}, "scorers": [fine, seven]}
+    assert evals.missing([row]) == [
+        "a@1: 1 of 5 have no answer: upstream_error (1 times).",
+        "a@1: seven@f1 left 3 of 4 unscored: It gave 7.0, not from 0 to 1 (3 times).",
+    ]
+    assert evals.missing([{**row, "failed": {}, "scorers": [fine]}]) == []

@@ -233,6 +233,26 @@ async def test_scorers_that_fail_leave_cells_unscored() -> None:
         assert by_name["shape"].scored + by_name["shape"].unscored == made.examples
 
 
+async def test_why_answers_are_unscored_is_told_to_who_may_read_texts() -> None:
+    async with lab() as room:
+        await room.dataset(20)
+        broken = scorers.Spec(kind="numeric", name="count")
+        made = await room.begin(GOOD, scorers=(EXACT, broken))
+        await room.ended(made.id)
+
+        async def why(actor: access.Actor) -> dict[str, int]:
+            (figures,) = (await room.door.results(actor, made.id)).figures
+            return next(one.why for one in figures.scorers if one.scorer.startswith("count@"))
+
+        cells = await room.door.cells(SYSTEM, made.id)
+        said = {score.rationale: score.label for cell in cells for score in cell.scores if score.value is None}
+        ((rationale, label),) = said.items()
+        assert rationale and await why(SYSTEM) == {rationale: made.examples}
+        secret = await room.world.new_key(None, permissions=frozenset({"evals:read"}))
+        blind = room.world.app.access.authenticate(secret, room.world.clock.now())
+        assert await why(blind) == {label or "unscored": made.examples}
+
+
 async def test_compare_two_experiments_and_read_cells() -> None:
     async with lab() as room:
         await room.dataset(40)

@@ -276,11 +276,34 @@ def _print_all(told: Any) -> None:
         ],
         spare=("prefix cache", "p95 ms", "failed"),
     )
+    for line in missing(results["figures"]):
+        click.echo(line)
     for comparison in results["comparisons"]:
         click.echo()
         _print_comparison(comparison)
     click.echo()
     click.echo(results["remark"])
+
+
+def missing(figures: list[Any]) -> list[str]:
+    """Why answers are missing or unscored, a line for each variant and scorer."""
+    lines = [
+        f"{row['name']}: {sum(row['failed'].values())} of {row['n']} have no answer: {_times(row['failed'])}."
+        for row in figures
+        if row["failed"]
+    ]
+    for row in figures:
+        for one in row["scorers"]:
+            if one["unscored"]:
+                of = one["scored"] + one["unscored"]
+                lines.append(
+                    f"{row['name']}: {one['scorer']} left {one['unscored']} of {of} unscored: {_times(one['why'])}."
+                )
+    return lines
+
+
+def _times(why: dict[str, int]) -> str:
+    return "; ".join(f"{' '.join(reason.split())[:300].rstrip('.')} ({count} times)" for reason, count in why.items())
 
 
 def _print_comparison(told: Any) -> None:

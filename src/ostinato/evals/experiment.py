@@ -133,6 +133,8 @@ class ScorerFigures(msgspec.Struct, frozen=True, kw_only=True):
     mean: float | None
     scored: int
     unscored: int
+    why: dict[str, int] = {}
+    """Why answers are unscored -> how many: three reasons; only labels for who may not read texts."""
 
 
 class Figures(msgspec.Struct, frozen=True, kw_only=True):

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from ostinato import audit, storage
 from ostinato.access import Actor, Resource, SystemActor, actor_name, principal_of
 from ostinato.access.manage import find_project
-from ostinato.access.permissions import require
+from ostinato.access.permissions import allows, require
 from ostinato.calls import Budget, Calls, Exhausted, Limits, ModelAway
 from ostinato.core import ids
 from ostinato.core.clock import Clock
@@ -227,7 +227,8 @@ class Experiments:
         """The figures of every variant, and every variant compared with the first, as far as it is done."""
         found = await self._control.read(lambda c: self._own(c, actor, experiment_id, "evals:read"))
         cells = await self._cells(found)
-        return await asyncio.to_thread(_results, found, cells)
+        texts = allows(actor, "datasets:text", Resource(project=found.project))
+        return await asyncio.to_thread(_results, found, cells, texts)
 
     async def compare(self, actor: Actor, base: tuple[str, str], other: tuple[str, str]) -> Comparison:
         """Two variants on the examples that both answered: each an experiment's id and a variant's name (or empty:
@@ -448,13 +449,14 @@ def _place(found: Experiment, name: str) -> int:
     )
 
 
-def _results(found: Experiment, cells: Sequence[Mapping[str, Cell]]) -> Results:
+def _results(found: Experiment, cells: Sequence[Mapping[str, Cell]], texts: bool) -> Results:
     names = [one.name for one in found.arms]
     return Results(
         experiment=found.id,
         state=found.state,
         figures=tuple(
-            results.figures(name, tuple(of.values()), seed=found.seed) for name, of in zip(names, cells, strict=True)
+            results.figures(name, tuple(of.values()), seed=found.seed, texts=texts)
+            for name, of in zip(names, cells, strict=True)
         ),
         comparisons=tuple(
             results.compare(names[0], name, cells[0], of, seed=found.seed)

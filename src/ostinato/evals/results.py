@@ -6,16 +6,19 @@ from collections.abc import Mapping, Sequence
 from ostinato import statistics
 from ostinato.evals.experiment import Comparison, Experiment, Figures, ScorerFigures, Slice
 from ostinato.evals.model import Cell
+from ostinato.scorers.model import Score
 from ostinato.statistics import Interval
 
 _SHOWN_STRATA = 50
 _LEAST_STRATA = 2
+_REASONS = 3
+"""Reasons of one scorer for leaving answers unscored that are told."""
 _FEW = 5
 """Pairs of a stratum below which no interval is told: resampling three values knows three values."""
 
 
-def figures(name: str, cells: Sequence[Cell], *, seed: int) -> Figures:
-    """One variant."""
+def figures(name: str, cells: Sequence[Cell], *, seed: int, texts: bool = False) -> Figures:
+    """One variant. ``texts``: with the words of scorers that leave answers unscored, which may quote them."""
     answered = [cell for cell in cells if not cell.error]
     values = [cell.value for cell in answered if cell.value is not None]
     latencies = sorted(cell.latency_us for cell in answered if cell.latency_us is not None)
@@ -29,7 +32,7 @@ def figures(name: str, cells: Sequence[Cell], *, seed: int) -> Figures:
         unscored=len(answered) - len(values),
         failed=dict(sorted(Counter(cell.error for cell in cells if cell.error).items())),
         mean=mean(values, seed),
-        scorers=_by_scorer(answered),
+        scorers=_by_scorer(answered, texts=texts),
         cost=sum(cell.cost for cell in answered if cell.cost is not None),
         unpriced=sum(cell.cost is None for cell in answered),
         latency_p50_us=_quantile(latencies, 0.5),
@@ -56,6 +59,7 @@ def compare(
     wins, losses = sum(diff > 0 for diff in diffs), sum(diff < 0 for diff in diffs)
     costs = [(new[example].cost, old[example].cost) for example in pairs]
     known = [(after or 0) - (before or 0) for after, before in costs if after is not None and before is not None]
+    p = _p(diffs, binary, seed) if diffs else None
     return Comparison(
         base=base,
         variant=variant,
@@ -64,8 +68,8 @@ def compare(
         wins=wins,
         losses=losses,
         ties=len(pairs) - wins - losses,
-        difference=statistics.paired_interval(diffs, seed=seed) if diffs else None,
-        p=_p(diffs, binary, seed) if diffs else None,
+        difference=_difference(diffs, binary, p, 0.95, seed) if p is not None else None,
+        p=p,
         test="mcnemar" if binary else "permutation",
         cost=round(sum(known) / len(known)) if known and len(known) == len(costs) else None,
         slices=_slices(pairs, diffs, old, binary, seed) if slices else (),
@@ -108,6 +112,14 @@ def _p(diffs: Sequence[float], binary: bool, seed: int) -> float:
     return statistics.permutation(diffs, seed=seed, alternative="two-sided")
 
 
+def _difference(diffs: Sequence[float], binary: bool, p: float, confidence: float, seed: int) -> Interval:
+    """The mean difference with an interval that says what ``p``, its test's, says."""
+    if binary:
+        wins, losses = sum(diff > 0 for diff in diffs), sum(diff < 0 for diff in diffs)
+        return statistics.discordant_interval(wins, losses, len(diffs), confidence)
+    return statistics.agreeing(statistics.graded_interval(diffs, confidence, seed), p)
+
+
 def _slices(
     pairs: Sequence[str], diffs: Sequence[float], old: Mapping[str, Cell], binary: bool, seed: int
 ) -> tuple[Slice, ...]:
@@ -117,40 +129,48 @@ def _slices(
     if len(by_stratum) < _LEAST_STRATA:
         return ()
     largest = sorted(by_stratum, key=lambda name: (-len(by_stratum[name]), name))[:_SHOWN_STRATA]
-    ps = statistics.holm([_p(by_stratum[name], binary, seed) for name in largest])
+    own = [_p(by_stratum[name], binary, seed) for name in largest]
     return tuple(
         Slice(
             stratum=name,
             pairs=len(by_stratum[name]),
             difference=None
             if len(by_stratum[name]) < _FEW
-            else statistics.paired_interval(by_stratum[name], seed=seed),
+            else _difference(by_stratum[name], binary, p, confidence, seed),
             wins=sum(diff > 0 for diff in by_stratum[name]),
             losses=sum(diff < 0 for diff in by_stratum[name]),
             ties=sum(diff == 0 for diff in by_stratum[name]),
-            p=p,
+            p=adjusted,
         )
-        for name, p in zip(largest, ps, strict=True)
+        for name, p, adjusted, confidence in zip(
+            largest, own, statistics.holm(own), statistics.corrected(own), strict=True
+        )
     )
 
 
-def _by_scorer(cells: Sequence[Cell]) -> tuple[ScorerFigures, ...]:
-    found: dict[str, list[float | None]] = {}
+def _by_scorer(cells: Sequence[Cell], *, texts: bool) -> tuple[ScorerFigures, ...]:
+    found: dict[str, list[Score]] = {}
     for cell in cells:
         for score in cell.scores:
-            found.setdefault(score.scorer, []).append(score.value)
+            found.setdefault(score.scorer, []).append(score)
     rows: list[ScorerFigures] = []
-    for scorer, values in found.items():
-        scored = [value for value in values if value is not None]
+    for scorer, scores in found.items():
+        scored = [score.value for score in scores if score.value is not None]
+        why = Counter(_reason(score, texts) for score in scores if score.value is None)
         rows.append(
             ScorerFigures(
                 scorer=scorer,
                 mean=sum(scored) / len(scored) if scored else None,
                 scored=len(scored),
-                unscored=len(values) - len(scored),
+                unscored=len(scores) - len(scored),
+                why=dict(why.most_common(_REASONS)),
             )
         )
     return tuple(rows)
+
+
+def _reason(score: Score, texts: bool) -> str:
+    return (texts and score.rationale) or score.label or "unscored"
 
 
 def _quantile(ordered: Sequence[int], share: float) -> int | None:
