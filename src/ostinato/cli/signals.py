@@ -4,6 +4,7 @@ from typing import Any
 
 import click
 
+from ostinato.cli import naming
 from ostinato.cli.client import call, json_option, part, show
 from ostinato.cli.tables import table, when
 
@@ -54,14 +55,21 @@ def print_signals(found: Any) -> None:
             one["name"],
             "-" if one["value"] is None else f"{one['value']:.2f}",
             one["label"] or "-",
-            one["prompt"] or "-",
+            _prompt_of(one),
+            one["intent"] or "-",
             one["arm"] or "-",
             one["comment"] or "-",
         )
         for one in found
     ]
-    headers = ("at", "request", "source", "name", ">value", "label", "prompt", "arm", "comment")
-    table(headers, rows, "No signals.", spare=("comment", "arm", "prompt"))
+    headers = ("at", "request", "source", "name", ">value", "label", "prompt", "intent", "arm", "comment")
+    headers, rows = naming.with_project(headers, rows, found)
+    table(headers, rows, "No signals.", spare=("comment", "arm", "intent", "prompt"))
+
+
+def _prompt_of(one: Any) -> str:
+    version = f"@{one['prompt_version']}" if one["prompt_version"] else ""
+    return f"{one['prompt']}{version}" if one["prompt"] else "-"
 
 
 @signals.command("show")

@@ -103,6 +103,8 @@ def _print_page(found: Any) -> None:
         rows.append(
             (
                 figures["family"],
+                figures["alias"] or "-",
+                figures["intent"] or "-",
                 f"{figures['per_month']:,.0f}",
                 f"{100 * figures['cost_share']:.1f} %",
                 _share(figures["repetition"]),
@@ -116,6 +118,8 @@ def _print_page(found: Any) -> None:
         )
     columns = (
         "family",
+        "model",
+        "intent",
         ">a month",
         ">of cost",
         ">repeats",
@@ -126,7 +130,9 @@ def _print_page(found: Any) -> None:
         "state",
         ">worth a month",
     )
-    table(columns, rows, "No families yet: nothing was asked.", spare=("stakes", "quality", "of cost"))
+    table(
+        columns, rows, "No families yet: nothing was asked.", spare=("stakes", "quality", "of cost", "model", "intent")
+    )
     if found["next"]:
         click.echo(f"There are more: --after {found['next']}")
 
@@ -169,9 +175,19 @@ def _print_family(found: Any) -> None:
 
 def _print_decisions(found: Any) -> None:
     rows = [
-        (one["family"], one["choice"], one["state"], f"${one['saving']['expected']:.2f}", one["id"]) for one in found
+        (
+            one["family"],
+            one["figures"].get("alias") or "-",
+            one["intent"] or "-",
+            one["choice"],
+            one["state"],
+            f"${one['saving']['expected']:.2f}",
+            one["id"],
+        )
+        for one in found
     ]
-    table(("family", "decision", "state", ">worth a month", "id"), rows, "Nothing new: what stands, stands.")
+    columns = ("family", "model", "intent", "decision", "state", ">worth a month", "id")
+    table(columns, rows, "Nothing new: what stands, stands.", spare=("model", "intent"))
 
 
 def _print_items(found: Any) -> None:

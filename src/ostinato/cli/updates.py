@@ -5,6 +5,7 @@ from typing import Any
 
 import click
 
+from ostinato.cli import naming
 from ostinato.cli.client import call, json_option, page, part, read_json, show
 from ostinato.cli.tables import dollars, facts, milliseconds, percent, table, when
 from ostinato.core import money
@@ -83,27 +84,7 @@ def list_updates(project: str | None, state: str | None, as_json: bool) -> None:
         after = got["next"]
         if after is None:
             break
-    show(
-        found,
-        as_json,
-        lambda all_of: table(
-            ("id", "alias", "kind", "state", "new", "since", "by"),
-            [
-                (
-                    one["id"],
-                    one["alias"],
-                    one["kind"],
-                    one["state"],
-                    _names(one),
-                    when(one["created_at"]),
-                    one["created_by"],
-                )
-                for one in all_of
-            ],
-            empty="No change of models yet.",
-            spare=("by", "kind"),
-        ),
-    )
+    show(found, as_json, _print_list)
 
 
 @updates.command("start")
@@ -148,6 +129,25 @@ def reject(update: str, comment: str, as_json: bool) -> None:
 def abandon(update: str, reason: str, as_json: bool) -> None:
     """Take everything back to the old targets, wherever the update stands."""
     show(call("POST", f"/updates/{part(update)}/abandon", {"reason": reason}), as_json, _say)
+
+
+def _print_list(found: Any) -> None:
+    rows = [
+        (
+            one["id"],
+            one["alias"],
+            one["kind"],
+            one["state"],
+            ", ".join(name or "(none)" for name in one["intents"]) or "-",
+            _names(one),
+            when(one["created_at"]),
+            one["created_by"],
+        )
+        for one in found
+    ]
+    columns = ("id", "alias", "kind", "state", "intents", "new", "since", "by")
+    columns, rows = naming.with_project(columns, rows, found)
+    table(columns, rows, "No change of models yet.", spare=("by", "kind", "intents"))
 
 
 def _say(one: Any) -> None:
