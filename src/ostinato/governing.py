@@ -144,7 +144,7 @@ class Governing:
         parts.watcher.doubts = self.monitoring.judge_failing
         self.triaging = triaging.Triaging(parts, self.families, self.cases)
         self.triaging.triage.on_decision = self._decided
-        self.kpis.bind("drift_index", kpis.told.drift(self.monitoring.index, self._projects))
+        self.kpis.bind("drift_index", kpis.drifting.drift(self.monitoring.index, self._projects, self.cases.handled))
 
         self.retention = self._retention()
         self.updating = self._updating()

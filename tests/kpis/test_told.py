@@ -32,17 +32,6 @@ async def test_the_judges_of_an_organization_are_those_of_its_projects() -> None
     assert (await read(Scope(org="acme", project="p1"), _WINDOW)).detail["judge"] == "tone"
 
 
-async def test_the_drift_of_an_organization_is_the_largest_of_its_projects() -> None:
-    async def index(project: str, intent: str | None) -> float | None:
-        return {"p1": 0.4, "p2": 1.3}[project] if intent is None else None
-
-    read = told.drift(index, projects)
-    found = await read(_ORG, _WINDOW)
-    assert (found.value, found.detail["project"], found.n) == (1.3, "search", 2)
-    assert (await read(Scope(org="acme", project="p1"), _WINDOW)).value == 0.4
-    assert (await read(Scope(org="nobody"), _WINDOW)).missing
-
-
 class Explainer:
     """Everything is there; of release ``r2`` an approval is missing."""
 

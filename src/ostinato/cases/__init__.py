@@ -9,7 +9,20 @@ by ``Cases.bind``. ``Alerts`` are declared thresholds; ``Watcher`` looks at all 
 from ostinato.cases.alerts import Alerts
 from ostinato.cases.cases import Cases, Order, Tell
 from ostinato.cases.figures import Figures
-from ostinato.cases.model import Action, ActionName, Alarm, Alert, Case, Dossier, Event, Kind, Scope, Severity, Standing
+from ostinato.cases.model import (
+    Action,
+    ActionName,
+    Alarm,
+    Alert,
+    Case,
+    Dossier,
+    Event,
+    Handled,
+    Kind,
+    Scope,
+    Severity,
+    Standing,
+)
 from ostinato.cases.moves import EFFECT
 from ostinato.cases.settings import Automatic, Settings
 from ostinato.cases.watching import Watch, Watcher
@@ -27,6 +40,7 @@ __all__ = [
     "Dossier",
     "Event",
     "Figures",
+    "Handled",
     "Kind",
     "Order",
     "Scope",

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import TypeVar
 
 import msgspec
@@ -21,6 +21,7 @@ from ostinato.cases.model import (
     Dossier,
     Event,
     Fact,
+    Handled,
     Kind,
     Severity,
 )
@@ -276,6 +277,12 @@ class Cases:
     async def began_runs(self, runs: Sequence[str]) -> dict[str, int]:
         """When the cases were opened that began these optimization runs; for other rooms."""
         return await self._database.read(lambda c: store.began_runs(c, frozenset(runs))) if runs else {}
+
+    async def handled(
+        self, org: str, project: str, intent: str, since: int, until: int, kinds: Collection[str]
+    ) -> Sequence[Handled]:
+        """How cases opened in a window came about and were answered, the newest first; for other rooms."""
+        return await self._database.read(lambda c: store.handled(c, org, project, intent, since, until, kinds))
 
     async def _served(self, project: str, prompt: str, release: str) -> Touched:
         """What a release is of, else a prompt: nothing is known of neither."""

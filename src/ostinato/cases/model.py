@@ -193,6 +193,18 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
         return f"case:{self.id}"
 
 
+class Handled(msgspec.Struct, frozen=True, kw_only=True):
+    """How fast a case came about and was answered; UTC microseconds."""
+
+    detector: str
+    began: int
+    """When it began, as far as is known."""
+    opened: int
+    contained: int | None
+    """When its first action was done; ``None``: none was."""
+    state: str
+
+
 class Event(msgspec.Struct, frozen=True, kw_only=True):
     """Something that happened to a case."""
 

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from ostinato.access import Actor, SystemActor, permissions
 from ostinato.cases import tables
-from ostinato.cases.model import OPEN, Action, Case, Event
+from ostinato.cases.model import OPEN, Action, Case, Event, Handled
 from ostinato.core import ids
 from ostinato.core.errors import Conflict, NotFound
 
@@ -102,6 +102,28 @@ def began_runs(connection: sa.Connection, runs: Collection[str]) -> dict[str, in
         if run in runs and not facts.get("already"):
             found[run] = min(opened_at, found.get(run, opened_at))
     return found
+
+
+def handled(
+    connection: sa.Connection, org: str, project: str, intent: str, since: int, until: int, kinds: Collection[str]
+) -> list[Handled]:
+    """The newest 5,000 cases of these kinds that were opened from ``since`` to before ``until``; what is empty is not
+    asked for."""
+    case, action = tables.case, tables.action
+    done = sa.select(sa.func.min(action.c.executed_at)).where(action.c.case == case.c.id, action.c.state == "done")
+    query = sa.select(
+        case.c.detector, case.c.first_at, case.c.opened_at, done.scalar_subquery().label("contained"), case.c.state
+    )
+    query = query.where(case.c.org == org, case.c.kind.in_(list(kinds)))
+    query = query.where(case.c.opened_at >= since, case.c.opened_at < until)
+    for column, wanted in ((case.c.project, project), (case.c.intent, intent)):
+        query = query.where(column == wanted) if wanted else query
+    return [
+        Handled(detector=detector, began=min(began, opened), opened=opened, contained=contained, state=state)
+        for detector, began, opened, contained, state in connection.execute(
+            query.order_by(case.c.id.desc()).limit(5_000)
+        )
+    ]
 
 
 def page(

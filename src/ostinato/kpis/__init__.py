@@ -5,7 +5,7 @@ from rollups, cut by intent, release, arm and cache tier. ``Kpis.figures`` gives
 one figure; ``CATALOGUE`` says what there is, and ``Kpis.bind`` takes what other rooms tell.
 """
 
-from ostinato.kpis import changes, told
+from ostinato.kpis import changes, drifting, told
 from ostinato.kpis.catalogue import CATALOGUE, PRESETS
 from ostinato.kpis.changes import Way
 from ostinato.kpis.kpis import Kpis, Source
@@ -31,5 +31,6 @@ __all__ = [
     "Target",
     "Way",
     "changes",
+    "drifting",
     "told",
 ]

@@ -70,7 +70,9 @@ KPIS: tuple[Kpi, ...] = (
         name="drift_index",
         group="operations",
         title="Drift index",
-        formula="max over detectors of statistic / threshold; above 1 one has raised an alarm",
+        formula="max over detectors of statistic / threshold, as it stands; above 1 one has raised an alarm. Beside "
+        "it, of the cases that detectors opened in the window: the median time to detect (from when it began, as far "
+        "as is known) and to contain (until an action was done), and the share of ended ones that were dismissed",
         unit="ratio",
         better="lower",
         cuts=(),

@@ -183,7 +183,7 @@ def judge_reliability(scorers: Scorers, projects: Projects) -> Source:
 
     async def read(scope: Scope, _window: Window) -> Reading:
         found: dict[str, Any] = {}
-        for place, named in await _places(scope, projects):
+        for place, named in await places(scope, projects):
             for one in await scorers.list(_SYSTEM, project=place, limit=_PAGE):
                 held = await scorers.calibrated(place, one.name, one.version)
                 if held is not None:
@@ -202,7 +202,7 @@ def judge_reliability(scorers: Scorers, projects: Projects) -> Source:
     return read
 
 
-async def _places(scope: Scope, projects: Projects) -> Sequence[tuple[str, str]]:
+async def places(scope: Scope, projects: Projects) -> Sequence[tuple[str, str]]:
     """Projects of a scope: the id, and what names of things in it begin with."""
     if scope.project:
         return [(scope.project, "")]
@@ -302,24 +302,6 @@ def reviewing(
     async def read(scope: Scope, window: Window, seconds: int) -> list[Reviewed]:
         found = await spent(window, within(scope), seconds)
         return [Reviewed(*one[:4], None if one[4] is None else dollars(one[4])) for one in found]
-
-    return read
-
-
-def drift(index: Callable[[str, str | None], Awaitable[float | None]], projects: Projects) -> Source:
-    """The largest statistic of a detector over its threshold; of all projects, where none is named."""
-
-    async def read(scope: Scope, _window: Window) -> Reading:
-        found: dict[str, float] = {}
-        for place, named in await _places(scope, projects):
-            one = await index(place, scope.intent or None)
-            if one is not None:
-                found[named.rstrip("/")] = one
-        if not found:
-            return none("no detector knows yet what is usual")
-        worst = max(found, key=lambda name: found[name])
-        detail = {} if scope.project else {"project": worst, "all": found}
-        return Reading(value=found[worst], n=len(found), detail=detail)
 
     return read
 
