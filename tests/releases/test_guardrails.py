@@ -200,6 +200,9 @@ def test_the_judge() -> None:
     assert outcome({}, 61 * MINUTE, good) is Outcome.HARM, "no data"
     why = judge.judge(release(), seen, later, [bad]).why
     assert "0.500 against 0.700 over 100 pairs" in why
+    told = msgspec.structs.replace(better, canary=0.9, control=0.6)
+    why = judge.judge(release(), seen, soon, [told, *others]).why
+    assert "better quality is proven: 0.900 against 0.600 over 100 pairs (p = 1e-05" in why, "what it went on for stays"
     few = msgspec.structs.replace(PLAN, guardrails=Guardrails(min_pairs=120))
     unseen = msgspec.structs.replace(good, pairs=0, seen=0, last=0)
     assert outcome(seen, later, good, plan=few) is Outcome.WAIT

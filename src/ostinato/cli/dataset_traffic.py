@@ -11,12 +11,13 @@ from ostinato.cli.tables import facts, when
 from ostinato.cli.versions import project_option
 from ostinato.core.errors import Invalid
 
+_SPLITS = ("train", "dev", "holdout")
 _UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 
 def print_version(one: Any) -> None:
     """A version with its counts and findings."""
-    counts = ", ".join(f"{count:,} {split}" for split, count in one["counts"].items())
+    counts = ", ".join(f"{one['counts'][split]:,} {split}" for split in _SPLITS if split in one["counts"])
     strata = sorted(one["strata"].items(), key=lambda pair: -pair[1])
     classes = ", ".join(f"{name} ({count:,})" for name, count in strata[:8])
     facts(

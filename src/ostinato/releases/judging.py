@@ -48,7 +48,9 @@ class Minima:
         self, release: Release, samples: Mapping[str, int], now: int, readings: Sequence[Reading] = ()
     ) -> Judgement:
         """See :class:`Judge`."""
-        better = any(one.guardrail == "quality" and not one.slice and one.beneficial for one in readings)
+        better = next(
+            (one for one in readings if one.guardrail == "quality" and not one.slice and one.beneficial), None
+        )
         step = release.plan.steps[release.step]
         seen = samples.get("canary", 0)
         minutes = (now - (release.step_since or now)) / _MINUTE
@@ -61,7 +63,8 @@ class Minima:
             lacking.append(f"{max(0.0, minutes):.1f} of {step.min_minutes:g} minutes")
         if lacking:
             return Judgement(Outcome.WAIT, f"this step has {' and '.join(lacking)}")
-        proven = ", and better quality is proven" if better else ""
+        # The readings are told only while it runs: what it was promoted for stays in its history and the audit log.
+        proven = f", and better quality is proven: {compared(better, better.p_benefit)}" if better else ""
         return Judgement(Outcome.ADVANCE, f"{seen} samples in {minutes:.1f} minutes{proven}")
 
 
@@ -154,10 +157,14 @@ class Informed:
 
 def told(reading: Reading) -> str:
     """A harm in a sentence's part."""
+    return f"{reading.name} is worse than the control's: {compared(reading, reading.p_harm)}"
+
+
+def compared(reading: Reading, p: float) -> str:
+    """The figures of a guardrail that has something to say."""
     return (
-        f"{reading.name} is worse than the control's: {_mean(reading, reading.canary)} against "
-        f"{_mean(reading, reading.control)} over {reading.pairs} pairs (p = {reading.p_harm:.2g}, "
-        f"level {reading.level:.2g})"
+        f"{_mean(reading, reading.canary)} against {_mean(reading, reading.control)} over {reading.pairs} pairs "
+        f"(p = {p:.2g}, level {reading.level:.2g})"
     )
 
 
