@@ -133,3 +133,12 @@ def test_what_is_missing_is_said_in_a_sentence(
     assert "Traceback" not in err
     assert "ost_x" not in err
     assert len(err.splitlines()) <= 40
+
+
+def test_a_class_that_nothing_is_kept_as_is_told_those_that_there_are(capsys: pytest.CaptureFixture[str]) -> None:
+    from ostinato.cli import retention
+    from ostinato.retention.model import KINDS
+
+    assert KINDS == retention._KINDS
+    code, _, err = run(capsys, "retention", "rules", "create", "short", "--keep", "text=30")
+    assert code != 0 and all(kind in err for kind in KINDS) and "'text'" in err

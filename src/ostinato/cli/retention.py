@@ -12,6 +12,7 @@ from ostinato.core.errors import Conflict, Invalid
 
 _project = click.option("--project", help="Id or short name.")
 _reason = click.option("--reason", default="", help="Why; it goes into the audit log as a commitment.")
+
 _KINDS = ("rows", "texts", "signals", "datasets", "reviews", "journal")
 
 
@@ -86,6 +87,12 @@ def declare_rule(
 
 def _period(text: str) -> tuple[str, float]:
     kind, _, days = text.partition("=")
+    if kind not in _KINDS:
+        raise Invalid(
+            f"There is no class {kind[:40]!r} of what is kept.",
+            param="keep",
+            hint=f"Of {', '.join(_KINDS)}, in days: --keep texts=30.",
+        )
     try:
         return kind, float(days)
     except ValueError:
