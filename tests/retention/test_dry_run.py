@@ -9,13 +9,17 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+import msgspec
 import retention_kit as kit
 import sqlalchemy as sa
 from inside import SYSTEM, World, inside
 from retention_kit import ALICE
 
 from ostinato.calls.tables import paid_call
+from ostinato.core import ids
 from ostinato.datasets import tables as dataset_tables
+from ostinato.evals import tables as experiment_tables
+from ostinato.evals.model import Cell
 from ostinato.retention import Keep, NewHold, NewRule, Swept
 from ostinato.reviews import Content, NewItem, Output
 
@@ -131,3 +135,27 @@ async def test_a_hold_on_somebody_keeps_every_store_and_the_receipt_says_of_each
         await room.lift(SYSTEM, hold.id)
         assert (await kit.ended(world, done.id)).state == "done"
         assert kit.where(world, kit.CANARY) == []
+
+
+async def test_an_experiment_that_is_emptied_is_not_counted_again() -> None:
+    async with inside() as world:
+        room = world.app.governing.retention
+        await room.stop()
+        project = await world.first_project()
+        name = ids.new(world.clock.now())
+        row = {"id": name, "org": "o", "project": project, "name": "e", "dataset": "d", "version_id": name}
+        told = {"state": "done", "body": {}, "variants": [], "created_at": world.clock.now()}
+        body = msgspec.msgpack.encode(Cell(example="x", variant="v", value=1.0, output="somebody's words"))
+        cell = {"experiment": name, "variant": 0, "example": "x", "body": body}
+        await world.app.control.run(lambda c: c.execute(sa.insert(experiment_tables.experiment), [{**row, **told}]))
+        await world.app.work.run(lambda c: c.execute(sa.insert(experiment_tables.cell), [cell]))
+        world.clock.advance(10 * DAY)
+        await room.declare(SYSTEM, "short", NewRule(keep=Keep(journal=4.0), project=project))
+        (before,) = [one.due for one in (await room.preview(SYSTEM, project=project)).stores if one.kind == "journal"]
+        assert before == 1
+        done = await room.sweep(SYSTEM, project=project)
+        assert [one.done for one in done.stores if one.kind == "journal"] == [1]
+        again = await room.preview(SYSTEM, project=project)
+        assert [(one.due, one.held) for one in again.stores if one.kind == "journal"] == [(0, 0)]
+        repeated = await room.sweep(SYSTEM, project=project)
+        assert [one.done for one in repeated.stores if one.kind == "journal"] == [0]

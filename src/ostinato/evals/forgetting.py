@@ -59,6 +59,12 @@ def empty(connection: sa.Connection, experiment: str) -> int:
     return gone
 
 
+def telling(connection: sa.Connection, experiment: str) -> bool:
+    """Whether any cell of an experiment still holds an answer or a rationale; of ``work``."""
+    rows = connection.execute(sa.select(tables.cell.c.body).where(tables.cell.c.experiment == experiment))
+    return any(_telling(body) for (body,) in rows)
+
+
 def answered(connection: sa.Connection, examples: Sequence[str]) -> set[str]:
     """Those of these examples about which cells hold answers; of ``work``."""
     table = tables.cell

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Protocol, TypeVar
 
 import sqlalchemy as sa
@@ -46,12 +46,14 @@ async def walk(
     judge: Callable[[R], tuple[Limit | None, bool]],
     change: Callable[[list[R]], Callable[[sa.Connection], int]],
     commit: Callable[[list[R]], Any] | None = None,
+    still: Callable[[list[R]], Awaitable[list[R]]] | None = None,
 ) -> Swept:
     """Go through a table once for each period that something may be kept.
 
     ``look(connection, behind, before, limit)`` gives rows in the order of time, ``behind`` where one goes on after a
     row, ``begin`` where one goes on after a time, ``judge`` a row's limit and whether a hold keeps it, ``change`` what
     deletes some. ``commit``: what is awaited before the rows of a batch are changed.
+    ``still``: gives those of some rows that there is still something of, where a look cannot tell.
     """
     total = Swept(store=name, kind=kind)
     for days in ruling.periods(kind):
@@ -61,17 +63,16 @@ async def walk(
             cursor = behind(rows[-1])
             await effort.renew()
             due: list[R] = []
-            held = 0
+            held: list[R] = []
             for row in rows:
                 limit, kept = judge(row)
                 if limit is None or limit.days != days or row.at >= before:
                     continue
-                if kept:
-                    held += 1
-                else:
-                    due.append(row)
+                (held if kept else due).append(row)
+            if still is not None:
+                due, held = await still(due), await still(held)
             part = Swept(
-                store=name, kind=kind, due=len(due), held=held, oldest=min((row.at for row in due), default=None)
+                store=name, kind=kind, due=len(due), held=len(held), oldest=min((row.at for row in due), default=None)
             )
             if due and not effort.dry_run:
                 if commit is not None:
