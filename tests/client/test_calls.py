@@ -282,3 +282,28 @@ def test_the_key_goes_nowhere_else(both: Both, server: Small):
     server.chat = lambda handler, _: reply(handler, 307, b"", {"location": "http://127.0.0.1:9/steal"})
     with pytest.raises(Unavailable):
         both.make().chat(model="a")
+
+
+@pytest.mark.parametrize(
+    ("told", "param", "hint"),
+    [
+        ({"request_id": "r1"}, "value", 'outcome="resolved"'),
+        ({"value": True}, "about", "request_id="),
+        ({"about": "r1", "request_id": "r1", "value": True}, "request_id", "comes first"),
+        ({"request_id": "r1", "session": "s1", "value": True}, "about", "session="),
+    ],
+)
+def test_feedback_that_lacks_something_says_what(both: Both, told: dict[str, Any], param: str, hint: str):
+    both.make()
+    with pytest.raises(Invalid) as error:
+        both.run(both.client.feedback(**told))
+    assert error.value.param == param and hint in error.value.hint
+
+
+def test_feedback_may_name_its_request_by_keyword(both: Both, server: Small):
+    """What the server then says is tested in ``tests/journeys/test_client.py``."""
+    server.chat = lambda handler, body: reply(handler, 200, b'{"signals": ["s1"]}')
+    both.make()
+    assert both.run(both.client.feedback(request_id="r1", value=True)) == ("s1",)
+    path, _, _, body = server.asked[-1]
+    assert (path, body["client_request_id"], body["value"]) == ("/v1/feedback", "r1", True)

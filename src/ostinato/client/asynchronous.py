@@ -235,6 +235,7 @@ class AsyncClient:
         outcome_value: bool | float = True,
         session: str = "",
         at: int | str | None = None,
+        request_id: str = "",
     ) -> tuple[str, ...]:
         """As :meth:`ostinato.Client.feedback`."""
         return await self._carry(
@@ -248,6 +249,7 @@ class AsyncClient:
                 outcome_value=outcome_value,
                 session=session,
                 at=at,
+                request_id=request_id,
             )
         )
 

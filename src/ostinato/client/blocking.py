@@ -238,14 +238,16 @@ class Client:
         outcome_value: bool | float = True,
         session: str = "",
         at: int | str | None = None,
+        request_id: str = "",
     ) -> tuple[str, ...]:
         """Tell what somebody thought of an answer, or what became of it; gives the ids of what was written down.
 
-        ``about``: the reply, or the id of its request. ``value`` is true or false, ``"up"`` or ``"down"``, or from 0
-        (bad) to 1 (good). ``comment`` is kept only where the project keeps texts. ``outcome`` names what became of it,
-        such as ``"resolved"``, ``"csat"`` (1 to 5) or ``"time_saved"`` (minutes), and ``at`` when that was (UTC
-        microseconds, or ISO 8601). Instead of ``about``, ``session`` names a whole conversation. Takes a key with
-        ``feedback:write``. Raises ``NotFound`` for an unknown request or session.
+        ``about``: the reply, or the id of its request, which ``request_id`` may name as well. ``value`` is true or
+        false, ``"up"`` or ``"down"``, or from 0 (bad) to 1 (good). ``comment`` is kept only where the project keeps
+        texts. ``outcome`` names what became of it, such as ``"resolved"``, ``"csat"`` (1 to 5) or ``"time_saved"``
+        (minutes), and ``at`` when that was (UTC microseconds, or ISO 8601). Instead of ``about``, ``session`` names a
+        whole conversation. Takes a key with ``feedback:write``. Raises ``Invalid`` for feedback that lacks something,
+        ``NotFound`` for an unknown request or session.
         """
         return self._carry(
             telling.feedback(
@@ -258,6 +260,7 @@ class Client:
                 outcome_value=outcome_value,
                 session=session,
                 at=at,
+                request_id=request_id,
             )
         )
 

@@ -81,10 +81,24 @@ def feedback(
     outcome_value: bool | float,
     session: str = "",
     at: int | str | None = None,
+    request_id: str = "",
 ) -> Steps[tuple[str, ...]]:
     """What somebody thought of an answer, or of a conversation; gives the ids of the signals."""
+    if request_id and about is not None:
+        raise Invalid("Name the request once.", param="request_id", hint="Its reply or its id comes first.")
+    about = request_id or about
     if (about is None) != bool(session):
-        raise Invalid("Feedback is about one request, or about one session.", param="about")
+        raise Invalid(
+            "Feedback is about one request, or about one session.",
+            param="about",
+            hint='feedback(reply, True), feedback(request_id="...", value=True), feedback(session="...", value=True).',
+        )
+    if value is None and not (label or comment or outcome):
+        raise Invalid(
+            "Feedback says what somebody thought: a value, a label, a comment or an outcome.",
+            param="value",
+            hint='value=True, "up" or 0 to 1; or outcome="resolved".',
+        )
     if isinstance(about, Reply):
         about = about.provenance
     identifier = about.request_id if isinstance(about, Provenance) else about
