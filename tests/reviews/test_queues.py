@@ -432,3 +432,44 @@ async def test_many_at_once_on_two_processes(one: Process, other: Process) -> No
     assert given == 24
     state = await one.reviews.queue(ALICE, "q")
     assert (state.counts.open, state.counts.done, state.counts.verdicts, state.counts.reserved) == (0, 12, 24, 0)
+
+
+async def test_the_filter_by_origin_tells_nothing_of_a_blind_item(one: Process) -> None:
+    rita = msgspec.structs.replace(caller("rita"), permissions=REVIEWER)
+    await one.reviews.declare(ALICE, "blind", Declaration())
+    await one.reviews.declare(ALICE, "seen", Declaration(blind=False))
+    (hidden,) = await one.reviews.put(ALICE, "blind", [item(origin_ref="run 1")])
+    (shown,) = await one.reviews.put(ALICE, "seen", [item(origin_ref="run 1")])
+
+    async def found(who: Any, origin: str) -> set[str]:
+        return {one.id for one in await one.reviews.list(who, origin_ref=origin)}
+
+    assert await found(ALICE, "run 1") == {hidden.id, shown.id}, "she has put them there"
+    assert await found(rita, "run 1") == {shown.id} and await found(rita, "run 2") == set()
+    assert await found(rita, "") == {hidden.id, shown.id}
+    await one.reviews.decide(rita, hidden.id, said())
+    assert await found(rita, "run 1") == {hidden.id, shown.id}, "it is decided"
+
+
+async def test_time_in_hand_is_work_also_where_it_was_handed_back(one: Process, clock: ManualClock) -> None:
+    await one.reviews.declare(ALICE, "q", Declaration(reviews_required=3))
+    (put,) = await one.reviews.put(ALICE, "q", [item()])
+
+    async def hold(who: Any, seconds: float) -> None:
+        await one.reviews.take(who, put.id)
+        clock.advance(seconds)
+        await one.reviews.give_back(who, put.id)
+
+    await hold(BOB, 40)
+    with pytest.raises(Conflict, match="not taken"):
+        await one.reviews.give_back(BOB, put.id)
+    clock.advance(1_000)
+    await one.reviews.decide(BOB, put.id, said())
+    await hold(CAROL, 20)
+    clock.advance(1_000)
+    await one.reviews.take(CAROL, put.id)
+    clock.advance(5)
+    await one.reviews.decide(CAROL, put.id, said())
+    await one.reviews.decide(DAN, put.id, said())
+    assert [row["seconds"] for row in sorted(one.rows(tables.verdict), key=lambda row: row["at"])] == [40, 25, 0]
+    assert one.rows(tables.reservation) == []

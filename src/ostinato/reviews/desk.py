@@ -98,6 +98,7 @@ def _reserve(turn: Turn, queue: Queue, item: Item) -> None:
     table = tables.reservation
     connection, principal = turn.connection, turn.principal
     until = turn.now + int(queue.declared.reservation_seconds * 1_000_000)
+    before = held_before(turn, item.id)
     connection.execute(table.delete().where(table.c.item_id == item.id, table.c.principal == principal))
     connection.execute(
         table.insert(),
@@ -105,7 +106,7 @@ def _reserve(turn: Turn, queue: Queue, item: Item) -> None:
             "item_id": item.id,
             "principal": principal,
             "actor": actor_name(turn.actor),
-            "taken_at": turn.now,
+            "taken_at": turn.now - before,
             "until": until,
         },
     )
@@ -113,12 +114,21 @@ def _reserve(turn: Turn, queue: Queue, item: Item) -> None:
     turn.done("take", f"review:{item.id}", item.org, item.project, facts={"queue": item.queue})
 
 
+def held_before(turn: Turn, item_id: str) -> int:
+    """Microseconds for which the actor has had an item in hand before handing it back: that was work, too."""
+    table = tables.reservation
+    mine = sa.and_(table.c.item_id == item_id, table.c.principal == turn.principal, table.c.until == 0)
+    return max(0, turn.connection.scalar(sa.select(table.c.taken_at).where(mine)) or 0)
+
+
 def give_back(turn: Turn, item_id: str) -> Item:
     """The item, in nobody's hands of this principal. Raises ``Conflict`` where it was not."""
     item, _ = turn.item(item_id, "reviews:decide", lock=True)
     table = tables.reservation
     gone = turn.connection.execute(
-        table.delete().where(table.c.item_id == item.id, table.c.principal == turn.principal)
+        table.update()
+        .where(table.c.item_id == item.id, table.c.principal == turn.principal, table.c.until > 0)
+        .values(taken_at=turn.now - table.c.taken_at, until=0)
     ).rowcount
     if not gone:
         raise not_taken(item)
@@ -155,14 +165,17 @@ def show(turn: Turn, item: Item, sealed: bytes | None) -> Task:
 def blinded(actor: Actor, item: Item, declared: Declaration) -> Item:
     """The item as the actor may see it without its texts: of one that it may still judge blind, not where it comes
     from, why it was drawn, or what a judge said. Whoever may put items in knows that anyway."""
-    here = Resource(project=item.project)
-    if item.state != "open" or not declared.blind or permissions.allows(actor, "reviews:write", here):
-        return item
-    if not permissions.allows(actor, "reviews:decide", here):
+    if item.state != "open" or not declared.blind or not judges_blind(actor, item.project):
         return item
     return msgspec.structs.replace(
         item, origin_ref="", request_id="", entry="", prompt="", prompt_version=0, author="", why=(), evidence={}
     )
+
+
+def judges_blind(actor: Actor, project: str) -> bool:
+    """Whether the actor judges what lies in a project's blind queues without putting anything there."""
+    here = Resource(project=project)
+    return permissions.allows(actor, "reviews:decide", here) and not permissions.allows(actor, "reviews:write", here)
 
 
 def _as_shown(one: Verdict) -> Verdict:

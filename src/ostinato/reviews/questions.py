@@ -90,7 +90,11 @@ class Questions:
         after: str = "",
         limit: int = 100,
     ) -> Sequence[Item]:
-        """Items that the actor reaches, oldest first, without texts."""
+        """Items that the actor reaches, oldest first, without texts.
+
+        ``origin_ref``: those that came from there, without what the actor may still judge blind: that it is among them
+        would tell where it comes from.
+        """
 
         def read(turn: Turn) -> Sequence[Item]:
             permissions.require(actor, "reviews:read")
@@ -103,6 +107,8 @@ class Questions:
                     query = query.where(column == wanted)
             if overdue:
                 query = query.where(table.c.state == "open", table.c.due_at <= turn.now)
+            if origin_ref and (blind := _blind_of(turn, actor)):
+                query = query.where(sa.or_(table.c.state != "open", table.c.queue_id.not_in(blind)))
             rows = turn.connection.execute(query.order_by(table.c.id).limit(limit)).mappings()
             found = [store.item_of(row) for row in rows]
             homes = {one.queue_id for one in found if one.state == "open"}
@@ -188,3 +194,9 @@ class Questions:
         return await self._database.read(
             lambda connection: work(Turn(bench, connection, actor, clock.now(), audit.Occasion()))
         )
+
+
+def _blind_of(turn: Turn, actor: Actor) -> list[str]:
+    """Ids of the queues in which the actor judges blind; see :func:`desk.blinded`."""
+    rows = turn.connection.execute(sa.select(tables.queue)).mappings()
+    return [one.id for one in map(store.queue_of, rows) if one.declared.blind and desk.judges_blind(actor, one.project)]

@@ -78,7 +78,8 @@ reservation = sa.Table(
     sa.Column("taken_at", columns.Micros, nullable=False),
     sa.Column("until", columns.Micros, nullable=False),
 )
-"""Who has an item in hand. A row whose time is over keeps nobody out."""
+"""Who has an item in hand. A row whose time is over keeps nobody out. ``until`` 0: handed back; ``taken_at`` is
+then how long it was in hand."""
 
 verdict = sa.Table(
     "review_verdict",

@@ -37,7 +37,8 @@ def decide(turn: Turn, item_id: str, said: NewVerdict, version: int | None = Non
         )
     table = tables.reservation
     mine = sa.and_(table.c.item_id == item.id, table.c.principal == principal)
-    taken_at = connection.scalar(sa.select(table.c.taken_at).where(mine))
+    taken_at = connection.scalar(sa.select(table.c.taken_at).where(mine, table.c.until > 0))
+    worked = turn.now - taken_at if taken_at is not None else desk.held_before(turn, item.id)
     if taken_at is None:
         obstacle = desk.obstacle(turn, queue, item)
         if obstacle is not None:
@@ -55,7 +56,7 @@ def decide(turn: Turn, item_id: str, said: NewVerdict, version: int | None = Non
         values=said.values,
         edited=said.edited,
         comment=said.comment,
-        seconds=_seconds(turn.now, taken_at) if said.seconds is None else said.seconds,
+        seconds=worked / 1e6 if said.seconds is None else said.seconds,
         swapped=swapped,
         at=turn.now,
         actor=actor_name(turn.actor),
@@ -82,11 +83,6 @@ def decide(turn: Turn, item_id: str, said: NewVerdict, version: int | None = Non
         },
     )
     return after
-
-
-def _seconds(now: int, taken_at: int | None) -> float:
-    """Since it was taken; 0 where it was not."""
-    return 0.0 if taken_at is None else (now - taken_at) / 1e6
 
 
 def _counted(turn: Turn, item: Item, verdict: Verdict) -> Item:
