@@ -10,6 +10,7 @@ from case_kit import ALICE, BOB, ORG, PROJECT, READER, STRANGER, SYSTEM, Process
 from ostinato import storage
 from ostinato.access import Caller
 from ostinato.cases import Alarm, Case, Settings, store
+from ostinato.cases.cases import PEOPLE
 from ostinato.cases.settings import Automatic
 from ostinato.core.errors import Conflict, Denied, Invalid, NotFound
 
@@ -423,6 +424,50 @@ async def test_a_clock_that_was_ahead_puts_off_nothing_for_a_year(one: Process) 
     waiting, done = await opened(one), await opened(one, intent="small")
     await acted(one, done)
     one.clock.jump(-400 * DAY)
+    for _ in range(2):
+        await one.watcher.look()
+    standing = [(await one.cases.show(SYSTEM, one_of.id)).case for one_of in (waiting, done)]
+    assert [case.overdue for case in standing] == [False, False], "not at once"
+    assert standing[1].state == "executed", "by the corrected clock it was only just done"
+    one.clock.advance(one.settings.verify_seconds)
+    await one.watcher.look()
+    assert (await one.cases.show(SYSTEM, done.id)).case.state == "verified"
+    one.clock.advance(DAY)
     await one.watcher.look()
     assert (await one.cases.show(SYSTEM, waiting.id)).case.overdue
-    assert (await one.cases.show(SYSTEM, done.id)).case.state != "executed"
+
+
+async def test_less_time_holds_for_open_cases_and_makes_none_late_at_once(one: Process) -> None:
+    case = await opened(one)
+    one.clock.advance(3 * 3_600)
+    one.cases.settings = msgspec.structs.replace(one.settings, due_hours={"medium": 2.0})
+    before = len(one.events())
+    for _ in range(3):
+        await one.watcher.look()
+    standing = (await one.cases.show(SYSTEM, case.id)).case
+    assert (standing.overdue, standing.due_at) == (False, one.clock.now() + 2 * 3_600_000_000)
+    assert len(one.events()) == before, "nothing has happened to it"
+    one.clock.advance(2 * 3_600)
+    await one.watcher.look()
+    assert (await one.cases.show(SYSTEM, case.id)).case.overdue
+
+
+async def test_more_time_holds_from_the_next_state_on(one: Process) -> None:
+    case = await opened(one)
+    one.cases.settings = msgspec.structs.replace(one.settings, due_hours={"medium": 240.0})
+    await one.watcher.look()
+    assert (await one.cases.show(SYSTEM, case.id)).case.due_at == case.due_at
+    moved = await one.cases.triage(ALICE, case.id)
+    assert moved.due_at == one.clock.now() + 10 * DAY * 1_000_000
+
+
+async def test_what_no_figure_tells_of_waits_for_nobody_longer_than_ever_after_a_clock_was_ahead(one: Process) -> None:
+    one.clock.jump(400 * DAY)
+    case = await opened(one, detector=f"{PEOPLE}alice")
+    await acted(one, case)
+    one.clock.jump(-400 * DAY)
+    for _ in range(6):
+        await one.watcher.look()
+        one.clock.advance(one.settings.verify_seconds)
+    standing = (await one.cases.show(SYSTEM, case.id)).case
+    assert (standing.state, standing.escalated) == ("triaged", 1)

@@ -231,6 +231,10 @@ class Cases:
         """Note that nobody came in time."""
         await self._moved(ACTOR, lambda turn: moves.overdue(turn, case_id))
 
+    async def correct(self, case_id: str) -> None:
+        """Bring times of a case back that lie further ahead than they can."""
+        await self._change(ACTOR, lambda turn: moves.correct(turn, case_id))
+
     # -- questions -------------------------------------------------------------------------------------------------
 
     async def show(self, actor: Actor, case_id: str) -> Dossier:

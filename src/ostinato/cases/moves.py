@@ -26,7 +26,7 @@ from ostinato.cases.model import (
     Fact,
     Severity,
 )
-from ostinato.cases.turn import AHEAD, Turn, late, text_of
+from ostinato.cases.turn import AHEAD, Turn, late, text_of, timed
 from ostinato.core import ids
 from ostinato.core.errors import Conflict, Denied, Invalid, LimitReached
 
@@ -285,10 +285,22 @@ def dismiss(turn: Turn, case_id: str, *, reason: str, version: int | None) -> Ca
 def overdue(turn: Turn, case_id: str) -> Case | None:
     """The case that nobody took to its next state in time; ``None`` where somebody did meanwhile."""
     case = store.find(turn.connection, case_id, lock=True)
-    if case.state not in OPEN or case.overdue or not late(case, turn.now, turn.settings):
+    if case.state not in OPEN or case.overdue or not late(case, turn.now):
         return None
     told = store.change(turn.connection, case, overdue=True, escalated=case.escalated + 1)
     return turn.write("overdue", case, told, facts={"due_at": case.due_at})
+
+
+def correct(turn: Turn, case_id: str) -> None:
+    """Bring times back that lie too far ahead (see :func:`timed`): nothing has happened to the case."""
+    case = store.find(turn.connection, case_id, lock=True)
+    changes = timed(case, turn.now, turn.settings) if case.state in OPEN else {}
+    if not changes:
+        return
+    store.change(turn.connection, case, **changes)
+    action = store.find_action(turn.connection, case.action) if "verify_at" in changes else None
+    if action is not None:
+        store.change_action(turn.connection, action, executed_at=min(action.executed_at or turn.now, turn.now))
 
 
 def _begin(turn: Turn, case: Case, action: Action, state: str, verb: str, reason: str) -> tuple[Case, str]:

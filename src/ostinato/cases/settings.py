@@ -37,7 +37,9 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     action_seconds: float = 60.0
     """How long an action may take."""
     due_hours: dict[Severity, float] = {}
-    """How long a case may stay in one state, by severity. Left out: 1 (critical), 4 (high), 24 (medium), 72 (low)."""
+    """How long a case may stay in one state, by severity. Left out: 1 (critical), 4 (high), 24 (medium), 72 (low).
+    A change holds for cases that are open, too: made shorter, none has longer than that from now on, and none is late
+    at once; made longer, it holds from a case's next state on."""
     operator: str = "operator"
     """Who looks where the intent has no owner."""
     automatic: tuple[Automatic, ...] = ()

@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from ostinato import access, audit
 from ostinato.access import Actor, Resource, permissions
 from ostinato.cases import store
-from ostinato.cases.model import ENDED, NEXT, Case, Event, Fact
+from ostinato.cases.model import ENDED, EXECUTED, NEXT, Case, Event, Fact
 from ostinato.cases.settings import Settings
 from ostinato.core.errors import Conflict, Invalid
 
@@ -121,9 +121,25 @@ class Turn:
         return case
 
 
-def late(case: Case, now: int, settings: Settings) -> bool:
-    """Whether a case has been in its state for longer than it may; also where that time was set by a clock ahead."""
-    return now >= case.due_at or case.due_at > now + settings.due(case.severity) + AHEAD
+def late(case: Case, now: int) -> bool:
+    """Whether a case has been in its state for longer than it may."""
+    return now >= case.due_at
+
+
+def timed(case: Case, now: int, settings: Settings) -> dict[str, int]:
+    """Times of a case that lie further ahead than they can by now, brought back; empty where there are none.
+
+    They were set by a clock that was ahead, or while it might take longer. It has its whole time from now on: it is
+    neither late at once, nor later than what is configured allows.
+    """
+    found: dict[str, int] = {}
+    due, verify = now + settings.due(case.severity), now + int(settings.verify_seconds * 1_000_000)
+    if not case.overdue and case.due_at > due + AHEAD:
+        found["due_at"] = due
+    if case.state == EXECUTED and case.verify_at is not None and case.verify_at > verify + AHEAD:
+        found["verify_at"] = verify
+        found["last_at"] = min(case.last_at, now)
+    return found
 
 
 def resource(case: Case) -> Resource:

@@ -13,7 +13,7 @@ from ostinato.cases.alerts import PREFIX, Alerts
 from ostinato.cases.cases import ACTOR, PEOPLE, Cases
 from ostinato.cases.model import APPROVED, AUTOMATIC, DETECTED, EXECUTED, OPEN, SEVERITIES, VERIFIED, Alarm, Case
 from ostinato.cases.store import digest
-from ostinato.cases.turn import AHEAD, late
+from ostinato.cases.turn import AHEAD, late, timed
 from ostinato.core.errors import Conflict, NotFound, OstinatoError
 
 _log = logging.getLogger(__name__)
@@ -114,22 +114,17 @@ class Watcher:
 
     async def _step(self, case: Case) -> None:
         now = self._cases.clock.now()
+        if timed(case, now, self._cases.settings):
+            await self._cases.correct(case.id)
+            return
         if case.state == DETECTED and not case.action:
             await self._act_by_itself(case)
-        elif case.state == EXECUTED and case.verify_at is not None and self._rested(case.verify_at, now):
+        elif case.state == EXECUTED and case.verify_at is not None and now >= case.verify_at:
             await self._verify(case)
         elif case.state == VERIFIED and await self._is_over(case):
             await self._cases.close(ACTOR, case.id, reason="it helped, and nothing has come back", version=case.version)
-        if (
-            late(case, now, self._cases.settings)
-            and not case.overdue
-            and case.state not in (EXECUTED, VERIFIED, APPROVED, AUTOMATIC)
-        ):
+        if late(case, now) and not case.overdue and case.state not in (EXECUTED, VERIFIED, APPROVED, AUTOMATIC):
             await self._cases.overdue(case.id)
-
-    def _rested(self, verify_at: int, now: int) -> bool:
-        """Whether it is time to look whether an action has helped; a clock that was ahead puts it off no further."""
-        return now >= verify_at or verify_at > now + int(self._cases.settings.verify_seconds * 1_000_000) + AHEAD
 
     async def _is_over(self, case: Case) -> bool:
         """Whether what a verified case is about tells of nothing any more."""
