@@ -1,5 +1,6 @@
 """What is asked of the whole installation again and again finds its rows by an index, however many rows there are."""
 
+import asyncio
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,10 +9,12 @@ import pytest
 import sqlalchemy as sa
 
 from ostinato import storage
+from ostinato.core.clock import ManualClock
 from ostinato.reviews import erasing
 from ostinato.reviews import store as items
 from ostinato.reviews import tables as reviews
 from ostinato.savings import accounting
+from ostinato.signals import Signals
 from ostinato.traces import Filter, Window
 from ostinato.triage import store as triage
 from ostinato.triage import tables as decisions
@@ -80,3 +83,22 @@ def _some(column: sa.Column[Any]) -> Any:
     if column.name == "declared":
         return {}
     return 1 if column.type.python_type is int else "a" * 32
+
+
+def test_the_newest_values_of_a_project_are_read_without_sorting_all(tmp_path: Path) -> None:
+    database = storage.open_database("traces", tmp_path / "traces.db")
+    storage.migrate(database)
+    plans: list[str] = []
+
+    def told(connection: Any, _cursor: Any, text: str, values: Any, *_: Any) -> None:
+        if text.startswith("SELECT signal"):
+            plans.extend(row[3] for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {text}", values))
+
+    engine = database._reader
+    sa.event.listen(engine, "before_cursor_execute", told)
+    try:
+        asyncio.run(Signals(database, ManualClock()).values("p", 5, 10))
+    finally:
+        database.close()
+    assert plans and "ix_signal_project_at" in plans[0]
+    assert not [step for step in plans if "TEMP B-TREE" in step], plans

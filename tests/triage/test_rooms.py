@@ -203,6 +203,10 @@ async def test_what_one_process_is_told_to_forget_all_forget(tmp_path: Path, pos
         while heard.count("hello") < 3:  # both wires stand: two have heard the second of them, one itself
             notices[1].publish("families", "hello")
             await asyncio.sleep(0.05)
+        before = -1
+        while before != len(heard):  # none is on its way any more: without detail, it would have everything forgotten
+            before = len(heard)
+            await asyncio.sleep(0.4)
         for told, room in zip(notices, rooms, strict=True):
             room.follow(told)
             for user in ("a" * 32, "b" * 32):

@@ -99,8 +99,7 @@ def test_nothing_above_low_stakes_passes_by_itself() -> None:
 
 
 async def test_of_many_judged_answers_the_newest_count(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(quality, "_PAGE", 5)
-    monkeypatch.setattr(quality, "_PAGES", 4)
+    monkeypatch.setattr(quality, "_MOST", 20)
     async with inside(PRICED, base=BASE) as world:
         project = await world.first_project()
         for number in range(40):
@@ -118,9 +117,47 @@ async def test_of_many_judged_answers_the_newest_count(monkeypatch: pytest.Monke
         ]  # fmt: skip
         assert signals.record(said) == 40
         await asyncio.to_thread(signals.flush)
-        found = await quality.by_family(signals, governing.families, project, world.clock.now())
-        (only,) = found.values()
+        known = quality.Quality(signals, governing.families, world.clock)
+        (only,) = (await known.by_family(project)).values()
         assert only.value == 0.0 and only.n == pytest.approx(20, abs=0.5)
+
+
+async def test_what_is_much_is_read_once_a_minute_and_what_is_little_whenever_it_is_asked_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(quality, "_MANY", 3)
+    async with inside(PRICED, base=BASE) as world:
+        project, signals, room = await world.first_project(), world.app.signals, world.app.governing.families
+        known, reads = quality.Quality(signals, room, world.clock), list[str]()
+        read = signals.values
+
+        async def counted(of: str, since: int, most: int) -> Any:
+            reads.append(of)
+            return await read(of, since, most)
+
+        monkeypatch.setattr(signals, "values", counted)
+
+        def say(value: float | None) -> None:
+            now = world.clock.now()
+            told = {"org": "o", "project": project, "prompt": "support", "prompt_version": 3, "at": now}
+            one = Signal(id=ids_.new(now), request_id=ids_.new(now), source="scorer", name="exact", value=value, **told)  # pyright: ignore[reportArgumentType]
+            assert signals.record([one]) == 1
+
+        async def shares() -> list[float]:
+            return [round(one.n) for one in (await known.by_family(project)).values()]
+
+        assert await shares() == []
+        for number in range(1, 4):
+            say(1.0)
+            assert await shares() == [number]
+        assert len(reads) == 4
+        say(0.0)
+        say(None)
+        found = await asyncio.gather(*(shares() for _ in range(5)))
+        assert found == [[3]] * 5 and len(reads) == 4
+        world.clock.advance(61)
+        found = await asyncio.gather(*(shares() for _ in range(5)))
+        assert found == [[4]] * 5 and len(reads) == 5
 
 
 # -- audits -----------------------------------------------------------------------------------------------------------

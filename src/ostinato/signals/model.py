@@ -47,6 +47,23 @@ class Signal(msgspec.Struct, frozen=True, kw_only=True):
     """Who says so: ``key:ID``, ``system:NAME``."""
 
 
+class Value(msgspec.Struct, frozen=True, gc=False):
+    """The value of a signal, and what it is about: of these there are many."""
+
+    seq: int
+    """In the order of writing."""
+    request_id: str
+    at: int
+    source: Source
+    name: str
+    value: float
+    weight: float
+    prompt: str
+    prompt_version: int
+    origin: str
+    actor: str
+
+
 class Filter(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Which signals: every field that is set must match."""
 

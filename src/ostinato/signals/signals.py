@@ -15,7 +15,7 @@ from ostinato.core import ids
 from ostinato.core.clock import Clock
 from ostinato.core.errors import Invalid, OstinatoError
 from ostinato.signals import forgetting, summing, tables
-from ostinato.signals.model import SOURCES, Filter, Page, Signal, Summary
+from ostinato.signals.model import SOURCES, Filter, Page, Signal, Summary, Value
 from ostinato.signals.settings import Settings
 from ostinato.signals.summing import signal_of
 from ostinato.storage import Database
@@ -244,6 +244,24 @@ class Signals:
         def read(connection: sa.Connection) -> Page:
             rows = connection.execute(query.limit(limit)).mappings().all()
             return Page(tuple(signal_of(row) for row in rows), str(rows[-1]["seq"]) if rows else after)
+
+        return await self._read(read)
+
+    async def values(self, project: str, since: int, most: int) -> list[Value]:
+        """Values from 0 to 1 that were told of a project's answers since then, as they were written: ``most`` at most,
+        the newest."""
+        table = tables.signal
+        # By time, as the index is: in the order of writing, all of them would be sorted first, however many there are.
+        query = (
+            sa.select(*(table.c[name] for name in Value.__struct_fields__))
+            .where(table.c.project == _clean(project), table.c.at >= _moment(since), table.c.value.between(0.0, 1.0))
+            .order_by(table.c.at.desc(), table.c.seq.desc())
+            .limit(most)
+        )
+
+        def read(connection: sa.Connection) -> list[Value]:
+            found = [Value(*row) for row in connection.execute(query)]
+            return sorted(found, key=lambda one: one.seq)
 
         return await self._read(read)
 

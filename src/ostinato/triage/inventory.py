@@ -15,8 +15,9 @@ from ostinato.access.manage import find_project
 from ostinato.core.errors import Conflict, NotFound, OstinatoError
 from ostinato.families import Figures, Share
 from ostinato.prompts import Prompt, Prompts
-from ostinato.triage import quality, store
+from ostinato.triage import store
 from ostinato.triage.model import Finding, Item
+from ostinato.triage.quality import Quality
 from ostinato.triage.settings import Settings
 from ostinato.triage.triage import Rooms
 
@@ -53,6 +54,7 @@ class Inventory:
 
     def __init__(self, rooms: Rooms, settings: Settings, prompts: Prompts, projects: Projects) -> None:
         self._rooms = rooms
+        self._quality = Quality(rooms.signals, rooms.families, rooms.clock)
         self._settings = settings
         self._prompts = prompts
         self._projects = projects
@@ -200,7 +202,7 @@ class Inventory:
     async def _known(self, project: str) -> Sequence[_Known]:
         rooms = self._rooms
         figures = await rooms.families.list(project)
-        told = await quality.by_family(rooms.signals, rooms.families, project, rooms.clock.now())
+        told = await self._quality.by_family(project)
         drifts: Mapping[tuple[str, str], str] = await self.drifting(project) if self.drifting is not None else {}
         found: list[_Known] = []
         after: str | None = None

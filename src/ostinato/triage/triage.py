@@ -20,8 +20,9 @@ from ostinato.families import OTHER, Families, Figures, Share
 from ostinato.intents import Intents
 from ostinato.signals import Signals
 from ostinato.storage import Current, Database
-from ostinato.triage import deciding, quality, store, value, waiting
+from ostinato.triage import deciding, store, value, waiting
 from ostinato.triage.model import Decision, Evidence, Row, Verdict
+from ostinato.triage.quality import Quality
 from ostinato.triage.settings import Settings
 from ostinato.wire.model import Json
 
@@ -67,6 +68,7 @@ class Triage:
         settings.check()
         self.settings = settings
         self._rooms = rooms
+        self._quality = Quality(rooms.signals, rooms.families, rooms.clock)
         self._effects: dict[str, Effect] = {}
         self.gained: Gained | None = None
         self.on_decision: Callable[[Decision], None] | None = None
@@ -350,7 +352,7 @@ class Triage:
         figures = [one for one in await rooms.families.list(project) if one.family != OTHER]
         if not figures:
             return []
-        known = await quality.by_family(rooms.signals, rooms.families, project, rooms.clock.now())
+        known = await self._quality.by_family(project)
         gained: Mapping[tuple[str, int], float] = await self.gained(project) if self.gained is not None else {}
         return [self._evidence_of(one, known, gained) for one in figures]
 
