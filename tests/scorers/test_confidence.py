@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 
 from ostinato import wire
 from ostinato.core.errors import Invalid
-from ostinato.scorers import Score, calibration, confidence
+from ostinato.datasets.model import Example
+from ostinato.scorers import Score, Spec, calibrating, calibration, confidence
+from ostinato.scorers.declared import Declared
 from ostinato.wire.model import Answer, BlockStart, BlockStop, Delta, Finish, Start, Usage
 
 Alternatives = dict[str, float]
@@ -207,6 +209,26 @@ def test_to_keep_quiet_is_to_disagree() -> None:
     assert found.unscored == 20
     assert found.agreement == 0.5
     assert not found.passed
+    assert "unscored" in found.why and "20 of 40" in found.why
+    silent = Score(scorer="judge@1", label="nonsense", rationale="Not in the asked\nform.")
+    found = calibration.calibrate("judge@1", [silent] * 40, human)
+    assert found.why.endswith(
+        "it left 40 of 40 unscored, which count as disagreement: Not in the asked form (40 times)."
+    )
+
+
+@pytest.mark.parametrize(
+    ("said", "value"),
+    [("1", 1.0), (" 0.5 ", 0.5), ("True", 1.0), ("false", 0.0), ("good", 1.0), (True, 1.0), (0, 0.0)]
+    + [(said, None) for said in ("7", "nan", "-1", "fine", "", None, [1], "1e999")],
+)
+def test_what_people_said_in_a_cell_of_a_file(said: object, value: float | None) -> None:
+    spec = Spec(kind="judge", config={"model": "m", "rubric": "Right?"})
+    judge = Declared(
+        id="i", org="o", project="p", name="judge", number=1, version="1", spec=spec, created_at=0, created_by="key:a"
+    )
+    one = Example(id="e", digest="", split="dev", inputs={"q": 1}, reference=said, metadata={"answer": "Yes."})
+    assert [known for _, known in calibrating.pairs(judge, [one])] == ([] if value is None else [value])
 
 
 def test_what_several_answers_tell_of_the_first_one() -> None:

@@ -141,12 +141,13 @@ def calibrations(name: str, project: str, as_json: bool) -> None:
 
 def _calibrations(found: Any) -> None:
     table(
-        ("judge", "held against", ">n", ">kappa", "95 %", ">agrees", ">cost", "may promote"),
+        ("judge", "held against", ">n", ">unscored", ">kappa", "95 %", ">agrees", ">cost", "may promote"),
         [
             (
                 f"{one['scorer']}@{one['version']}",
                 f"reviews in {one['queue']}" if one["queue"] else f"{one['dataset']}@{one['number']}",
                 one["result"]["n"],
+                one["result"]["unscored"],
                 f"{one['result']['kappa']:.2f}",
                 f"{one['result']['low']:.2f} to {one['result']['high']:.2f}",
                 percent(one["result"]["agreement"]),

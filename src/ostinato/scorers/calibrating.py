@@ -155,9 +155,22 @@ def pairs(scorer: Declared, examples: Sequence[Example]) -> list[tuple[Subject, 
 
 
 def _value(said: object, scale: dict[str, Any]) -> float | None:
-    """People's word as a number from 0 to 1; ``None`` for what means nothing here."""
-    if isinstance(said, str) and said in scale:
-        said = scale[said]
+    """People's word as a number from 0 to 1; ``None`` for what means nothing here.
+
+    A cell of a CSV file is a text, whatever it says: ``1`` and ``True`` are read as they are meant.
+    """
+    if isinstance(said, str):
+        said = scale[said] if said in scale else _cell(said)
     if isinstance(said, int | float) and 0 <= said <= 1:
         return float(said)
     return None
+
+
+def _cell(text: str) -> float | None:
+    word = text.strip().lower()
+    if word in ("true", "false"):
+        return float(word == "true")
+    try:
+        return float(word)
+    except ValueError:
+        return None

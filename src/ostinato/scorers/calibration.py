@@ -4,6 +4,7 @@ A judge may always search. It may *promote* only with a kappa of at least :data:
 labels, on at least :data:`FEWEST` of them; the figure holds for one version of the judge, and is shown with its n.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 
 import msgspec
@@ -13,6 +14,7 @@ from ostinato.scorers.model import Score
 
 ENOUGH = 0.6
 """Landis and Koch (1977): from here on agreement is substantial."""
+_REASON = 200
 FEWEST = 30
 """Fewer labels prove nothing either way."""
 
@@ -63,7 +65,7 @@ def calibrate(scorer: str, scores: Sequence[Score], human: Sequence[float], *, c
         for score, value in scored
         if score.confidence is not None and score.value is not None
     ]
-    why = _why(n, set(wanted), found.value)
+    why = _why(n, set(wanted), found.value, _silence(scores))
     return Agreement(
         scorer=scorer,
         n=n,
@@ -79,11 +81,22 @@ def calibrate(scorer: str, scores: Sequence[Score], human: Sequence[float], *, c
     )
 
 
-def _why(n: int, labels: set[str], kappa: float) -> str:
+def _why(n: int, labels: set[str], kappa: float, silence: str) -> str:
     if n < FEWEST:
         return f"{n} labels are too few; {FEWEST} are needed."
     if len(labels) < 2:
         return "All people's labels are the same: agreement with them proves nothing."
     if kappa < ENOUGH:
-        return f"kappa {kappa:.2f} is below {ENOUGH}."
+        return f"kappa {kappa:.2f} is below {ENOUGH}{silence}."
     return ""
+
+
+def _silence(scores: Sequence[Score]) -> str:
+    """What the judge left unscored, and why mostly: figures alone read as if it had judged, and wrongly."""
+    reasons = Counter(score.rationale or score.label for score in scores if score.value is None)
+    if not reasons:
+        return ""
+    ((mostly, times),) = reasons.most_common(1)
+    left = f"; it left {reasons.total()} of {len(scores)} unscored, which count as disagreement"
+    told = " ".join(mostly.split())[:_REASON].rstrip(".")
+    return f"{left}: {told} ({times} times)" if told else left
