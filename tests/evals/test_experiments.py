@@ -108,6 +108,36 @@ def test_a_stratum_of_a_few_pairs_has_no_interval() -> None:
     assert by["usual"].difference is not None and by["usual"].difference.mean == 1.0
 
 
+@pytest.mark.parametrize("right", [1.0, 0.7])
+def test_intervals_say_what_the_p_values_beside_them_say(right: float) -> None:
+    """Four better of forty and the rest alike: a bootstrap said 2.5 to 22.5 points beside p = 0.125."""
+
+    def cells(*better: int) -> dict[str, evals.Cell]:
+        return {
+            f"e{n:02}": evals.Cell(
+                example=f"e{n:02}",
+                variant="v",
+                value=right if n in better or n % 2 else 0.0,
+                stratum="alike" if n >= 20 else "mixed",
+            )
+            for n in range(40)
+        }
+
+    compared = results.compare("a", "b", cells(), cells(0, 2, 4, 6), seed=1)
+    assert (compared.wins, compared.losses, compared.p) == (4, 0, 0.125)
+    assert compared.difference is not None and compared.difference.low <= 0 < compared.difference.high
+    by = {one.stratum: one for one in compared.slices}
+    alike, mixed = by["alike"].difference, by["mixed"].difference
+    assert alike is not None and alike.low < -0.1 and alike.high > 0.1 and by["alike"].p == 1
+    assert mixed is not None and mixed.low <= 0 and mixed.confidence == 0.975
+    # Ten of ten are significant, and so is their interval; that of a stratum as its p-value after Holm.
+    compared = results.compare("a", "b", cells(), cells(*range(0, 20, 2)), seed=1)
+    assert compared.p is not None and compared.p < 0.01
+    assert compared.difference is not None and compared.difference.low > 0
+    by = {one.stratum: one for one in compared.slices}
+    assert by["mixed"].p < 0.01 and by["mixed"].difference is not None and by["mixed"].difference.low > 0
+
+
 async def test_the_holdout_takes_no_part() -> None:
     async with lab() as room:
         await room.dataset()

@@ -73,6 +73,21 @@ def test_what_is_proven_is_promoted_with_every_number() -> None:
     assert msgspec.json.decode(msgspec.json.encode(decision), type=GateDecision) == decision
 
 
+@pytest.mark.parametrize("better", [1.0, 0.8])
+def test_the_interval_that_is_told_says_what_the_test_beside_it_says(better: float) -> None:
+    """A bootstrap said that four better of forty gain 2.5 points at least, beside p = 0.06."""
+    for wins, losses in ((4, 0), (6, 0), (9, 2), (12, 2), (0, 0), (0, 9)):
+        judged = [
+            msgspec.structs.replace(one, candidate=side(better)) if one.candidate.value else one
+            for one in pairs(wins, losses, neither=40 - wins - losses)
+        ]
+        proof = gate.decide(evidence(judged)).proofs[0]
+        assert (proof.test == "mcnemar") == (better == 1.0 or not wins)
+        assert (proof.low < 0 or proof.low == 0 < proof.p - 0.025) == (proof.p > 0.025), (wins, losses, proof)
+        assert proof.low <= proof.gain <= proof.high
+        assert proof.low < proof.high
+
+
 def test_a_tie_and_a_loss_leave_the_incumbent_where_it_is() -> None:
     for some in (pairs(0, 0, 200, 200), pairs(40, 40, 200, 120), pairs(20, 60, 200, 120), pairs(30, 22, 250, 98)):
         decision = gate.decide(evidence(some))

@@ -169,7 +169,8 @@ class Slice(msgspec.Struct, frozen=True, kw_only=True):
     stratum: str
     pairs: int
     difference: Interval | None
-    """``None``: fewer than five pairs, from which no interval can be told."""
+    """``None``: fewer than five pairs, from which no interval is told. Its ``confidence`` is 0.95 or, as ``p`` is
+    corrected, more: 0 is outside only where ``p`` is at most 0.05."""
     wins: int
     losses: int
     ties: int
@@ -189,6 +190,7 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
     losses: int
     ties: int
     difference: Interval | None
+    """Says what ``p`` says: 0 is inside, or an end, where that is above 0.05, and not inside where it is not."""
     p: float | None
     """Two-sided."""
     test: str

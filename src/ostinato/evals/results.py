@@ -14,7 +14,7 @@ _LEAST_STRATA = 2
 _REASONS = 3
 """Reasons of one scorer for leaving answers unscored that are told."""
 _FEW = 5
-"""Pairs of a stratum below which no interval is told: resampling three values knows three values."""
+"""Pairs of a stratum below which no interval is told: it would be nearly all there is."""
 
 
 def figures(name: str, cells: Sequence[Cell], *, seed: int, texts: bool = False) -> Figures:

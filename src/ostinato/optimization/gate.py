@@ -27,6 +27,7 @@ from ostinato.optimization.verdicts import (
     Ruling,
     Side,
 )
+from ostinato.statistics import Interval
 
 _MOST_PAIRS = 5_000
 _POWER = 0.8
@@ -162,7 +163,7 @@ def _measure(finalist: Finalist, evidence: GateEvidence, rules: GateRules) -> Pr
     else:
         test, p = rulings.fixed(counted, diffs, wins, losses, evidence.seed)
         if n:
-            span = statistics.paired_interval(diffs, seed=evidence.seed)
+            span = _shown(test, p, diffs, wins, losses, evidence.seed)
             low, high = span.low, span.high
     return Proof(
         id=finalist.id,
@@ -182,6 +183,15 @@ def _measure(finalist: Finalist, evidence: GateEvidence, rules: GateRules) -> Pr
         adjusted=p,
         e=e,
     )
+
+
+def _shown(test: str, p: float, diffs: Sequence[float], wins: int, losses: int, seed: int) -> Interval:
+    """The interval that is told beside a p-value, and says the same; nothing is decided by it."""
+    if test == "mcnemar":
+        span = statistics.discordant_interval(wins, losses, len(diffs))
+    else:
+        span = statistics.graded_interval(diffs, seed=seed)
+    return statistics.agreeing(span, p, "greater")
 
 
 def _prove(proof: Proof, finalist: Finalist, adjusted: float, evidence: GateEvidence, rules: GateRules) -> Proof:

@@ -151,7 +151,8 @@ class Proof(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     gain: float
     low: float
     high: float
-    """95 % interval of the gain; in sequential mode one that holds at all times."""
+    """95 % interval of the gain, above 0 only where ``p`` is at most 0.025; in sequential mode one that holds at all
+    times. Nothing is promoted by it."""
     wins: int
     losses: int
     ties: int

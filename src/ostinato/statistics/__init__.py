@@ -14,6 +14,7 @@ from ostinato.statistics.calibration import Isotonic, auroc, brier, calibration_
 from ostinato.statistics.exact import holm, mcnemar, permutation
 from ostinato.statistics.intervals import clopper_pearson, paired_interval, weighted_mean, wilson
 from ostinato.statistics.model import Agreement, Calibration, Curve, Interval
+from ostinato.statistics.paired import agreeing, corrected, discordant_interval, graded_interval
 from ostinato.statistics.planning import pairs_needed, power, smallest_gain
 
 __all__ = [
@@ -23,16 +24,20 @@ __all__ = [
     "EProcess",
     "Interval",
     "Isotonic",
+    "agreeing",
     "auroc",
     "brier",
     "calibration_of",
     "caught",
     "clopper_pearson",
     "cohen_kappa",
+    "corrected",
     "curve",
+    "discordant_interval",
     "ece",
     "fit_isotonic",
     "fleiss_kappa",
+    "graded_interval",
     "holm",
     "krippendorff_alpha",
     "mcnemar",

@@ -1,6 +1,6 @@
 """Tests of paired results: exact where that can be, by seeded permutation where not; and several at once."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
 
@@ -163,15 +163,49 @@ def permutation(diffs: "ArrayLike", *, seed: int, draws: int = 20_000, alternati
     slack = 1e-9 * float(np.abs(values).sum())
     if values.size <= _ENUMERATED:
         return float(np.mean(_all_signs(values.size) @ values >= seen - slack))
+    reached = sum(
+        int(np.count_nonzero(2 * (signs @ values) - seen >= seen - slack))
+        for signs in _drawn_signs(values.size, draws, seed)
+    )
+    return (1 + reached) / (1 + draws)
+
+
+def flips(diffs: "ArrayLike", seed: int, draws: int = 20_000) -> tuple["Floats", "Floats", bool]:
+    """Sums and sizes of the sets of pairs whose signs ``permutation`` flips, and whether it looked at all signs.
+
+    The very draws of the test: it rejects where few sums are at most 0. Of many equally likely sets each is there once;
+    pairs whose difference is 0 are in one or not by the toss of a coin.
+    """
+    import numpy as np  # noqa: PLC0415
+
+    values = _finite(diffs)
+    zeros, values = int(np.count_nonzero(values == 0)), values[values != 0]
+    slack = 0.5e-9 * float(np.abs(values).sum())
+    enumerated = values.size <= _ENUMERATED
+    if enumerated:
+        chosen = _all_signs(values.size) < 0
+        each = max(1, draws // len(chosen))
+        sums, sizes = np.repeat(chosen @ values, each), np.repeat(chosen.sum(axis=1), each)
+    else:
+        parts = [
+            (values.sum() - signs @ values, (1 - signs).sum(axis=1)) for signs in _drawn_signs(values.size, draws, seed)
+        ]
+        sums, sizes = (np.concatenate([part[index] for part in parts]) for index in (0, 1))
+    sums = np.where(np.abs(sums) <= slack, 0.0, sums)
+    # Another stream than that of the signs.
+    return sums, sizes + np.random.default_rng([seed, 1]).binomial(zeros, 0.5, sums.size), enumerated
+
+
+def _drawn_signs(n: int, draws: int, seed: int) -> Iterator["Floats"]:
+    """``draws`` times 1 (as it is) or 0 (flipped) for ``n`` values, some at a time: ``(some, n)``."""
+    import numpy as np  # noqa: PLC0415
+
     random = np.random.default_rng(seed)
-    reached, left, most = 0, draws, max(1, _CHUNK // values.size)
+    left, most = draws, max(1, _CHUNK // n)
     while left:
         some = min(left, most)
-        signs = random.integers(0, 2, size=(some, values.size), dtype=np.int8)
-        sums = 2 * (signs @ values) - values.sum()
-        reached += int(np.count_nonzero(sums >= seen - slack))
+        yield random.integers(0, 2, size=(some, n), dtype=np.int8)
         left -= some
-    return (1 + reached) / (1 + draws)
 
 
 def _all_signs(n: int) -> "Floats":
