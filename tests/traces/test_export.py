@@ -1,5 +1,6 @@
 """Spans as a collector receives them: a real HTTP server that decodes the protobuf."""
 
+import logging
 import re
 import threading
 import time
@@ -21,6 +22,8 @@ from ostinato.core.clock import ManualClock
 from ostinato.traces import Recorder, Settings
 from ostinato.traces.model import AttemptRow
 from ostinato.traces.settings import Otel
+
+_EXPORTERS = "opentelemetry.exporter.otlp.proto.http.metric_exporter"
 
 
 class Collector:
@@ -340,6 +343,56 @@ def test_a_collector_that_is_away_holds_up_nothing(database, clock: ManualClock,
     assert recorder.stop() == 0
     exporter.stop()
     assert (exporter.sent, exporter.dropped) == (0, 2)
+
+
+def test_an_outage_is_told_once_and_its_end_with_counts(
+    clock: ManualClock, rows, collector: Collector, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Each try is told by the exporters themselves, and at length: 60 lines an hour for metrics alone."""
+    exporter = traces_room.exporter(Settings(otel=Otel(enabled=True, endpoint=collector.url)))
+    assert exporter is not None
+    heard: list[list[str]] = []
+
+    def told() -> None:
+        heard.append([f"{one.name}: {one.getMessage()}" for one in caplog.records])
+        caplog.clear()
+
+    def send(status: int, times: int) -> None:
+        collector.status = status
+        for _ in range(times):
+            exporter.observe_batch([], [rows.call(clock)], {}, {})
+            exporter._send()
+            exporter._measure()
+
+    exporter.start()
+    assert exporter._thread is not None
+    exporter._stopping.set()
+    exporter._thread.join()
+    exporter._heard.begin()  # this thread is the one that sends, from now on
+    try:
+        send(200, 1)
+        told()
+        send(400, 3)
+        told()
+        send(200, 2)
+        told()
+        logging.getLogger("opentelemetry.exporter.otlp.proto.http.trace_exporter").error("said to us")
+        other = threading.Thread(target=logging.getLogger(_EXPORTERS).error, args=("said to others",))
+        other.start()
+        other.join()
+        told()
+    finally:
+        exporter._heard.end()
+        exporter.stop()
+    before, outage, after, others = heard
+    assert before == []
+    assert len(outage) == 2 and "does not take spans" in outage[0] and "does not take metrics" in outage[1]
+    assert all("400" in one for one in outage), "with the reason"
+    assert [one.partition(": ")[2] for one in after] == [
+        "The collector takes spans again; tries that failed: 3, lost with them: 3.",
+        "The collector takes metrics again; tries that failed: 3, lost with them: 0.",
+    ]
+    assert others == [f"{_EXPORTERS}: said to others"]
 
 
 def test_settings_hide_the_headers() -> None:

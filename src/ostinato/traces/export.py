@@ -5,7 +5,6 @@ a thread of their own, and sent by OTLP over HTTP. A collector that is slow or a
 nothing else. No prompt, answer, key or end user goes out. All names are in ``semconv``.
 """
 
-import logging
 import secrets
 import threading
 from collections import deque
@@ -28,12 +27,11 @@ from ostinato.core import hashing, ids
 from ostinato.core.clock import Clock, SystemClock
 from ostinato.traces import semconv
 from ostinato.traces.export_metrics import Instruments
+from ostinato.traces.export_outage import Heard, Outage
 from ostinato.traces.metrics import View
 from ostinato.traces.model import HIT_KINDS, CallRow, HitRow
 from ostinato.traces.rollup import UNKNOWN, Cells, Origin
 from ostinato.traces.settings import Otel
-
-_LOG = logging.getLogger(__name__)
 
 _SENT = 512
 """Spans in one request to the collector."""
@@ -76,6 +74,8 @@ class Exporter:
         self._exporter: OTLPSpanExporter | None = None
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
+        self._heard = Heard()
+        self._no_spans, self._no_metrics = Outage("spans"), Outage("metrics")
         self.views: Mapping[str, View] = {}
         """What other rooms show, by name; see ``traces.Metrics.views``."""
         self.sent = 0
@@ -140,41 +140,51 @@ class Exporter:
     # --- sending ------------------------------------------------------------------------------------------------
 
     def _run(self) -> None:
-        while not self._stopping.wait(_PAUSE):
+        self._heard.begin()
+        try:
+            while not self._stopping.wait(_PAUSE):
+                self._send()
+                if self._clock.monotonic() - self._measured >= self._settings.metrics_seconds:
+                    self._measure()
             self._send()
-            if self._clock.monotonic() - self._measured >= self._settings.metrics_seconds:
-                self._measure()
-        self._send()
-        self._measure()
+            self._measure()
+        finally:
+            self._heard.end()
 
     def _measure(self) -> None:
         """Send the metrics as they stand."""
         if self._instruments is None or self._metrics is None:
             return
         self._measured = self._clock.monotonic()
+        self._heard.said = ""
         try:
             taken = self._metrics.export(self._instruments.read(self._clock.now() * 1_000, self.views))
         except Exception as error:  # somebody else's code: it must not end the thread
-            _LOG.warning("Metrics could not be exported: %s", type(error).__name__)
+            self._heard.said = type(error).__name__
             taken = MetricExportResult.FAILURE
         if taken is MetricExportResult.SUCCESS:
             self.measured += 1
+            self._no_metrics.worked()
         else:
             self.unmeasured += 1
+            self._no_metrics.failed(self._heard.said or "it gives no reason", 0)
 
     def _send(self) -> None:
         while self._queue and self._exporter is not None:
             rows = [self._queue.popleft() for _ in range(min(len(self._queue), _SENT))]
+            self._heard.said = ""
             try:
                 spans = [self._call_span(row) if isinstance(row, CallRow) else self._hit_span(*row) for row in rows]
                 taken = self._exporter.export(spans) is SpanExportResult.SUCCESS
             except Exception as error:  # an exporter is somebody else's code: it must not end the thread
-                _LOG.warning("Spans could not be exported: %s", type(error).__name__)
+                self._heard.said = type(error).__name__
                 taken = False
             if taken:
                 self.sent += len(rows)
+                self._no_spans.worked()
             else:
                 self.dropped += len(rows)
+                self._no_spans.failed(self._heard.said or "it gives no reason", len(rows))
                 return
 
     def _call_span(self, row: CallRow) -> ReadableSpan:
