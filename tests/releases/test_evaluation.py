@@ -94,7 +94,7 @@ async def test_harm_that_is_found_at_the_last_moment_is_taken_back_and_not_pause
     plan = Plan(steps=(Step(0.1), Step(0.5)), auto=True)
     release = await one.started(plan=plan)
     shared.samples[release.id] = {"canary": 5}
-    minds = iter(["advance", "harm", "harm"])
+    minds = iter(["advance", "harm", "wait", "harm"])  # the third is told to who looks
     real = one.releases.judge
 
     class Fickle:

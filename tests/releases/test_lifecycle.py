@@ -95,8 +95,10 @@ async def test_a_rollback_brings_back_the_release_before_with_its_generation(one
 
 
 async def test_a_rollback_of_a_canary_gives_all_traffic_back(one: Process) -> None:
-    release = await one.started(plan=CANARY)
+    release = await one.started(plan=Plan(steps=(Step(0.1, min_samples=20), Step(0.5))))
+    assert (await one.releases.show(ALICE, release.id)).waits == "this step has 0 of 20 samples"
     await one.releases.rollback(CAROL, release.id)
+    assert (await one.releases.show(ALICE, release.id)).waits == ""
     assert arms(one) == {"": len(SEEDS)}
     await one.started(2)  # and the label is free again
 

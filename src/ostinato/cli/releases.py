@@ -292,6 +292,7 @@ def _print(told: Any) -> None:
             ("version", f"{one['base_number'] or '-'} -> {one['number']}"),
             ("state", f"{one['state']}{', in force' if told['in_force'] else ''}"),
             ("share", _share(one)),
+            *([("waits", told["waits"])] if told.get("waits") else []),
             ("plan", _plan(one["plan"])),
             ("approvals", told["readiness"]["approvals"]),
             ("bundle", one["digest"]),

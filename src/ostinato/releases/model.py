@@ -300,6 +300,8 @@ class Dossier(msgspec.Struct, frozen=True, kw_only=True):
     history: tuple[Event, ...] = ()
     readings: tuple[Reading, ...] = ()
     """Of its guardrails, while it runs."""
+    waits: str = ""
+    """Why a canary does not go on from its step, in a sentence's part; empty: it may, or is none."""
 
 
 def _wrong(param: str, message: str) -> Invalid:

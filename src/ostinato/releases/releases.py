@@ -132,9 +132,11 @@ class Releases:
         """What the judge says of a canary's step now."""
         if release.state != CANARY:
             return Judgement(Outcome.WAIT, f"it is {release.state}")
+        return await self._judged(release, await self.readings(release))
+
+    async def _judged(self, release: Release, readings: Sequence[Reading]) -> Judgement:
         samples = await self._samples(release.id, release.step_since or 0)
-        judge = Informed(self.judge, await self.readings(release))
-        return judge.judge(release, samples, self.clock.now())
+        return Informed(self.judge, readings).judge(release, samples, self.clock.now())
 
     async def readings(self, release: Release) -> Sequence[Reading]:
         """What the guardrails of a canary show now; none where its plan has none, or it does not run."""
@@ -162,8 +164,11 @@ class Releases:
             )
 
         dossier = await self._database.read(read)
-        readings = await self.readings(dossier.release)
-        return msgspec.structs.replace(dossier, readings=tuple(readings)) if readings else dossier
+        release = dossier.release
+        readings = await self.readings(release)
+        judged = await self._judged(release, readings) if release.state == CANARY else None
+        waits = judged.why if judged is not None and judged.outcome is Outcome.WAIT else ""
+        return msgspec.structs.replace(dossier, readings=tuple(readings), waits=waits)
 
     async def list(
         self,
