@@ -343,6 +343,7 @@ class Governing:
             embedding=lambda project: parts.catalog.value.aliases(project, "embedding"),
             catch_up=parts.recorder.catch_up,
             settings=parts.config.savings,
+            operating_cost=parts.config.kpis.operating_cost,
         )
 
     def _keeping(self) -> savings.Keeping:

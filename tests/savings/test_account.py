@@ -74,6 +74,24 @@ async def test_hits_are_saved_and_overheads_are_below_zero(plane: Plane, key: st
     assert account["pricing_coverage"] == 1.0
 
 
+async def test_what_the_installation_costs_is_an_overhead_of_the_whole_and_of_no_project():
+    async with opened("[kpis]\noperating_cost = 304.36875\n") as plane:
+        key = await plane.key(ROLES["owner"])
+        since = plane.world.clock.now() - 24 * HOUR
+        account = await read(plane, key, f"/savings?since={since}")
+        line = lines(account)["operating cost"]
+        # A day of a month of 30.436875 days at $304.36875.
+        assert (line["kind"], line["state"]) == ("overhead", "counted")
+        assert line["nano"] == pytest.approx(-10 * 10**9, rel=1e-6)
+        assert account["net"] == account["overheads"] == line["nano"]
+        assert (await read(plane, key, f"/savings/roi?since={since}"))["account"]["net"] == account["net"]
+        own = await read(plane, key, f"/savings?since={since}&project=main")
+        line = lines(own)["operating cost"]
+        assert (line["nano"], line["state"], own["net"]) == (None, "missing", 0)
+        assert "$10" in line["detail"] and "this project's" in line["detail"]
+        assert "operating cost" not in lines(await read(plane, key, f"/savings?since={since}&prompt=greeting"))
+
+
 async def test_our_own_calls_are_overheads_by_purpose(plane: Plane, key: str):
     from ostinato.calls import tables as journal
 

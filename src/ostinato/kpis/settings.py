@@ -17,7 +17,8 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     hourly_rate: float | None = None
     """Dollars that an hour of manual work costs; left out: what was avoided is told in minutes only."""
     operating_cost: float | None = None
-    """Dollars a month for infrastructure and tools, beside what is declared by `ostinato savings costs`."""
+    """Dollars a month for infrastructure and tools, beside what is declared by `ostinato savings costs`: what the
+    whole installation costs, an overhead in the account of savings."""
     audited: int = 20
     """Requests that auditability is measured on."""
 

@@ -207,6 +207,22 @@ def declared(found: Sequence[Cost], window: Window, filters: Filter) -> list[Lin
     return [one for one in made if one.name != "other" or one.count]
 
 
+def configured(monthly: float, window: Window, filters: Filter) -> Line:
+    """``[kpis] operating_cost``: what the whole installation costs, for the window's part of the month.
+
+    ``monthly``: dollars. No part of it can be called a project's; of an organization's account it is a part in full, so that no net saving is
+    told too high.
+    """
+    nano = round(monthly * money.NANO * (window.until - window.since) / costs.MONTH)
+    told = "[kpis] operating_cost, by the share of the month"
+    if filters.project:
+        detail = (
+            f"${money.to_dollars(nano)} of the whole installation ({told}): nothing says how much is this project's"
+        )
+        return Line(name="operating cost", nano=None, state="missing", kind="overhead", detail=detail)
+    return Line(name="operating cost", nano=-nano, kind="overhead", detail=f"{told}; the whole installation's, in full")
+
+
 def _as_declared(found: Sequence[Cost], filters: Filter) -> str:
     shared = sum(not one.project for one in found) if filters.project else 0
     told = "as declared, by the share of the month"

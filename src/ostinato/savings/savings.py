@@ -47,8 +47,10 @@ class Savings:
         embedding: Embedding,
         catch_up: Callable[[], object],
         settings: Settings,
+        operating_cost: float | None = None,
     ) -> None:
-        """``catch_up``: writes what the recorder still holds; blocking."""
+        """``catch_up``: writes what the recorder still holds; blocking. ``operating_cost``: dollars a month that the
+        installation costs beside what is declared; ``None``: nobody has said."""
         self._control = control
         self._traces = traces
         self._work = work
@@ -59,6 +61,7 @@ class Savings:
         self._embedding = embedding
         self._catch_up = catch_up
         self._settings = settings
+        self._operating_cost = operating_cost
         self.costs = costs
         self.figures: Figures | None = None
         """Set by whoever builds the KPIs."""
@@ -227,11 +230,13 @@ class Savings:
             loops = await self._work.read(lambda c: accounting.loops(c, window, filters))
         seconds, declared = await self._governed(window, filters)
         wrong = await self._traces.read(lambda c: accounting.wrong_hits(c, window, filters))
+        monthly = None if narrow else self._operating_cost
         return [
             *loops,
             accounting.people(seconds, declared, self._settings.review_rate, window, filters),
             accounting.wrong(wrong, declared, window, filters),
             *([] if narrow else accounting.declared(declared, window, filters)),
+            *([] if monthly is None else [accounting.configured(monthly, window, filters)]),
         ]
 
 

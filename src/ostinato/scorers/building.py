@@ -204,7 +204,8 @@ def mean(scores: Sequence[Score], specs: Sequence[Spec]) -> float | None:
         score = by_name.get(name_of(spec))
         if score is None or score.value is None:
             return None
-        share = spec.weight / greatest  # neither the smallest weights nor the sum of the largest leave the range of a float
+        # Neither the smallest weights nor the sum of the largest may leave the range of a float.
+        share = spec.weight / greatest
         total += share * score.value
         shares += share
     return min(1.0, total / shares) if shares else None
