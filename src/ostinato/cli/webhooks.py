@@ -34,7 +34,13 @@ def show_webhook(name: str, as_json: bool) -> None:
 @webhooks.command("create")
 @click.argument("name")
 @click.argument("address")
-@click.option("--event", "events", multiple=True, required=True, help="resource:verb, resource:* or * for everything; several times.")
+@click.option(
+    "--event",
+    "events",
+    multiple=True,
+    required=True,
+    help="resource:verb, resource:* or * for everything; several times.",
+)
 @click.option("--kind", type=click.Choice(["webhook", "slack", "email"]), default="webhook", show_default=True)
 @click.option("--project", help="Id or short name; the key's own if left out.")
 @click.option("--organization", is_flag=True, help="Messages of every project of the organization.")

@@ -210,8 +210,8 @@ def declared(found: Sequence[Cost], window: Window, filters: Filter) -> list[Lin
 def configured(monthly: float, window: Window, filters: Filter) -> Line:
     """``[kpis] operating_cost``: what the whole installation costs, for the window's part of the month.
 
-    ``monthly``: dollars. No part of it can be called a project's; of an organization's account it is a part in full, so that no net saving is
-    told too high.
+    ``monthly``: dollars. No part of it can be called a project's; of an organization's account it is a part in full,
+    so that no net saving is told too high.
     """
     nano = round(monthly * money.NANO * (window.until - window.since) / costs.MONTH)
     told = "[kpis] operating_cost, by the share of the month"

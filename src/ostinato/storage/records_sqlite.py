@@ -54,7 +54,7 @@ class SqliteRecordStore:
         self._state = records_sql.State()
         self._failing: OstinatoError | None = None
         self._opened = False
-        self._epoch = 0
+        self._epoch: int = 0
         self._damaged = False
         self._tried = float("-inf")
         self._writer: Lane[records_sql.Connection] | None = None
