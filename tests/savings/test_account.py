@@ -291,6 +291,21 @@ async def test_thirty_good_answers_of_thirty_do_not_show_that_quality_holds(plan
     assert found.quality is not None and found.quality.holds
 
 
+async def test_a_release_is_found_beneath_the_calls_of_busier_prompts(plane: Plane, monkeypatch: pytest.MonkeyPatch):
+    now = plane.world.clock.now()
+    await calls(plane, now, arm="control")
+    alone = await effect(plane, now)
+    for number in range(500):
+        record(plane, now + (100 + number) * 1_000_000, prompt="busy", prompt_version=1, usage=Usage(9), cost=9)
+    monkeypatch.setattr(releasing, "_READ", 60)
+    found = await effect(plane, now)
+    assert (found.new, found.old) == (alone.new, alone.old)
+    assert (found.new.n, found.old.n, found.shorter + found.cheaper) == (50, 50, 25_000)
+    # However busy the others are, what is read stays bounded: then it is too little to say anything.
+    monkeypatch.setattr(releasing, "_PAGES", 3)
+    assert (await effect(plane, now)).new.n == 0
+
+
 async def test_how_often_people_had_to_help_is_no_measure_of_quality(plane: Plane):
     now = plane.world.clock.now()
     await calls(plane, now, arm="control")

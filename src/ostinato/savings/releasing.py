@@ -25,7 +25,9 @@ BEFORE = 30 * 86_400_000_000
 _MOST = 100
 _SIGNALS = 5_000
 _READ = 10_000
-"""Calls that are read one by one: the newest of a time."""
+"""Rows of the ledger that are read at once, and calls of a release that are enough for a mean."""
+_PAGES = 30
+"""How often, at most: a release few of whose calls are in that many of the newest rows says so."""
 _Z = 1.959964
 _OUTCOMES = ("csat", "task_success")
 """Outcomes that are told of good and bad answers alike, and are the better the higher."""
@@ -208,13 +210,7 @@ def _calls(
 ) -> Calls:
     call = ledger.call
     low, high = f"{max(0, since) // 1000:012x}", f"{until // 1000:012x}"
-    within = sa.select(call.c.request_id).where(call.c.request_id >= low, call.c.request_id < high)
-    # Of many calls the newest are enough for a mean: how many there were, sums tell where there are any.
-    low = connection.execute(within.order_by(call.c.request_id.desc()).limit(1).offset(_READ)).scalar() or low
-    tokens = call.c.input + call.c.cache_read + call.c.cache_write
     where = [
-        call.c.request_id >= low,
-        call.c.request_id < high,
         call.c.project == change.project,
         call.c.prompt == change.prompt,
         call.c.status < 400,
@@ -227,21 +223,31 @@ def _calls(
         where += [call.c.release == change.base, call.c.prompt_version == change.base_number]
         if control:
             where.append(call.c.arm.in_(("control", "baseline")))
-    query = sa.select(
+    columns = (
         sa.func.count(),
-        sa.func.sum(tokens),
+        sa.func.sum(call.c.input + call.c.cache_read + call.c.cache_write),
         sa.func.sum(call.c.output + call.c.reasoning),
         sa.func.sum(call.c.cost),
         sa.func.sum(call.c.upstream_us),
         sa.func.sum(call.c.cache_read + call.c.cache_write),
-    ).where(*where)
-    n, read, made, cost, us, cached = connection.execute(query).one()
+    )
+    sums, off = [0] * len(columns), 0
+    # Of many calls the newest are enough for a mean: how many there were, sums tell where there are any. The ledger has
+    # no index on prompts: its newest rows are read, by pages, until enough of them are this prompt's.
+    for _ in range(_PAGES):
+        within = sa.select(call.c.request_id).where(call.c.request_id >= low, call.c.request_id < high)
+        last = connection.execute(within.order_by(call.c.request_id.desc()).limit(1).offset(_READ)).scalar()
+        page = [call.c.request_id >= (last or low), call.c.request_id < high, *where]
+        found = connection.execute(sa.select(*columns).where(*page)).one()
+        sums = [had + int(more or 0) for had, more in zip(sums, found, strict=True)]
+        off += accounting.discount(connection, prices, *page)[0] if found[-1] else 0
+        if last is None or sums[0] >= _READ:
+            break
+        high = last
+    n, read, made, cost, us, _ = sums
     if not n:
         return Calls()
-    off = accounting.discount(connection, prices, *where)[0] if cached else 0
-    return Calls(
-        n=int(n), input=int(read) / n, output=int(made) / n, cost=int(cost) / n, us=int(us) / n, discount=off / n
-    )
+    return Calls(n=n, input=read / n, output=made / n, cost=cost / n, us=us / n, discount=off / n)
 
 
 def _quality(connection: sa.Connection, change: Change, margin: float) -> Quality | None:
