@@ -221,7 +221,9 @@ def test_a_release_and_its_way_back_reach_both_within_two_seconds(pair: Pair) ->
         return status == 200 and f"release={release_id}" in headers["ostinato-prompt"] and headers
 
     first = release(1)
-    kept = [eventually(lambda s=server: serves(s, first), within=2)["ostinato-entry"] for server in pair.both]
+    found = [eventually(lambda s=server: serves(s, first), within=2) for server in pair.both]
+    assert all("ostinato-entry" in headers for headers in found), found
+    kept = [headers["ostinato-entry"] for headers in found]
     assert kept[0] == kept[1]
     second = release(2)
     for server in pair.both:

@@ -75,6 +75,20 @@ async def test_a_release_that_no_case_began_says_so() -> None:
     assert found.detail["detect_missing"].startswith("of 2 of 2") and "detect" not in found.detail
 
 
+async def test_markers_tell_where_releases_began_and_ended_within_the_window() -> None:
+    before = release("a", number=1, started_at=100 * _S, ended_at=500 * _S, state="superseded")
+    bad = release("b", ended_at=900 * _S, state="rolled_back", ended_why="errors")
+    elsewhere, proposed = release("c", prompt="farewell"), release("d", started_at=None, state="proposed")
+    read = changes.marking(Listed(before, bad, elsewhere, proposed, release("e", org="beta")))
+    found = await read(Scope(org="acme", project="support", prompt="greeting"), Window(200 * _S, 901 * _S))
+    assert [(one.at // _S, one.number, one.what, one.why) for one in found] == [
+        (500, 1, "superseded", ""),
+        (500, 2, "started", ""),
+        (900, 2, "rolled_back", "errors"),
+    ]
+    assert [one.at // _S for one in await read(_SCOPE, Window(0, 500 * _S))] == [100]
+
+
 async def test_a_rollback_takes_until_the_last_answer_of_any_process(house) -> None:
     """A week it stood; two processes answered with it for 25 seconds more."""
     house.clock.advance(7 * 86_400)

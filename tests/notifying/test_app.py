@@ -160,9 +160,9 @@ async def test_reviews_that_are_overdue_are_told_once(plane: Plane, receiver: Re
 
 async def test_a_receiver_that_is_gone_opens_a_case(plane: Plane, receiver: Receiver) -> None:
     home = plane.projects[ORG]
-    await hook(plane, receiver, "models:*", project=home)
+    await hook(plane, receiver, "updates:*", project=home)
     receiver.status = 410
-    await plane.app.governing.notifying.tell(plane.organizations[ORG], home, "models:update", "model:1")
+    await plane.app.governing.notifying.tell(plane.organizations[ORG], home, "updates:start", "update:1")
     await told(plane, receiver, 1)
     for _ in range(300):
         found = [one for one in await plane.app.governing.cases.list(SYSTEM) if one.detector.startswith("webhook:")]

@@ -233,7 +233,8 @@ async def test_without_the_ledger_nothing_advances(one: Process, shared: Shared,
     watcher = Watcher(one.releases)
     clock.advance(3600)
     await watcher.look()
-    assert (await one.releases.show(ALICE, release.id)).release.step == 0
+    shown = await one.releases.show(ALICE, release.id)
+    assert (shown.release.step, shown.waits) == (0, "The ledger is away.")
     assert watcher.failing == "The ledger is away."
     shared.failing = None
     await watcher.look()

@@ -27,6 +27,8 @@ _filters = (
     click.option("--by", default="", help="Cut by intent, prompt, release, arm, tier; with commas."),
 )
 
+_OF_MARKERS = ("since", "until", "project", "intent", "prompt", "release")
+
 
 def _filtered(command: Any) -> Any:
     for option in reversed(_filters):
@@ -107,23 +109,37 @@ def _print_catalogue(found: Any) -> None:
 @_filtered
 @json_option
 def show_series(name: str, as_json: bool, **query: Any) -> None:
-    """Show the course of one figure; --step is the length of a bucket in seconds."""
-    show(call("GET", "/kpis/series", query={"name": name, **query}), as_json, _print_series)
+    """Show the course of one figure, and where releases began and ended in it; --step: seconds of a bucket."""
+    asked = {name: value for name, value in query.items() if name in _OF_MARKERS}
+    points = call("GET", "/kpis/series", query={"name": name, **query})
+    markers: Any = () if as_json else call("GET", "/kpis/markers", query=asked)
+    show(points, as_json, lambda found: _print_series(found, markers))
 
 
-def _print_series(found: Any) -> None:
-    rows = [
+def _print_series(found: Any, markers: Any) -> None:
+    told = [
         (
+            one["at"],
             when(one["at"]),
             " ".join(value or "-" for value in one["by"].values()) or "all",
-            "-" if one["value"] is None else f"{one['value']:.4g}",
-            "-" if one["low"] is None else f"{one['low']:.4g}",
-            "-" if one["high"] is None else f"{one['high']:.4g}",
-            one["n"],
+            *("-" if one[name] is None else f"{one[name]:.4g}" for name in ("value", "low", "high")),
+            str(one["n"]),
+            "",
         )
         for one in found
     ]
-    table(("from", "of", ">value", ">low", ">high", ">n"), rows, "No data in this window.")
+    if told:
+        told += [
+            (
+                one["at"],
+                when(one["at"]),
+                *("",) * 5,
+                f"{one['prompt']} {one['number']} at {one['label']}: {one['what'].replace('_', ' ')}",
+            )
+            for one in markers
+        ]
+    rows = [row[1:] for row in sorted(told, key=lambda row: row[0])]
+    table(("from", "of", ">value", ">low", ">high", ">n", "release"), rows, "No data in this window.")
 
 
 @kpis.command("import")

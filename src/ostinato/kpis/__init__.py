@@ -9,7 +9,7 @@ from ostinato.kpis import changes, drifting, told
 from ostinato.kpis.catalogue import CATALOGUE, PRESETS
 from ostinato.kpis.changes import Way
 from ostinato.kpis.kpis import Kpis, Source
-from ostinato.kpis.model import CUTS, GROUPS, Figure, Kpi, Page, Point, Reading, Scope, Target
+from ostinato.kpis.model import CUTS, GROUPS, Figure, Kpi, Marker, Page, Point, Reading, Scope, Target
 from ostinato.kpis.outcomes import Outcomes
 from ostinato.kpis.settings import Settings
 
@@ -21,6 +21,7 @@ __all__ = [
     "Figure",
     "Kpi",
     "Kpis",
+    "Marker",
     "Outcomes",
     "Page",
     "Point",

@@ -8,9 +8,9 @@ from typing import Any, Protocol, TypeAlias
 import msgspec
 
 from ostinato.access import SystemActor
-from ostinato.kpis.kpis import Source
+from ostinato.kpis.kpis import Marking, Source
 from ostinato.kpis.measuring import none, share
-from ostinato.kpis.model import Reading, Scope
+from ostinato.kpis.model import Marker, Reading, Scope
 from ostinato.releases import Release
 from ostinato.traces import Window
 from ostinato.traces.rollup import FINEST, SECOND
@@ -46,8 +46,8 @@ class Releases(Protocol):
     ) -> Sequence[Release]: ...
 
 
-async def _started(releases: Releases, scope: Scope, window: Window) -> list[Release]:
-    """Releases of the scope that began in the window."""
+async def _begun(releases: Releases, scope: Scope, window: Window) -> list[Release]:
+    """Releases of the scope that began before the window's end."""
     found: list[Release] = []
     after = ""
     for _ in range(_MOST // _PAGE):
@@ -61,11 +61,43 @@ async def _started(releases: Releases, scope: Scope, window: Window) -> list[Rel
         for one in found
         if one.org == scope.org
         and one.started_at is not None
-        and window.since <= one.started_at < window.until
+        and one.started_at < window.until
         and scope.intent in ("", one.intent)
         and scope.prompt in ("", one.prompt)
         and scope.release in ("", one.id)
     ]
+
+
+async def _started(releases: Releases, scope: Scope, window: Window) -> list[Release]:
+    """Releases of the scope that began in the window."""
+    found = await _begun(releases, scope, window)
+    return [one for one in found if one.started_at is not None and one.started_at >= window.since]
+
+
+def marking(releases: Releases) -> Marking:
+    """Where releases began to answer and ceased to, oldest first."""
+
+    async def read(scope: Scope, window: Window) -> list[Marker]:
+        found: list[Marker] = []
+        for one in await _begun(releases, scope, window):
+            for at, what, why in ((one.started_at, "started", one.reason), (one.ended_at, one.state, one.ended_why)):
+                if at is None or not window.since <= at < window.until:
+                    continue
+                found.append(
+                    Marker(
+                        at=at,
+                        what=what,
+                        release=one.id,
+                        project=one.project,
+                        prompt=one.prompt,
+                        label=one.label,
+                        number=one.number,
+                        why=why,
+                    )
+                )
+        return sorted(found, key=lambda one: (one.at, one.release))
+
+    return read
 
 
 def failures(releases: Releases) -> Source:

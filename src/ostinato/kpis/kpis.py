@@ -12,7 +12,7 @@ from ostinato.intents.model import Kpi as Wanted
 from ostinato.kpis import catalogue
 from ostinato.kpis.cache import hits
 from ostinato.kpis.measuring import none
-from ostinato.kpis.model import CUTS, Facts, Figure, Kpi, Page, Point, Reading, Reviewed, Scope, Target, Verdict
+from ostinato.kpis.model import CUTS, Facts, Figure, Kpi, Marker, Page, Point, Reading, Reviewed, Scope, Target, Verdict
 from ostinato.kpis.settings import Settings
 from ostinato.signals import Signals, summing
 from ostinato.signals.summing import Sum
@@ -25,6 +25,8 @@ Source: TypeAlias = Callable[[Scope, Window], Awaitable[Reading]]
 """A figure that another room tells."""
 Reviewing: TypeAlias = Callable[[Scope, Window, int], Awaitable[Sequence[Reviewed]]]
 """``reviewing(scope, window, seconds)``: reviewers' time by intent, prompt and bucket (0 seconds: one)."""
+Marking: TypeAlias = Callable[[Scope, Window], Awaitable[Sequence[Marker]]]
+"""Where releases began and ended in a window, oldest first."""
 Targets: TypeAlias = Callable[[str, str], Sequence[Wanted]]
 """Project and intent -> what that intent wants."""
 Key: TypeAlias = tuple[str, ...]
@@ -57,6 +59,8 @@ class Kpis:
         self._sources: dict[str, Source] = {}
         self.reviewing: Reviewing | None = None
         """Set by whoever knows what people spend on reviews."""
+        self.marking: Marking | None = None
+        """Set by whoever knows the releases."""
 
     def bind(self, name: str, source: Source) -> None:
         """Have another room tell the figure ``name``. Raises ``Invalid`` for one that is made from sums."""
@@ -114,6 +118,10 @@ class Kpis:
                 found.append(self._figure(one, one.of(everything), covered, fresh, {}))
         judged = [self._judged(one, scope) for one in found]
         return Page(figures=tuple(judged), left_out=left_out, unknown=self._unknown(scope, groups, cuts))
+
+    async def markers(self, scope: Scope, window: Window) -> Sequence[Marker]:
+        """Where releases began to answer and ceased to: what stands beside a figure's course."""
+        return () if self.marking is None else await self.marking(scope, window)
 
     async def series(
         self, name: str, scope: Scope, window: Window, *, step: int = 3_600, by: Sequence[str] = ()

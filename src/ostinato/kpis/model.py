@@ -99,6 +99,23 @@ class Point(msgspec.Struct, frozen=True, kw_only=True):
     missing: str = ""
 
 
+class Marker(msgspec.Struct, frozen=True, kw_only=True):
+    """A release that began to answer, or ceased to: what a change of a figure's course may come of."""
+
+    at: int
+    """UTC microseconds."""
+    what: str
+    """``started``, or how it ended: ``superseded``, ``rolled_back``."""
+    release: str
+    project: str
+    """Id."""
+    prompt: str
+    label: str
+    number: int
+    """Of the version."""
+    why: str = ""
+
+
 class Facts(msgspec.Struct, kw_only=True):
     """What was counted in one window for one group: all that a figure is made of."""
 

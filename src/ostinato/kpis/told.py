@@ -320,6 +320,7 @@ def bind(
     now: Callable[[], int],
 ) -> None:
     """Bind what the rooms of a process tell that are always there."""
+    room.marking = changes.marking(releases)
     room.bind("change_failure_rate", changes.failures(releases))
     room.bind("rollback_time", changes.rollback_times(releases, answered))
     room.bind("improvement_cycle_time", changes.cycle_times(releases, ways))

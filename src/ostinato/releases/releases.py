@@ -165,8 +165,11 @@ class Releases:
 
         dossier = await self._database.read(read)
         release = dossier.release
-        readings = await self.readings(release)
-        judged = await self._judged(release, readings) if release.state == CANARY else None
+        try:
+            readings = await self.readings(release)
+            judged = await self._judged(release, readings) if release.state == CANARY else None
+        except OstinatoError as error:  # what is known of it is shown all the same
+            return msgspec.structs.replace(dossier, waits=error.sentence)
         waits = judged.why if judged is not None and judged.outcome is Outcome.WAIT else ""
         return msgspec.structs.replace(dossier, readings=tuple(readings), waits=waits)
 

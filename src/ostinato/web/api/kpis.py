@@ -140,6 +140,21 @@ async def series(
     return list(await plane_of(request).governing.kpis.series(name, scope, window, step=step, by=_words(by)))
 
 
+@get("/kpis/markers", opt={PERMISSION: "kpis:read"})
+async def markers(
+    request: Req,
+    since: Since = None,
+    until: Until = None,
+    project: FromQuery[str] = "",
+    intent: FromQuery[str] = "",
+    prompt: FromQuery[str] = "",
+    release: FromQuery[str] = "",
+) -> list[kpis.Marker]:
+    """Where releases began to answer and ceased to, oldest first: what stands beside a figure's course."""
+    scope = await _scope(request, project, None, intent=intent, prompt=prompt, release=release)
+    return list(await plane_of(request).governing.kpis.markers(scope, _window(request, since, until)))
+
+
 @post("/outcomes", opt={PERMISSION: "feedback:write"}, status_code=200)
 async def take_outcomes(request: Req, data: JSONBody[Told]) -> Taken:
     """Tell what became of requests and conversations, many at once; what cannot be used is told by its place."""
@@ -174,4 +189,4 @@ async def take_outcomes(request: Req, data: JSONBody[Told]) -> Taken:
     return taken
 
 
-HANDLERS = (figures, catalogue, series, take_outcomes)
+HANDLERS = (figures, catalogue, series, markers, take_outcomes)
