@@ -269,7 +269,7 @@ class Pipeline:
             headers += recording.money_headers(0, outcome.cost or 0)
             self._repeater.note_joined(turn, outcome)
         headers.append(recording.timing(turn, recording.since(turn, rooms), outcome.upstream_us))
-        if seat.pays and outcome.entry is not None:
+        if outcome.entry is not None:
             headers.append((b"ostinato-entry", outcome.entry_name.encode()))
         return Reply(200, headers, data)
 

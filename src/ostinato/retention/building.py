@@ -15,6 +15,9 @@ from ostinato.retention.retention import Retention
 from ostinato.retention.settings import Settings
 from ostinato.storage import Current, Database
 
+_BATCHES = 2
+"""So many times as long as a row waits, other processes are given to have written theirs."""
+
 
 def build(
     settings: Settings,
@@ -50,6 +53,7 @@ def build(
         await asyncio.to_thread(recorder.flush)
         await asyncio.to_thread(heard.flush)
 
+    shared = traces_database.dialect == "postgresql"
     quoting = Quoting(control, work, clock, lambda: examples.copies)
     retention = Retention(
         control,
@@ -62,6 +66,7 @@ def build(
         quoting=quoting,
         databases=(control, traces_database, work),
         settle=settle,
+        lag=_BATCHES * max(recorder.batch_seconds, heard.settings.batch_seconds) if shared else 0.0,
     )
     retention.cover(
         Cache(responses),

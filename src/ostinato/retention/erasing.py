@@ -54,7 +54,9 @@ class Erasing(Sweeping):
     sealer: Sealer
     databases: tuple[Database, ...]
     settle: Callable[[], Awaitable[None]]
-    """Writes down what is still in memory of the requests that have been answered."""
+    """Writes down what is still in memory of the requests that this process has answered."""
+    lag: float
+    """Seconds until other processes have written down theirs; 0 where there is no other."""
     quoted: Callable[[Subject, Ruling], Awaitable[Sequence[str]]]
     """Versions of prompts that quote what will be erased."""
     tell: Tell | None = None
@@ -163,6 +165,8 @@ class Erasing(Sweeping):
                 await self._lease(lease)
 
     async def _forget(self, erasure: Erasure, asked: Subject) -> None:
+        # By the clock on the wall, as their writers' threads: a call that nobody knows yet leaves its answer behind.
+        await asyncio.sleep(self.lag)
         subject, ruling = await self._resolved(asked)
         quoted = erasure.quoted
         if not erasure.stores:

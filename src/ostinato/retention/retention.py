@@ -47,6 +47,7 @@ class Retention(Erasing):
         quoting: Quoting,
         databases: Sequence[Database],
         settle: Callable[[], Awaitable[None]],
+        lag: float = 0.0,
     ) -> None:
         """``databases``: all that are scrubbed after an erasure, ``control`` first."""
         super().__init__(control, clock, log, secret=secret)
@@ -60,6 +61,7 @@ class Retention(Erasing):
         self.sealer = Sealer(secret)
         self.databases = tuple(databases)
         self.settle = settle
+        self.lag = lag
         self.quoting = quoting
         self.quoted = quoting.of
         self.failing = ""

@@ -103,6 +103,11 @@ class Recorder:
         """Let somebody else see the rows from now on."""
         self._watchers = (*self._watchers, watcher)
 
+    @property
+    def batch_seconds(self) -> float:
+        """How long a row waits, at most, to be written with others."""
+        return self._settings.batch_seconds
+
     # --- hot path -----------------------------------------------------------------------------------------------
 
     def hit(self, row: HitRow) -> None:
