@@ -185,6 +185,15 @@ async def test_sums_of_signals_are_what_the_rows_come_to(house) -> None:
     assert found.value == pytest.approx(right.mean)
 
 
+async def test_feedback_under_names_of_its_own_is_not_taken_for_satisfaction_and_not_denied(house) -> None:
+    assert "no feedback was given" in (await house.figure("satisfaction")).missing
+    asked = house.call()
+    house.recorder.flush()
+    house.signals.record([house.signal(asked, "feedback", "too-long", 1.0)])
+    found = await house.figure("satisfaction")
+    assert found.value is None and "too-long" in found.missing
+
+
 async def test_a_week_without_traffic_is_told_by_freshness(house) -> None:
     house.call()
     house.recorder.flush()

@@ -7,13 +7,18 @@ from ostinato.kpis.measuring import none, weighted
 from ostinato.kpis.model import Facts, Kpi, Reading
 from ostinato.signals.summing import Sum
 
+_NAMED = 3
 _SCORED = "no scorer of this window's traffic has such a name; see how to sample traffic"
 
 
 def _satisfaction(facts: Facts) -> Reading:
     found = facts.signals.get(("feedback", "feedback"))
     n = found["n"] if found is not None else 0
-    return weighted(found, facts.confidence, "no feedback was given in this window", {"told": n})
+    others = sorted(name for source, name in facts.signals if source == "feedback" and name != "feedback")
+    why = "no feedback was given in this window"
+    if others:
+        why = f"feedback of this window has names of its own, which may mean anything: {', '.join(others[:_NAMED])}"
+    return weighted(found, facts.confidence, why, {"told": n})
 
 
 def _source(source: str, facts: Facts, why: str) -> Reading:
