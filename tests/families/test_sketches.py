@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from ostinato.families import agree
 from ostinato.families.distinct import ERROR, Distinct
+from ostinato.families.figures import figures
 from ostinato.families.heavy import Heavy
 from ostinato.families.known import Known
 from ostinato.families.likeness import ALIKE, Clusters, likeness, signature
@@ -53,6 +54,17 @@ def test_the_heaviest_are_kept_and_nothing_is_told_too_high(stream: list[int], r
         assert slot.count <= truth[key] <= slot.count + slot.missed
     for key, count in truth.items():
         assert count <= len(stream) / room or key in heavy.slots
+
+
+def test_a_slope_over_a_day_is_not_told_from_minutes() -> None:
+    def told(compared: list[float], agreed: list[float]) -> float | None:
+        sketch = Sketch(requests=100.0, compared=compared, agreed=agreed)
+        return figures("o", "p", "f", sketch, now=10**12, half_life=7 * 86_400.0, whole_cost=0).volatility
+
+    assert told([50, 50, 50, 0, 0, 0, 0], [50, 49, 46, 0, 0, 0, 0]) is None
+    # Half a day and two weeks: 2 and 21 % disagree.
+    slope = told([0, 0, 0, 0, 50, 0, 100], [0, 0, 0, 0, 49, 0, 79])
+    assert slope is not None and slope == pytest.approx(0.19 / 13.5)
 
 
 def test_known_says_no_only_to_what_is_new() -> None:

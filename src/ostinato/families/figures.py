@@ -14,6 +14,8 @@ _MONTH = 30 * _DAY
 _SHORTEST = _DAY
 """A family seen for less is not held to go on at the rate of its first minutes."""
 _ENOUGH = 5.0
+_SPAN = 0.4
+"""Days between the ages that a slope is taken over, at least: minutes say nothing of a day."""
 _MEANT = 20.0
 """Questions that the encoder must have seen before its word counts."""
 _MIDDLES = (30.0, 300.0, 1_800.0, 10_800.0, 43_200.0, 259_200.0, 1_209_600.0)
@@ -129,7 +131,7 @@ def _volatility(compared: Sequence[float], agreed: Sequence[float]) -> float | N
     points = [
         (middle / _DAY, 1 - k / n, n) for middle, k, n in zip(_MIDDLES, agreed, compared, strict=True) if n >= _ENOUGH
     ]
-    if len(points) < 2:
+    if len(points) < 2 or points[-1][0] - points[0][0] < _SPAN:
         return None
     total = sum(n for _, _, n in points)
     x = sum(n * age for age, _, n in points) / total

@@ -62,7 +62,8 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
     gaps: tuple[float, ...] = ()
     """Share of the requests that came so long after an equal one, by the same classes of time."""
     volatility: float | None = None
-    """By how much less answers agree with every day between them; ``None``: not seen at two ages."""
+    """By how much less answers agree with every day between them; ``None``: not seen at two ages, or these
+    lie within half a day."""
     personal: Share | None = None
     """Share of the questions with personal data in them."""
     missed: float = 0.0
