@@ -1,7 +1,7 @@
 """How decisions of triage are carried out: by cache rules, optimization runs, review queues."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from functools import partial
 from typing import Any, Protocol, cast
 
@@ -25,7 +25,7 @@ from ostinato.prompts import Prompts
 from ostinato.signals import Signals
 from ostinato.storage import Change, Current, Database, Declarations, Declared
 from ostinato.traces import Metrics
-from ostinato.triage import Audits, Decision, Drifting, Gained, Inventory, Item, Rooms, Triage
+from ostinato.triage import Audits, Decision, Drifting, Gained, Inventory, Item, Rooms, Served, Triage
 from ostinato.wire.model import Json
 
 SYSTEM = SystemActor("triage")
@@ -267,6 +267,15 @@ def case_of(on_alarm: Callable[[Alarm], Awaitable[str]]) -> Callable[[Item], Awa
     return open_case
 
 
+def serving(prompts: Prompts) -> Served:
+    """Which versions of prompts are served now."""
+
+    def served(project: str, prompt: str) -> tuple[int, Collection[int]]:
+        return prompts.snapshot.value.served(project, prompt)
+
+    return served
+
+
 def drifting(room: Cases) -> Drifting:
     """What open cases of detectors say of a project's prompts and intents: a threshold that was passed, a breaker that
     tripped and what somebody opened by hand are no drift."""
@@ -328,6 +337,7 @@ class Triaging:
         self.triage.bind("optimize", starting(parts.optimizations))
         self.triage.bind("review", asking(parts.reviews, parts.improving.scorers, partial(_keeps, parts.access)))
         self.triage.gained = gained(parts.optimizations, parts.clock, settings.inventory_days)
+        self.triage.served = serving(parts.prompts)
         self.audits = Audits(families, parts.calls, parts.clock, settings)
         self.inventory = Inventory(rooms, settings, parts.prompts, lambda: _projects(parts.access))
         self.inventory.drifting = drifting(cases)

@@ -73,6 +73,9 @@ class Process:
     def resolve(self, reference: str, seed: bytes = b"") -> prompts.Resolved:
         return self.prompts.snapshot.value.resolve(self.project, reference, seed)
 
+    def served(self, name: str) -> tuple[int, frozenset[int]]:
+        return self.prompts.snapshot.value.served(self.project, name)
+
     def text(self, reference: str, **variables: Any) -> str:
         """What a prompt of one message comes to."""
         (message,) = self.resolve(reference).compiled.render(variables).messages

@@ -219,10 +219,12 @@ async def test_arms_are_sticky_and_grow_without_anybody_leaving(here):
         for arm in arms.values():
             assert (arm.number, arm.generation) == ((2, "r2") if arm.arm == "canary" else (1, "r1"))
         members = canary
+    assert here.served("p") == (1, {1, 2})
     assign(here, 2, release="r2")
     await here.prompts.snapshot.reload()
     assert {here.resolve("p", seed).arm for seed in seeds} == {""}
     assert here.resolve("p").generation == "r2"
+    assert here.served("p") == (2, {2}) and here.served("nothing") == (0, set())
 
 
 words = st.text(max_size=8)

@@ -80,6 +80,18 @@ def decided(found: Evidence, **fields: Any) -> Decision:
 BAD = share(100, 200)
 
 
+def test_a_version_that_was_replaced_is_not_improved_any_more() -> None:
+    """Its traffic stays for a while, by the hold-out or by those who name it; a run would begin with the other one."""
+    bad = evidence(quality=BAD, value=0.05)
+    assert decide(bad, RULES).choice in ("optimize", "both")
+    replaced = msgspec.structs.replace(bad, replaced_by=4)
+    verdict = decide(replaced, RULES)
+    assert verdict.choice in ("leave", "cache")
+    assert any("version 4" in one.text and one.holds for one in verdict.reasons)
+    assert changes(decided(bad, state="proposed"), verdict, RULES, replaced)
+    assert not changes(decided(bad), verdict, RULES, replaced), "what somebody has agreed to is done"
+
+
 @pytest.mark.parametrize(
     ("found", "choice"),
     [

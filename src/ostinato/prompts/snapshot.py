@@ -155,6 +155,16 @@ class PromptSnapshot:
         name, _, which = reference.partition("@")
         return self._prompts[project, name].pointers[which].stable
 
+    def served(self, project: str, name: str) -> tuple[int, frozenset[int]]:
+        """The version that ``production`` points at (0: none), and all that some label or its canary does."""
+        entry = self._prompts.get((project, name))
+        if entry is None:
+            return 0, frozenset()
+        found = {one.number for one in entry.assigned.values()}
+        found |= {one.canary.number for one in entry.assigned.values() if one.canary is not None}
+        production = entry.assigned.get(PRODUCTION)
+        return 0 if production is None else production.number, frozenset(found)
+
     def content(self, project: str, name: str, number: int) -> Content:
         """The content of a version. Raises ``NotFound``."""
         entry = self._prompts.get((project, name))

@@ -11,7 +11,7 @@ from ostinato.triage.deciding import changes, decide
 from ostinato.triage.inventory import Drifting, Inventory
 from ostinato.triage.model import CHOICES, Choice, Decision, Evidence, Item, Reason, Row, Verdict
 from ostinato.triage.settings import Settings
-from ostinato.triage.triage import Gained, Rooms, Triage
+from ostinato.triage.triage import Gained, Rooms, Served, Triage
 
 __all__ = [
     "CHOICES",
@@ -26,6 +26,7 @@ __all__ = [
     "Reason",
     "Rooms",
     "Row",
+    "Served",
     "Settings",
     "Triage",
     "Verdict",

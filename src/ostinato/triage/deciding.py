@@ -14,6 +14,7 @@ from ostinato.triage.value import Caching
 from ostinato.wire.model import Json
 
 _HIGH = ("high", "critical")
+_REPLACED = "replaced"
 _NOTHING = Span(0.0, 0.0, 0.0)
 
 
@@ -23,7 +24,7 @@ def decide(evidence: Evidence, settings: Settings) -> Verdict:
     if figures.family == OTHER or figures.requests < settings.least_requests:
         return _leave((_little(evidence, settings),))
     kept = value.best_caching(evidence, settings)
-    gain = value.optimizing(evidence, settings)
+    gain = None if evidence.replaced_by else value.optimizing(evidence, settings)
     forbidden, because = _forbidden(kept, settings)
     worth: dict[str, Money] = {"leave": Money(0.0), "review": Money(0.0), "cache": kept.worth}
     if gain is not None:
@@ -46,7 +47,9 @@ def decide(evidence: Evidence, settings: Settings) -> Verdict:
     improves = gain is not None and gain.expected >= settings.least_dollars
     choice: Choice = "both" if caches and improves else "cache" if caches else "optimize" if improves else "leave"
     reasons = [*_cache_reasons(evidence, kept, settings, because)]
-    if gain is not None:
+    if evidence.replaced_by:
+        reasons.append(_replaced(evidence))
+    elif gain is not None:
         reasons += _gain_reasons(evidence, gain, settings)
     elif unknown is not None:
         reasons.append(unknown)
@@ -87,10 +90,16 @@ def _ruled(standing: Decision, verdict: Verdict) -> bool:
     caches = standing.choice in ("cache", "both")
     if verdict.forbidden and caches:
         return True
+    if standing.state == "proposed" and standing.choice in ("optimize", "both") and _said(verdict, _REPLACED):
+        return True
     if (standing.choice == "review") != (verdict.choice == "review"):
         return True
     # It was left alone for want of traffic: what is decided now is the first word.
     return standing.choice == "leave" and not standing.worth and bool(verdict.worth)
+
+
+def _said(verdict: Verdict, name: str) -> bool:
+    return any(one.name == name for one in verdict.reasons)
 
 
 def _difference(worth: dict[str, Money], one: str, other: str) -> float:
@@ -172,6 +181,12 @@ def _off(evidence: Evidence) -> Reason:
     """What is not worth caching stays as it is: not cached, by rules that somebody has declared."""
     text = f"Caching is off for {evidence.off_by or 'it'}: none of it is answered from the cache, and that stays so."
     return Reason("cache-off", text, 0.0, "<", 1.0)
+
+
+def _replaced(evidence: Evidence) -> Reason:
+    number = evidence.figures.version
+    text = f"No label points at version {number} any more: a run would begin with version {evidence.replaced_by}."
+    return Reason(_REPLACED, text, 0.0, "<", 1.0)
 
 
 def _stakes(evidence: Evidence) -> Reason:

@@ -65,6 +65,8 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     """Of its answers, as far as they were judged."""
     gained: float | None = None
     """What the last optimization run on its prompt found to be gained, as a share; ``None``: there was none."""
+    replaced_by: int = 0
+    """The version of its prompt that is served, where no label points at its own any more; 0: one does."""
     policy: Policy = Policy()
     """What holds for it now."""
     off_by: str = ""

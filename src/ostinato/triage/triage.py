@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import msgspec
@@ -34,6 +34,8 @@ Effect: TypeAlias = Callable[[Actor, Decision, Json], Awaitable[Json]]
 Raises ``OstinatoError`` where that cannot be, with the way out."""
 Gained: TypeAlias = Callable[[str], Awaitable[Mapping[tuple[str, int], float]]]
 """``gained(project)``: prompt and version -> what a run on it found to be gained, as a share; left out: not known."""
+Served: TypeAlias = Callable[[str, str], tuple[int, Collection[int]]]
+"""``served(project, prompt)``: the version in production (0: none), and all that some label points at."""
 
 _COMMENT = 2_000
 _SETTLE = 30.0
@@ -71,6 +73,7 @@ class Triage:
         self._quality = Quality(rooms.signals, rooms.families, rooms.clock)
         self._effects: dict[str, Effect] = {}
         self.gained: Gained | None = None
+        self.served: Served | None = None
         self.on_decision: Callable[[Decision], None] | None = None
         """Told of every decision that is written or closed."""
         self._task: asyncio.Task[None] | None = None
@@ -374,9 +377,16 @@ class Triage:
             value=None if intent is None or intent.value is None else intent.value / 1e9,
             quality=known.get(figures.family),
             gained=gained.get((figures.prompt, figures.version)) if figures.prompt else None,
+            replaced_by=self._replaced_by(figures),
             policy=base if intent is None else intents.policy(figures.project, intent.key, base),
             off_by=f"the intent {key!r}" if by_intent else f"the model {figures.alias!r} in this project",
         )
+
+    def _replaced_by(self, figures: Figures) -> int:
+        if not figures.prompt or self.served is None:
+            return 0
+        production, others = self.served(figures.project, figures.prompt)
+        return 0 if figures.version == production or figures.version in others else production
 
     async def _home(self, actor: Actor, project: str | None, permission: str) -> tuple[str, str]:
         found = await self._rooms.control.read(lambda connection: find_project(connection, actor, project))
