@@ -201,7 +201,7 @@ def roll_out(
         outcomes = asyncio.run(replay(gateway, compose, batch, answered.append))
         for outcome in outcomes:
             if outcome.request_id:
-                told = {"request_id": outcome.request_id, "name": "right-topic", "value": outcome.right}
+                told = {"request_id": outcome.request_id, "value": outcome.right}
                 people.app.feedback(told)
         release = people.owner.get(f"/releases/{release_id}")["release"]
         shown(release)
