@@ -127,7 +127,8 @@ def _plan(console: Console, people: People) -> None:
     _say(
         console,
         "Ana asks for a better prompt",
-        f"Plan: about {plan['calls']} calls of {plan['alias']}; {plan['pairs']} sealed examples"
+        f"Plan: about {plan['about']:,} calls of {plan['alias']}, {plan['calls']:,} at most; "
+        f"{plan['pairs']} sealed examples"
         + (f", which can prove a gain of {100 * gain:.0f} points or more." if gain is not None else "."),
     )
     for notice in plan.get("notices", ()):
