@@ -285,8 +285,8 @@ class Governing:
         return retention.Bound(
             "vectors",
             ("traces.detector_vector",),
-            lambda one: read(lambda c: of_vectors.count(c, one.digest, one.requests)),
-            lambda one: run(lambda c: of_vectors.erase(c, one.digest, one.requests)),
+            lambda one: read(lambda c: of_vectors.count(c, one.project, one.digest, one.requests)),
+            lambda one: run(lambda c: of_vectors.erase(c, one.project, one.digest, one.requests)),
         )
 
     def _texts_in_memory(self) -> retention.Bound:

@@ -17,7 +17,7 @@ from inside import SYSTEM, inside
 
 from ostinato import datasets, monitoring, scorers
 from ostinato.core.errors import Invalid
-from ostinato.monitoring import tables
+from ostinato.monitoring import forgetting, tables
 from ostinato.monitoring.asking import Nights
 from ostinato.traces.tables import call
 
@@ -193,6 +193,11 @@ async def test_questions_that_mean_other_things_are_found_and_can_be_forgotten(c
     assert alarm.evidence["p"] < 0.01
     await day("weather")
     assert len([one for one in alarms.taken if one.kind == "mix"]) == 1  # usual by now
+    named = traces.query(lambda c: c.execute(sa.select(tables.vector.c.request_id)).scalars().all())
+    # Another project cannot name them away.
+    assert traces.query(lambda c: forgetting.count(c, "elsewhere", "", named)) == 0
+    assert await traces.run(lambda c: forgetting.erase(c, "elsewhere", "", named)) == 0
+    assert traces.query(lambda c: forgetting.count(c, project, "", named)) == len(named) > 0
     gone = await watched.erase_subject("u1")
     assert gone > 0
     left = traces.query(lambda c: c.execute(sa.select(tables.vector.c.user_digest)).scalars().all())

@@ -5,26 +5,32 @@ from collections.abc import Collection, Sequence
 import sqlalchemy as sa
 
 from ostinato.monitoring.tables import vector
+from ostinato.traces.tables import call
 
 _MANY = 500
 
 
-def count(connection: sa.Connection, digest: str, requests: Collection[str]) -> int:
-    """How many vectors there are."""
+def count(connection: sa.Connection, project: str, digest: str, requests: Collection[str]) -> int:
+    """How many vectors there are; a request that the ledger knows to be another project's has none."""
     return sum(
         connection.execute(sa.select(sa.func.count()).select_from(vector).where(one)).scalar_one()
-        for one in _whose(digest, requests)
+        for one in _whose(project, digest, requests)
     )
 
 
-def erase(connection: sa.Connection, digest: str, requests: Collection[str]) -> int:
+def erase(connection: sa.Connection, project: str, digest: str, requests: Collection[str]) -> int:
     """How many vectors went."""
-    return sum(connection.execute(sa.delete(vector).where(one)).rowcount for one in _whose(digest, requests))
+    return sum(connection.execute(sa.delete(vector).where(one)).rowcount for one in _whose(project, digest, requests))
 
 
-def _whose(digest: str, requests: Collection[str]) -> Sequence[sa.ColumnElement[bool]]:
+def _whose(project: str, digest: str, requests: Collection[str]) -> Sequence[sa.ColumnElement[bool]]:
     """Conditions that do not overlap."""
     wanted = sorted(requests)
     others = vector.c.user_digest != digest if digest else sa.true()
-    found = [vector.c.request_id.in_(wanted[begin : begin + _MANY]) & others for begin in range(0, len(wanted), _MANY)]
+    # Whoever erases names requests as they please; of those that the ledger knows no more, nobody knows whose they are.
+    foreign = sa.exists().where(call.c.request_id == vector.c.request_id, call.c.project != project)
+    found = [
+        vector.c.request_id.in_(wanted[begin : begin + _MANY]) & others & ~foreign
+        for begin in range(0, len(wanted), _MANY)
+    ]
     return [vector.c.user_digest == digest, *found] if digest else found
