@@ -188,6 +188,20 @@ async def test_forgetting_a_user_takes_their_requests_out_of_memory() -> None:
         assert room.samples(5) == []
 
 
+async def test_an_erasure_by_request_leaves_nothing_in_memory_of_a_user_it_does_not_name() -> None:
+    async with inside(PRICED, base=BASE) as world:
+        await world.ask(CHAT, asked("You are a bank.", "a question"), {"ostinato-user": "ann"})
+        room = world.app.governing.families
+        room.flush()
+        (one,) = room.samples(5)
+        assert await room.forget_everywhere("elsewhere", "") == 0
+        assert await room.forget_everywhere(one.project, "") == 1
+        await world.ask(CHAT, asked("You are a bank.", "another question"), {"ostinato-user": "ann"})
+        await room.forget_everywhere(one.project, "")  # maybe still on its way
+        room.flush()
+        assert room.samples(5) == []
+
+
 async def test_what_one_process_is_told_to_forget_all_forget(tmp_path: Path, postgres_url: str) -> None:
     control = storage.open_database("control", postgres_url)
     await asyncio.to_thread(storage.migrate, control)

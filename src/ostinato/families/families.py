@@ -201,12 +201,15 @@ class Families:
             return self._reservoir.some(most, project)
 
     def forget(self, project: str, user: str) -> int:
-        """Drop what an end user (digest) asked; gives how many requests there were. Blocking, shortly."""
+        """Drop what an end user (digest) asked; gives how many requests there were. Blocking, shortly.
+
+        With no user, what anybody in the project asked: whose the requests of a conversation were is not kept here.
+        """
         with self._lock:
             # Meanwhile more may be appended: once around, and what is not theirs is appended again.
             for _ in range(len(self._answers)):
                 one = self._answers.popleft()
-                if not (isinstance(one, _Answered) and (one.project, one.user) == (project, user)):
+                if not (isinstance(one, _Answered) and one.project == project and user in ("", one.user)):
                     self._answers.append(one)
             if self.meaning is not None:
                 self.meaning.forget(project, user)
@@ -231,7 +234,7 @@ class Families:
         threading.Thread(target=self._forget_heard, args=(project, user), name="ostinato-forget", daemon=True).start()
 
     def _forget_heard(self, project: str, user: str) -> None:
-        if user:
+        if project:
             self.forget(project, user)
             return
         with self._lock:

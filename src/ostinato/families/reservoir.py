@@ -72,8 +72,8 @@ class Reservoir:
         return found
 
     def forget(self, project: str, user: str) -> int:
-        """Drop what an end user asked; gives how many there were."""
-        gone = [place for place in self._kept if place[0] == project and place[2] == user]
+        """Drop what an end user asked, or with no user what anybody in the project asked; gives how many there were."""
+        gone = [place for place in self._kept if place[0] == project and user in ("", place[2])]
         for place in gone:
             sample = self._kept.pop(place)
             self._families[sample.project, sample.family].remove(place)
