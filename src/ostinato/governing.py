@@ -286,7 +286,8 @@ class Governing:
             "vectors",
             ("traces.detector_vector",),
             lambda one: read(lambda c: of_vectors.count(c, one.project, one.digest, one.requests)),
-            lambda one: run(lambda c: of_vectors.erase(c, one.project, one.digest, one.requests)),
+            lambda one: run(lambda c: of_vectors.erase(c, one.project, one.digest, one.requests, one.held)),
+            lambda one: read(lambda c: of_vectors.count(c, one.project, "", one.held)),
         )
 
     def _texts_in_memory(self) -> retention.Bound:

@@ -198,6 +198,16 @@ async def test_questions_that_mean_other_things_are_found_and_can_be_forgotten(c
     assert traces.query(lambda c: forgetting.count(c, "elsewhere", "", named)) == 0
     assert await traces.run(lambda c: forgetting.erase(c, "elsewhere", "", named)) == 0
     assert traces.query(lambda c: forgetting.count(c, project, "", named)) == len(named) > 0
+    # What a hold keeps of somebody stays, found by whichever name.
+    theirs = traces.query(
+        lambda c: (
+            c.execute(sa.select(tables.vector.c.request_id).where(tables.vector.c.user_digest == "u2")).scalars().all()
+        )
+    )
+    assert len(theirs) > 1
+    went = await traces.run(lambda c: forgetting.erase(c, project, "u2", theirs, theirs[:1]))
+    assert went == len(theirs) - 1
+    assert traces.query(lambda c: forgetting.count(c, project, "", theirs)) == 1
     gone = await watched.erase_subject("u1")
     assert gone > 0
     left = traces.query(lambda c: c.execute(sa.select(tables.vector.c.user_digest)).scalars().all())

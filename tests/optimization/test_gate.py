@@ -249,6 +249,10 @@ def test_a_significant_loss_on_a_declared_slice_refuses_unless_it_is_accepted_by
     waived = gate.decide(evidence(some), GateRules(slices=("*",), waived={"fr": "Ada: French is switched off in May"}))
     assert waived.outcome == "promote"
     assert "Ada: French is switched off in May" in ruling(waived.proofs[0], "slice:fr").sentence
+    # A slice that is named is asked for, whatever else is: with "*" beside it, one without examples was forgotten.
+    beside = gate.decide(evidence(some), GateRules(slices=("*", "it")))
+    assert {"slice:it", "slice:fr"} <= {one.rule for one in beside.proofs[0].rulings}
+    assert not ruling(beside.proofs[0], "slice:it").passed
     empty = gate.decide(evidence(some), GateRules(slices=("it",)))
     assert "No sealed example belongs to 'it'" in empty.sentence
 

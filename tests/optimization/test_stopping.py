@@ -15,7 +15,7 @@ from run_kit import PROMPT, Kit, Painter, opened, place
 
 from ostinato import access
 from ostinato.core.errors import Conflict, Denied, Unavailable
-from ostinato.optimization import binding, releasing
+from ostinato.optimization import binding, releasing, runs
 from ostinato.optimization.carrying import subject_of
 from ostinato.optimization.run import PHASES, Run
 from ostinato.prompts import Draft
@@ -176,6 +176,26 @@ async def test_a_database_that_is_away_for_a_moment_needs_nobody(kit: Kit, monke
     paid = len(kit.painter.asked)
     ended = await through(kit, again, *PHASES)
     assert ended.state == "proposed" and len(kit.painter.asked) == paid, ended.sentence
+
+
+async def test_a_run_that_cannot_be_looked_after_keeps_no_other_from_it(
+    kit: Kit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ann = await kit.caller()
+    run = await kit.runs.start(ann, kit.wish(), kit.project)
+    some = [run, msgspec.structs.replace(run, id="0" * 32)]
+    monkeypatch.setattr(runs.store, "page", lambda _, state, **__: [one for one in some if one.state == state])
+    seen: list[str] = []
+
+    async def revive(one: Any) -> None:
+        seen.append(one.id)
+        if len(seen) == 1:
+            raise Unavailable("The database does not answer.", code="storage_unreachable")
+
+    monkeypatch.setattr(kit.runs, "_revive", revive)
+    with pytest.raises(Unavailable):
+        await kit.runs.look()
+    assert seen == [one.id for one in some]
 
 
 async def test_a_label_that_moves_while_it_is_proposed_leaves_no_release_behind(

@@ -18,9 +18,22 @@ def count(connection: sa.Connection, project: str, digest: str, requests: Collec
     )
 
 
-def erase(connection: sa.Connection, project: str, digest: str, requests: Collection[str]) -> int:
-    """How many vectors went."""
-    return sum(connection.execute(sa.delete(vector).where(one)).rowcount for one in _whose(project, digest, requests))
+def erase(
+    connection: sa.Connection, project: str, digest: str, requests: Collection[str], kept: Collection[str] = ()
+) -> int:
+    """How many vectors went. ``kept``: requests whose vectors stay, as a hold keeps them."""
+    wanted = set(requests) - set(kept)
+    gone = 0
+    for one in _whose(project, digest, wanted):
+        if not kept:
+            gone += connection.execute(sa.delete(vector).where(one)).rowcount
+            continue
+        found = connection.execute(sa.select(vector.c.request_id).where(one)).scalars()
+        free = sorted(set(found) - set(kept))
+        for begin in range(0, len(free), _MANY):
+            some = vector.c.request_id.in_(free[begin : begin + _MANY])
+            gone += connection.execute(sa.delete(vector).where(one & some)).rowcount
+    return gone
 
 
 def _whose(project: str, digest: str, requests: Collection[str]) -> Sequence[sa.ColumnElement[bool]]:

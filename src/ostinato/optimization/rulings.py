@@ -200,7 +200,8 @@ def policy(name: str, pairs: Sequence[Pair], seed: int, rules: GateRules) -> Rul
 def slices(pairs: Sequence[Pair], seed: int, rules: GateRules) -> list[Ruling]:
     """A ruling for each declared slice: a significant loss there refuses, whatever is gained elsewhere."""
     present = sorted({one.stratum for one in pairs if one.stratum})
-    names = present if "*" in rules.slices else list(dict.fromkeys(rules.slices))
+    declared = [one for one in rules.slices if one != "*"]
+    names = list(dict.fromkeys([*declared, *(present if "*" in rules.slices else ())]))
     parts = {name: [one for one in pairs if one.stratum == name] for name in names}
     losses = {name: _loss(part, seed) for name, part in parts.items()}
     adjusted = dict(zip(names, statistics.holm([losses[name][1] for name in names]), strict=True))

@@ -206,11 +206,14 @@ class Optimizations:
                 found += store.page(connection, reach=sa.true(), state=state, limit=1_000)
             return found
 
+        trouble: list[Exception] = []
         for run in await self._rooms.control.read(work):
-            if run.state == "reviewing":
-                await self.reviewed(run.id)
-            else:
-                await self._revive(run)
+            try:
+                await (self.reviewed(run.id) if run.state == "reviewing" else self._revive(run))
+            except Exception as error:  # told below: the runs behind it are looked after all the same
+                trouble.append(error)
+        if trouble:
+            raise trouble[0]
 
     async def reviewed(self, run_id: str) -> None:
         """Let a run go on that waits for reviewers, once they have said all."""

@@ -161,12 +161,17 @@ class Bound:
         tables: tuple[str, ...],
         count: Callable[[Subject], Awaitable[int]],
         erase: Callable[[Subject], Awaitable[object]],
+        held: Callable[[Subject], Awaitable[int]] | None = None,
     ) -> None:
-        """``count`` and ``erase`` are about all of a subject's; where a hold covers the subject, none of it goes."""
+        """``count`` is about all of a subject's; where a hold covers the subject, none of it goes.
+
+        ``erase`` leaves what belongs to ``Subject.held``, where the room knows requests; ``held`` counts that.
+        """
         self.name = name
         self.tables = tables
         self._count = count
         self._erase = erase
+        self._held = held
 
     async def sweep(self, kind: Kind, ruling: Ruling, effort: Effort) -> Swept:
         """It looks after its age itself."""
@@ -175,7 +180,9 @@ class Bound:
     async def count(self, subject: Subject, ruling: Ruling) -> Counted:
         """As the room counts."""
         found = await self._count(subject)
-        return Counted(found, found if _any_hold(subject, ruling) else 0)
+        if _any_hold(subject, ruling):
+            return Counted(found, found)
+        return Counted(found, await self._held(subject) if self._held is not None and subject.held else 0)
 
     async def erase(self, subject: Subject, ruling: Ruling) -> None:
         """As the room erases."""
