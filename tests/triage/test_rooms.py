@@ -210,17 +210,19 @@ async def test_what_one_process_is_told_to_forget_all_forget(tmp_path: Path, pos
     notices = [storage.Notices(control, poll_seconds=0.1) for _ in range(2)]
     rooms = [Families(database, ManualClock(), FamilySettings(), seed=number) for number in range(2)]
     try:
-        heard: list[str] = []
-        for told in notices:
+        heard: tuple[list[str], list[str]] = ([], [])
+        for told, words in zip(notices, heard, strict=True):
             await told.start()
-            told.subscribe("families", heard.append)
-        while heard.count("hello") < 3:  # both wires stand: two have heard the second of them, one itself
+            told.subscribe("families", words.append)
+        while len(heard[0]) < 2 or len(heard[1]) < 2:  # both wires stand
             notices[1].publish("families", "hello")
             await asyncio.sleep(0.05)
         before = -1
-        while before != len(heard):  # none is on its way any more: without detail, it would have everything forgotten
-            before = len(heard)
+        while before != sum(map(len, heard)):  # none is on its way any more
+            before = sum(map(len, heard))
             await asyncio.sleep(0.4)
+        for words in heard:
+            words.clear()
         for told, room in zip(notices, rooms, strict=True):
             room.follow(told)
             for user in ("a" * 32, "b" * 32):
@@ -230,10 +232,12 @@ async def test_what_one_process_is_told_to_forget_all_forget(tmp_path: Path, pos
             room.flush()
             assert len(room.samples(9)) == 2
         assert await rooms[0].forget_everywhere("p", "a" * 32) == 1
-        await until(lambda: [one.user for one in rooms[1].samples(9)] == ["b" * 32])
+        await until(lambda: "a" * 32 not in {one.user for one in rooms[1].samples(9)})
+        # A notice without detail, as after a wire was away, has everything forgotten: that is right, too.
+        assert "" in heard[1] or [one.user for one in rooms[1].samples(9)] == ["b" * 32]
         notices[1].fire_all()  # as after a time of not hearing: nobody knows whom others have forgotten
         await until(lambda: not rooms[1].samples(9))
-        assert len(rooms[0].samples(9)) == 1
+        assert "" in heard[0] or len(rooms[0].samples(9)) == 1
     finally:
         for room in rooms:
             await room.stop()
