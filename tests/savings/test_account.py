@@ -197,7 +197,7 @@ async def test_budgets_of_somebody_else_s_intents_are_told_to_nobody(plane: Plan
 def change(plane: Plane, now: int) -> releasing.Change:
     return releasing.Change(
         id="new", project=plane.projects["acme/main"], prompt="greeting", base="old", base_number=1,
-        since=now, until=now + HOUR,
+        began=now, since=now, until=now + HOUR,
     )  # fmt: skip
 
 
@@ -304,6 +304,35 @@ async def test_a_release_is_found_beneath_the_calls_of_busier_prompts(plane: Pla
     # However busy the others are, what is read stays bounded: then it is too little to say anything.
     monkeypatch.setattr(releasing, "_PAGES", 3)
     assert (await effect(plane, now)).new.n == 0
+
+
+async def test_a_release_is_compared_with_what_was_before_it_began_however_old_it_is(plane: Plane, key: str):
+    begun, day = plane.world.clock.now(), 24 * HOUR
+    for number in range(40):
+        for start, release, version, tokens in ((begun - HOUR, "old", 1, 1_000), (begun + 40 * day, "new", 2, 500)):
+            record(
+                plane, start + number * 1_000_000, prompt="greeting", prompt_version=version, release=release,
+                usage=Usage(tokens, output=100), cost=tokens + 100,
+            )  # fmt: skip
+    told(plane, begun - HOUR, "old", [1.0] * 2_000)
+    told(plane, begun + 40 * day, "new", [1.0] * 2_000)
+    row = {
+        "id": "new", "org": plane.organizations["acme/main"], "project": plane.projects["acme/main"],
+        "prompt": "greeting", "base_release": "old", "base_number": 1, "state": "active", "started_at": begun,
+    }  # fmt: skip
+    await plane.app.control.run(lambda c: c.execute(filled(releases.tables.release, row)))
+    plane.world.clock.advance(40 * 86_400 + 3_600)
+    assert plane.app.recorder.flush() and plane.app.signals.flush()
+    account = await read(plane, key, f"/savings?since={begun + 40 * day}&prompt=greeting")
+    [line] = [line for line in account["lines"] if line["release"] and line["name"] == "shorter prompts"]
+    assert (line["nano"], line["state"]) == (20_000, "counted"), line["detail"]
+    by_rows = releasing.Change(
+        id="new", project=plane.projects["acme/main"], prompt="greeting", base="old", base_number=1,
+        began=begun, since=begun + 40 * day, until=plane.world.clock.now(),
+    )  # fmt: skip
+    prices = plane.app.prices.value
+    found = await plane.app.ledger_database.read(lambda c: releasing.effect(c, by_rows, 0.02, prices))
+    assert (found.old.n, found.shorter, found.counts) == (40, 20_000, True)
 
 
 async def test_how_often_people_had_to_help_is_no_measure_of_quality(plane: Plane):

@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 import pytest
+import sqlalchemy as sa
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
@@ -18,7 +19,7 @@ from ostinato.cases import Alarm
 from ostinato.core.clock import ManualClock
 from ostinato.families import Families
 from ostinato.families import Settings as FamilySettings
-from ostinato.triage import Item
+from ostinato.triage import Item, store, tables
 from ostinato.wire.model import Answer, BlockStart, ChatRequest, Delta, Message, Text
 
 DAY = 86_400.0
@@ -284,3 +285,14 @@ async def test_only_what_a_detector_says_of_the_prompt_or_its_intent_is_drift() 
         assert await drifts() == {"greeting"}
         await opened("mix", "mix", prompt="other")
         assert await drifts() == {"greeting", "other"}
+
+
+def test_a_round_begins_though_the_clock_was_years_ahead_once() -> None:
+    day = 86_400_000_000
+    engine = sa.create_engine("sqlite://")
+    with engine.begin() as connection:
+        tables.triage_round.create(connection)
+        assert store.begin(connection, "inventory", 1_000 * day, day)
+        assert not store.begin(connection, "inventory", 1_000 * day - 5, day)  # another process, a little behind
+        assert store.begin(connection, "inventory", 600 * day, day)
+        assert not store.begin(connection, "inventory", 600 * day + 5, day)

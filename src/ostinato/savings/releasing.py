@@ -41,6 +41,8 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
     prompt: str
     base: str
     base_number: int
+    began: int
+    """When the release began: before ``since``, where it is older than the window."""
     since: int
     until: int
 
@@ -118,6 +120,7 @@ def changes(connection: sa.Connection, window: Window, filters: Filter) -> list[
             prompt=row.prompt,
             base=row.base_release,
             base_number=row.base_number,
+            began=row.started_at,
             since=max(window.since, row.started_at),
             until=min(window.until, row.ended_at if row.ended_at and row.state != "active" else window.until),
         )
@@ -131,7 +134,7 @@ def rows(connection: sa.Connection, change: Change, prices: PriceBook) -> tuple[
     old = _calls(connection, prices, change, change.since, change.until, control=True)
     randomized = old.n >= LEAST
     if not randomized:
-        old = _calls(connection, prices, change, change.since - BEFORE, change.since)
+        old = _calls(connection, prices, change, change.began - BEFORE, change.began)
     return new, old, randomized
 
 
@@ -253,7 +256,7 @@ def _calls(
 def _quality(connection: sa.Connection, change: Change, margin: float) -> Quality | None:
     """What signals say of both releases, read one by one: where sums do not tell the one before apart."""
     sides: list[dict[tuple[str, str], Sum]] = []
-    for release, since in ((change.id, change.since), (change.base, change.since - BEFORE)):
+    for release, since in ((change.id, change.since), (change.base, change.began - BEFORE)):
         found: dict[tuple[str, str], Sum] = {}
         known: set[tuple[str, ...]] = set()
         for row in connection.execute(_signals(change, release, since)):

@@ -63,7 +63,7 @@ async def quality(ledger: Ledger, change: Change, margin: float) -> Quality | No
         _, found = await ledger.cells(summing.LAYOUT, window, equal, ("source", "name"), details=False)
         return {(str(source), str(name)): one for (source, name), one in found.items()}
 
-    return worst(await of(change.id, change.since), await of(change.base, change.since - BEFORE), margin)
+    return worst(await of(change.id, change.since), await of(change.base, change.began - BEFORE), margin)
 
 
 async def sides(ledger: Ledger, prices: PriceBook, change: Change) -> tuple[Calls, Calls, bool] | None:
@@ -83,7 +83,7 @@ async def sides(ledger: Ledger, prices: PriceBook, change: Change) -> tuple[Call
     old = {arm: cell for arm, cell in (await arms(change.base, since, until)).items() if arm in ("control", "baseline")}
     randomized = sum(map(_count, old.values())) >= LEAST
     if not randomized:
-        since, until = change.since - BEFORE, change.since
+        since, until = change.began - BEFORE, change.began
         old = await arms(change.base, since, until)
     if not (_priced(new) and _priced(old)):
         return None

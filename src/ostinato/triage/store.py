@@ -116,9 +116,13 @@ def drop_items(connection: sa.Connection, project: str, gone: Sequence[str]) -> 
 
 
 def begin(connection: sa.Connection, name: str, now: int, pause: int) -> bool:
-    """Whether a round is due and this process makes it: the last one began ``pause`` microseconds ago, or more."""
+    """Whether a round is due and this process makes it: the last one began ``pause`` microseconds ago, or more.
+
+    Or so much later than now: then a clock was set back."""
     table = tables.triage_round
-    where = (table.c.name == name, table.c.at <= now - pause)
+    # One that began after now did so by a clock that was wrong: until it is right again none would begin.
+    due = sa.or_(table.c.at <= now - pause, table.c.at > now + pause)
+    where = (table.c.name == name, due)
     if connection.execute(table.update().where(*where).values(at=now)).rowcount == 1:
         return True
     if connection.execute(sa.select(table.c.at).where(table.c.name == name)).first() is not None:
